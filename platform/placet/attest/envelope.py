@@ -1,0 +1,101 @@
+"""DSSE envelopes with exactly one signature.
+
+Guarantees: :func:`verify_envelope` checks the signature over the exact payload bytes before anything in them
+is parsed; an envelope with no signature, with several, with a foreign payload type or an unknown field is
+refused. Several people sign several envelopes; thresholds are counted across them by :mod:`placet.attest.trust`.
+
+Source: DSSE protocol v1.0.2 (pre-authentication encoding).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from placet.attest.keys import PublicKey, Signer
+from placet.attest.statement import Statement, parse_statement
+from placet.attest.strict_json import parse_json
+from placet.domain.digests import Digest, canonical_json, digest_bytes
+from placet.domain.errors import Error, IntegrityError
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An envelope taken apart but not yet verified: nothing in `payload` may be believed."""
+
+    payload: bytes
+    key_id: Digest
+    signature: bytes
+    raw: bytes
+
+    @property
+    def record_id(self) -> Digest:
+        """SHA-256 of the payload."""
+        return digest_bytes(self.payload)
+
+
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Return DSSE's PAE: what is signed."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def sign_statement(statement: Statement, signer: Signer) -> Envelope:
+    """Return `statement` in an envelope signed by `signer`."""
+    signature = signer.sign(pre_authentication_encoding(PAYLOAD_TYPE, statement.payload))
+    raw = canonical_json(
+        {
+            "payloadType": PAYLOAD_TYPE,
+            "payload": base64.b64encode(statement.payload).decode(),
+            "signatures": [
+                {
+                    "keyid": signer.public.key_id.removeprefix("sha256:"),
+                    "sig": base64.b64encode(signature).decode(),
+                }
+            ],
+        }
+    )
+    return parse_envelope(raw)
+
+
+def parse_envelope(raw: bytes) -> Envelope:
+    """Take `raw` apart.
+
+    Raises:
+        IntegrityError: Not a DSSE envelope of an in-toto payload with one signature, in canonical form.
+    """
+    value = parse_json(raw, "envelope")
+    try:
+        if set(value) != {"payloadType", "payload", "signatures"} or value["payloadType"] != PAYLOAD_TYPE:
+            raise KeyError("payloadType")
+        (entry,) = value["signatures"]
+        if set(entry) != {"keyid", "sig"}:
+            raise KeyError("signatures")
+        payload = base64.b64decode(value["payload"], validate=True)
+        signature = base64.b64decode(entry["sig"], validate=True)
+        key_id = Digest("sha256:" + entry["keyid"])
+        canonical = canonical_json(value)
+    except (Error, KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise IntegrityError(
+            f"not an envelope with one signature: {error}", hint="the record was damaged or altered"
+        ) from error
+    if canonical != raw:
+        raise IntegrityError(
+            "an envelope is not in canonical form", hint="one content has one spelling: refuse it"
+        )
+    return Envelope(payload, key_id, signature, raw)
+
+
+def verify_envelope(envelope: Envelope, key: PublicKey) -> Statement:
+    """Return the statement if `key` signed it.
+
+    Raises:
+        IntegrityError: Another key is named, the signature is wrong, or the payload is no statement.
+    """
+    if envelope.key_id != key.key_id:
+        raise IntegrityError("an envelope names another key", hint="verify it with the key it names")
+    key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
+    return parse_statement(envelope.payload)

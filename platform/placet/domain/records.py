@@ -1,0 +1,448 @@
+"""The values that travel between stages and end in signed records.
+
+Each model is frozen and forbids unknown fields. :meth:`Record.to_json` gives what is signed: camelCase names
+(as in in-toto predicates), measured numbers as decimal strings, times in UTC. Reading it back gives an equal
+value, so a record can be checked against what produced it.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+
+from placet.domain.digests import Digest, decimal_string, digest_json, parse_digest
+from placet.domain.errors import IntegrityError
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a measured number is a decimal string")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a measured number must be finite")
+    # Rounded on the way in, so that a value and what is read back from its record are equal.
+    return float(decimal_string(number))
+
+
+def _utc_seconds(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time needs its zone")
+    return value.astimezone(UTC).replace(microsecond=0)
+
+
+Measured = Annotated[float, BeforeValidator(_finite), PlainSerializer(decimal_string, return_type=str)]
+"""A measured number: a float in memory, a decimal string with at most 6 places on record."""
+
+Sha256 = Annotated[Digest, BeforeValidator(lambda v: parse_digest(v) if isinstance(v, str) else v)]
+"""A digest, checked for its form."""
+
+Moment = Annotated[
+    datetime,
+    AfterValidator(_utc_seconds),
+    PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+]
+"""A point in time, UTC, whole seconds."""
+
+
+class Record(BaseModel):
+    """Base of everything that is recorded."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recorded form: JSON types only, no floats, absent optional fields left out."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Return the record that `value` is the recorded form of.
+
+        Raises:
+            IntegrityError: `value` does not have this record's form.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"a {cls.__name__} record is malformed: {error.errors()[0]['msg']} at "
+                f"{'.'.join(str(part) for part in error.errors()[0]['loc'])}",
+                hint="it was written by another version, or tampered with; run `placet audit`",
+            ) from error
+
+
+# --- files and subjects ---------------------------------------------------------------------------------
+
+
+class FileEntry(Record):
+    """One file of an artifact: path relative to its root with forward slashes, size in bytes, SHA-256."""
+
+    path: str
+    size: int
+    sha256: Sha256
+
+
+def files_digest(files: tuple[FileEntry, ...]) -> Digest:
+    """Return the id of a set of files: SHA-256 over canonical JSON of the list sorted by path."""
+    return digest_json([entry.to_json() for entry in sorted(files, key=lambda entry: entry.path)])
+
+
+class SourceRef(Record):
+    """Where bytes came from, pinned: `kind` is folder, hub, package or file; `revision` what it resolved to."""
+
+    kind: str
+    location: str
+    revision: str | None = None
+    sha256: Sha256 | None = None
+
+
+class BaseRef(Record):
+    """A base model: `id` names its content, `label` is for people."""
+
+    id: Sha256
+    label: str
+
+
+class AdapterRef(Record):
+    """An adapter: `id` names all its files, `weights_id` its tensors and configuration alone."""
+
+    id: Sha256
+    weights_id: Sha256
+    label: str
+
+
+class Base(Record):
+    """A registered base model."""
+
+    ref: BaseRef
+    source: SourceRef
+    files: tuple[FileEntry, ...]
+    architecture: str
+    parameters: int
+    license: str | None = None
+    canonical: str | None = Field(default=None, description="what the id is made of, see docs")
+
+
+class Submission(Record):
+    """An adapter handed in for release on a base."""
+
+    adapter: AdapterRef
+    base: BaseRef
+    source: SourceRef
+    files: tuple[FileEntry, ...]
+    submitter: str
+    submitted_at: Moment
+    training: tuple[Sha256, ...] = Field(default=(), description="record ids of training provenance")
+    note: str = ""
+
+
+# --- findings -------------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """What a finding does: `refuse` ends the adapter's way here."""
+
+    REFUSE = "refuse"
+    WARN = "warn"
+    NOTE = "note"
+
+
+class Finding(Record):
+    """Something a check found: what, where, and how to mend it."""
+
+    id: str
+    severity: Severity
+    message: str
+    fix: str
+    where: str = ""
+
+
+class CheckStatus(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    ERRORED = "errored"
+
+
+class CheckResult(Record):
+    """One check's end: findings when it failed, a reason when it was skipped or could not run."""
+
+    check: str
+    version: str
+    status: CheckStatus
+    reason: str = ""
+    findings: tuple[Finding, ...] = ()
+
+
+class Intake(Record):
+    """What intake saw in an adapter's bytes. `adapter` is absent when no subject could be made of them."""
+
+    source: SourceRef
+    files: tuple[FileEntry, ...]
+    files_id: Sha256
+    base: BaseRef
+    checks: tuple[CheckResult, ...]
+    adapter: AdapterRef | None = None
+    examined_at: Moment
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings of all checks, in the checks' order."""
+        return tuple(finding for check in self.checks for finding in check.findings)
+
+    @property
+    def refused(self) -> bool:
+        """True when a finding refuses the adapter or a check did not run to its end."""
+        unfinished = any(check.status in {CheckStatus.ERRORED, CheckStatus.SKIPPED} for check in self.checks)
+        return (
+            self.adapter is None
+            or unfinished
+            or not self.checks
+            or any(finding.severity is Severity.REFUSE for finding in self.findings)
+        )
+
+
+# --- plan and measurement -------------------------------------------------------------------------------
+
+
+class Stage(StrEnum):
+    """The two measuring stages."""
+
+    EVALUATION = "evaluation"
+    SAFETY = "safety"
+
+
+class SuiteRef(Record):
+    """A suite by content: its digest covers task, data and scorer."""
+
+    id: str
+    version: str
+    digest: Sha256
+
+
+class PolicyRef(Record):
+    """A policy document by content."""
+
+    id: str
+    version: str
+    digest: Sha256
+
+
+class EngineInfo(Record):
+    """What computed the answers; part of every answer's identity."""
+
+    name: str
+    version: str
+    dtype: str
+    device: str
+    layout: str
+    libraries: dict[str, str] = Field(default_factory=dict)
+
+
+class PlannedSuite(Record):
+    """A suite in a plan: the documents to run, in this order."""
+
+    suite: SuiteRef
+    stage: Stage
+    samples: tuple[int, ...] = Field(description="document numbers, in the order they run")
+
+
+class LedgerHead(Record):
+    """A state of the ledger: number of records and Merkle root (64 hex digits)."""
+
+    size: int
+    root: str
+
+
+class Plan(Record):
+    """What will be measured, registered before the first sample runs."""
+
+    adapter: AdapterRef
+    base: BaseRef
+    policy: PolicyRef
+    suites: tuple[PlannedSuite, ...]
+    engine: EngineInfo
+    head: LedgerHead = Field(description="the ledger state that the sample order was drawn from")
+    planned_at: Moment
+
+
+class Measurement(Record):
+    """One suite run on one subject (an adapter's weights on a base, or the base itself)."""
+
+    subject: Sha256 = Field(description="weights id of the adapter, or id of the base")
+    subject_kind: str = Field(pattern="^(adapter|base)$")
+    base: BaseRef
+    stage: Stage
+    suite: SuiteRef
+    metric: str
+    higher_is_better: bool
+    n: int
+    mean: Measured
+    samples: tuple[int, ...]
+    rows_digest: Sha256 = Field(description="digest of the per-sample rows in canonical form")
+    blob: Sha256 = Field(description="digest of the Parquet file that holds them")
+    engine: EngineInfo
+    plan: Sha256 = Field(description="record id of the plan this ran under")
+    self_check: dict[str, str] = Field(default_factory=dict, description="engine self-check figures")
+    started_at: Moment
+    finished_at: Moment
+
+
+# --- verdict --------------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """How a gate ended."""
+
+    PASS = "PASS"  # noqa: S105 - an outcome, not a password
+    FAIL = "FAIL"
+    MISSING = "MISSING"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    ERROR = "ERROR"
+
+
+class Decision(StrEnum):
+    """What a verdict says."""
+
+    ALLOW = "ALLOW"
+    DENY = "DENY"
+    NEEDS_REVIEW = "NEEDS_REVIEW"
+
+
+class Interval(Record):
+    """A confidence interval: `level` is its coverage (0.90 two-sided gives one-sided 95% bounds)."""
+
+    low: Measured
+    high: Measured
+    level: Measured
+    method: str
+
+
+class GateResult(Record):
+    """One gate's outcome with everything a reader needs to check it."""
+
+    gate: str
+    kind: str
+    outcome: Outcome
+    required: bool = True
+    figure: Measured | None = None
+    baseline: Measured | None = Field(
+        default=None, description="the base's own figure, where one is compared"
+    )
+    interval: Interval | None = None
+    threshold: Measured | None = None
+    comparison: str = Field(default="", description="the condition that passes, in words with figures")
+    n: int = 0
+    reason: str
+    fix: str = ""
+    why: str = Field(default="", description="why the policy has this gate")
+    waivable: bool = False
+    waivers_needed: int = 2
+    evidence: tuple[Sha256, ...] = Field(default=(), description="record ids the outcome rests on")
+
+
+class Verdict(Record):
+    """A policy's answer about exactly these bytes on exactly this base."""
+
+    adapter: AdapterRef
+    base: BaseRef
+    policy: PolicyRef
+    plan: Sha256
+    decision: Decision
+    gates: tuple[GateResult, ...]
+    evidence: tuple[Sha256, ...] = Field(description="record ids of everything it rests on, sorted")
+    plans_on_weights: tuple[Sha256, ...] = Field(description="all plans logged on the same weights id")
+    review: ReviewRule
+    head: LedgerHead
+    decided_at: Moment
+
+
+class ReviewRule(Record):
+    """How many people must approve, who may not, and how long their approval lasts."""
+
+    approvals: int = Field(ge=1)
+    separate_from: tuple[str, ...] = ("trainer", "submitter")
+    valid_days: int = Field(ge=1)
+    waivers_needed: int = Field(default=2, ge=1)
+
+
+# --- people's decisions ---------------------------------------------------------------------------------
+
+
+class ReviewDecision(StrEnum):
+    """What a reviewer decided."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Review(Record):
+    """A person's decision about a verdict, naming all that the person saw."""
+
+    adapter: AdapterRef
+    base: BaseRef
+    policy: PolicyRef
+    verdict: Sha256
+    evidence: tuple[Sha256, ...]
+    head: LedgerHead
+    decision: ReviewDecision
+    comment: str
+    reviewer: str
+    reviewed_at: Moment
+    expires_at: Moment
+
+
+class Waiver(Record):
+    """A person's consent to let one inconclusive gate of one verdict be approved all the same."""
+
+    adapter: AdapterRef
+    policy: PolicyRef
+    verdict: Sha256
+    gate: str
+    reason: str
+    reviewer: str
+    waived_at: Moment
+    expires_at: Moment
+
+
+class Release(Record):
+    """An approved adapter put on a channel."""
+
+    adapter: AdapterRef
+    base: BaseRef
+    policy: PolicyRef
+    verdict: Sha256
+    reviews: tuple[Sha256, ...]
+    waivers: tuple[Sha256, ...] = ()
+    files: tuple[FileEntry, ...]
+    channel: str
+    released_at: Moment
+
+
+class Revocation(Record):
+    """An adapter, or everything built on a base or a record, taken back."""
+
+    target: Sha256 = Field(description="adapter id, base id or record id")
+    target_kind: str = Field(pattern="^(adapter|base|record)$")
+    reason: str
+    revoked_by: str
+    revoked_at: Moment
+
+
+Verdict.model_rebuild()

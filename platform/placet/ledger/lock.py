@@ -1,0 +1,79 @@
+"""A lock file that lets several processes take turns with one DuckDB file.
+
+DuckDB shuts every other process out while one holds a read-write connection, so each use of the ledger is
+short: take the lock, open, work, close. Writers hold it exclusively, readers share it. Whoever has to wait
+longer than allowed is told who holds it. The kernel drops the lock when its holder dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from placet.domain.errors import LedgerBusyError, StorageError
+
+DEFAULT_WAIT_S = 30.0
+_POLL_S = 0.01
+
+
+@contextmanager
+def ledger_lock(path: Path, *, exclusive: bool, wait_s: float = DEFAULT_WAIT_S) -> Iterator[None]:
+    """Hold the lock file at `path` while the block runs.
+
+    Raises:
+        LedgerBusyError: Another process held it for all of `wait_s` seconds.
+        StorageError: The lock file cannot be made or opened.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StorageError(
+            f"the ledger's lock file cannot be opened: {error.strerror}",
+            hint=f"check that {path.parent} exists and is writable",
+        ) from error
+    try:
+        _acquire(handle, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)
+        if exclusive:
+            _write_holder(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _acquire(handle: int, path: Path, mode: int, wait_s: float) -> None:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, mode | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR}:
+                raise StorageError(
+                    f"the ledger cannot be locked: {error.strerror}",
+                    hint="keep the office on a local disk; some network file systems have no locks",
+                ) from error
+        else:
+            return
+        if time.monotonic() >= deadline:
+            holder = path.read_text(errors="replace").strip() or "another process"
+            raise LedgerBusyError(
+                f"the ledger is held by {holder}; waited {wait_s:g} s",
+                hint="let it finish and try again; nothing of yours was lost",
+            )
+        time.sleep(_POLL_S * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret
+
+
+def _write_holder(handle: int) -> None:
+    text = f"process {os.getpid()} ({Path(sys.argv[0]).name} {' '.join(sys.argv[1:3])})\n"
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, text.encode(), 0)
+    except OSError:
+        # Only the words of a message depend on it; a full disk shows itself where the ledger is written.
+        return

@@ -1,0 +1,126 @@
+"""Reading the log: only records whose signature, role and form were checked come out.
+
+A record that does not verify is not skipped: reading raises, because an answer computed without it would be
+silently wrong. A record of an unknown type is kept and shown (:meth:`LedgerReader.everything`) and used for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from placet.attest.keys import PublicKey, parse_public_key
+from placet.attest.predicates import PREDICATES, Kind, Role, Roles, spec_of
+from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, verify_roles
+from placet.domain.digests import Digest
+from placet.domain.errors import IntegrityError
+from placet.domain.records import LedgerHead, Record
+from placet.ledger.checkpoint import Checkpoint, verify_checkpoint
+from placet.ledger.merkle import EMPTY_ROOT, leaf_hash
+from placet.ledger.store import Entry, LedgerStore
+
+R = TypeVar("R", bound=Record)
+
+
+def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
+    """Return the trust that `root` vouches for through the roles statements in the log.
+
+    Raises:
+        IntegrityError: No roles statement, a forged one, or one that rewrites its predecessor.
+    """
+    current: Roles | None = None
+    for entry in store.find(predicate_type=spec_of(Kind.ROLES).predicate_type):
+        roles = verify_roles(root, entry.envelope)
+        if current is not None:
+            check_succession(current, roles, entry.index)
+        current = roles
+    if current is None:
+        raise IntegrityError(
+            "the log has no roles statement", hint="the office was not set up: `placet init`"
+        )
+    return Trust(root, current)
+
+
+class LedgerReader:
+    """Verified records of one log.
+
+    Args:
+        store: The log.
+        root: The pinned trust root.
+    """
+
+    def __init__(self, store: LedgerStore, root: TrustRoot) -> None:
+        self._store = store
+        self.trust = load_trust(store, root)
+
+    def find(self, kind: Kind, model: type[R], *, subject: Digest | None = None) -> tuple[Verified[R], ...]:
+        """Return the records of `kind` (about `subject`), oldest first.
+
+        Raises:
+            IntegrityError: One of them does not verify.
+        """
+        entries = self._store.find(predicate_type=spec_of(kind).predicate_type, subject=subject)
+        return tuple(self._verified(entry, kind, model) for entry in entries)
+
+    def get(self, record_id: Digest, kind: Kind, model: type[R]) -> Verified[R]:
+        """Return the record `record_id`.
+
+        Raises:
+            IntegrityError: There is none, it is of another kind, or it does not verify.
+        """
+        entries = self._store.find(record_id=record_id)
+        if not entries:
+            raise IntegrityError(f"the log has no record {record_id}", hint="run `placet audit`")
+        return self._verified(entries[0], kind, model)
+
+    def everything(self) -> tuple[Verified[Record] | Entry, ...]:
+        """Return every entry by index: verified, or as stored where its predicate type is not known here."""
+        known = {spec.predicate_type for spec in PREDICATES}
+        types = {row.index: row.predicate_type for row in self._store.derived()}
+        return tuple(
+            self.trust.verify(entry.envelope, entry.index) if types.get(entry.index) in known else entry
+            for entry in self._store.entries()
+        )
+
+    def head(self) -> LedgerHead:
+        """Return the size and root that the newest checkpoint signs.
+
+        Raises:
+            IntegrityError: The checkpoint is not signed by a key that holds the log role.
+        """
+        note = self._store.latest_checkpoint()
+        if note is None:
+            return LedgerHead(size=0, root=EMPTY_ROOT.hex())
+        return verify_note(self.trust, self._store.origin, note).head
+
+    def _verified(self, entry: Entry, kind: Kind, model: type[R]) -> Verified[R]:
+        if leaf_hash(entry.envelope) != entry.leaf:
+            raise IntegrityError(
+                f"record {entry.index} was edited in the ledger file", hint="run `placet audit`"
+            )
+        verified = self.trust.verify(entry.envelope, entry.index)
+        if verified.kind is not kind or not isinstance(verified.record, model):
+            raise IntegrityError(
+                f"record {entry.index} is a {verified.kind} record, not {kind}", hint="run `placet audit`"
+            )
+        return cast("Verified[R]", cast("Any", verified))
+
+
+def verify_note(trust: Trust, origin: str, note: str) -> Checkpoint:
+    """Return the checkpoint in `note`, signed by a key that holds or held the log role.
+
+    Raises:
+        IntegrityError: No such key signed it.
+    """
+    last: IntegrityError | None = None
+    for key in log_keys(trust):
+        try:
+            return verify_checkpoint(note, origin, key)
+        except IntegrityError as error:
+            last = error
+    raise last or IntegrityError("no key holds the log role", hint="grant it: `placet keys grant`")
+
+
+def log_keys(trust: Trust) -> tuple[PublicKey, ...]:
+    """Return the keys that hold or held the log role, each once."""
+    keys = {g.key_id: parse_public_key(g.public_key) for g in trust.roles.grants if Role.LOG in g.roles}
+    return tuple(keys.values())

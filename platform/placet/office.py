@@ -1,0 +1,353 @@
+"""An office: the folder where ledger, blobs, trust root, keys and settings live together.
+
+Opening an office checks its trust root against the pin in its settings. Every record goes through
+:meth:`Office.record`: signed, checked for its role at the index it gets, appended, durable when it returns.
+
+Layout of the folder::
+
+    office.json        name, the log's origin, the pin of the trust root
+    trust/root.json    the trust root
+    keys/NAME.pem      encrypted private keys (only those that work here), NAME.pem.pub beside each
+    ledger.duckdb      the log
+    blobs/             adapters' files, per-sample results, by digest
+    bases/             base models ready to load
+    work/              what can be made again: answers of interrupted runs, staging
+    releases/          bundles, by channel
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from placet.attest.envelope import Envelope
+from placet.attest.keys import (
+    LocalSigner,
+    PublicKey,
+    Signer,
+    load_signer,
+    new_signer,
+    parse_public_key,
+    passphrase_for,
+    save_key,
+)
+from placet.attest.predicates import KeyGrant, Kind, Role, Roles
+from placet.attest.statement import Subject
+from placet.attest.strict_json import parse_json
+from placet.attest.trust import (
+    Trust,
+    TrustRoot,
+    Verified,
+    check_succession,
+    new_root,
+    parse_root,
+    sign_record,
+)
+from placet.blobs import BlobStore
+from placet.domain.digests import Digest, canonical_json
+from placet.domain.errors import IntegrityError, UsageError
+from placet.domain.records import Record, Sha256
+from placet.ledger.audit import AuditReport, audit
+from placet.ledger.lock import DEFAULT_WAIT_S
+from placet.ledger.reader import LedgerReader
+from placet.ledger.store import LedgerStore
+
+Clock = Callable[[], datetime]
+"""Returns the present moment, with its zone."""
+
+AskPassphrase = Callable[[str], str]
+"""Returns the passphrase of the key it is given the name of."""
+
+DEFAULT_HOME = "office"
+HOME_VARIABLE = "PLACET_HOME"
+
+ROOT_KEY, LOG_KEY, EVALUATOR_KEY = "root", "log", "evaluator"
+
+
+def utc_now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)
+
+
+def default_home() -> Path:
+    """Return ``$PLACET_HOME``, else ``./office``."""
+    return Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+
+
+class Settings(Record):
+    """An office's settings file."""
+
+    name: str
+    origin: str
+    root_pin: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo:
+    """A key as people see it."""
+
+    key_id: str
+    person: str
+    roles: tuple[str, ...]
+    valid_from: int
+    valid_until: int | None
+    file: str | None
+
+
+@dataclass
+class Office:
+    """An open office."""
+
+    home: Path
+    settings: Settings
+    root: TrustRoot
+    clock: Clock = utc_now
+    ask: AskPassphrase | None = None
+    wait_s: float = DEFAULT_WAIT_S
+    _signers: dict[str, LocalSigner] = field(default_factory=dict, repr=False)
+
+    # --- making and opening ---------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, home: Path, name: str, *, ask: AskPassphrase | None = None, clock: Clock = utc_now
+    ) -> Office:
+        """Make an office at `home`: root, log and evaluator keys, an empty log, roles version 1.
+
+        Raises:
+            UsageError: There is an office already, or the name is unusable.
+            KeyAccessError: No passphrase, or one that is too short.
+        """
+        if (home / "office.json").exists():
+            raise UsageError(f"{home} is an office already", hint="use it, or choose another folder")
+        if not name or any(c in name for c in "\n\r") or len(name) > 80:
+            raise UsageError("an office needs a name of 1 to 80 characters on one line", hint="--name 'ACME models'")
+        signers = {}
+        for key_name in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY):
+            path = home / "keys" / f"{key_name}.pem"
+            passphrase = passphrase_for(key_name, ask)
+            # An interrupted init left keys and no office.json: use them, so that it can simply be repeated.
+            if path.exists():
+                signers[key_name] = load_signer(path, passphrase)
+            else:
+                signers[key_name] = new_signer()
+                save_key(signers[key_name], path, passphrase)
+        root = new_root(name, (signers[ROOT_KEY].public,))
+        origin = "placet.dev/" + "".join(c if c.isalnum() or c in "-._" else "-" for c in name.lower())
+        _write(home / "trust" / "root.json", root.to_bytes())
+        store = LedgerStore(home / "ledger.duckdb", origin)
+        if not store.path.exists():
+            store.create()
+        settings = Settings(name=name, origin=origin, root_pin=root.pin)
+        office = cls(home, settings, root, clock=clock, ask=ask, _signers=signers)
+        if not store.entries():
+            grants = tuple(
+                KeyGrant(
+                    key_id=signers[key].public.key_id,
+                    public_key=signers[key].public.pem,
+                    person=f"{name}: {key}",
+                    roles=(role,),
+                    valid_from=0,
+                )
+                for key, role in ((LOG_KEY, Role.LOG), (EVALUATOR_KEY, Role.EVALUATOR))
+            )
+            office._log_roles(Roles(office=name, version=1, grants=grants, issued_at=clock()))
+        _write(home / "office.json", canonical_json(settings.to_json()))
+        return office
+
+    @classmethod
+    def open(
+        cls, home: Path, *, ask: AskPassphrase | None = None, clock: Clock = utc_now, wait_s: float = DEFAULT_WAIT_S
+    ) -> Office:
+        """Open the office at `home`.
+
+        Raises:
+            UsageError: There is none.
+            IntegrityError: Its settings or trust root were altered.
+        """
+        try:
+            settings = Settings.from_json(parse_json((home / "office.json").read_bytes(), "office.json"))
+            root_bytes = (home / "trust" / "root.json").read_bytes()
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"no office at {home}",
+                hint=f"make one with `placet init`, or name it with --home or ${HOME_VARIABLE}",
+            ) from error
+        root = parse_root(root_bytes, settings.root_pin)
+        return cls(home, settings, root, clock=clock, ask=ask, wait_s=wait_s)
+
+    # --- parts ----------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> LedgerStore:
+        """The log's store."""
+        return LedgerStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The content-addressed store of adapters' files and results."""
+        return BlobStore(self.home / "blobs")
+
+    def reader(self) -> LedgerReader:
+        """Return a reader of verified records, with the trust as it stands now."""
+        return LedgerReader(self.store, self.root)
+
+    def folder(self, *parts: str) -> Path:
+        """Return (and make) a folder of the office."""
+        path = self.home.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def signer(self, key_name: str, ask: AskPassphrase | None = None) -> Signer:
+        """Return the signer of the key file `key_name`, opened once per office.
+
+        Raises:
+            KeyAccessError: No such key here, or it does not open.
+        """
+        if key_name not in self._signers:
+            path = self.home / "keys" / f"{key_name}.pem"
+            passphrase = passphrase_for(key_name, ask or self.ask) if path.exists() else ""
+            self._signers[key_name] = load_signer(path, passphrase)
+        return self._signers[key_name]
+
+    def new_key(self, key_name: str, person: str, roles: Sequence[Role]) -> KeyInfo:
+        """Make a key file for `person` and grant it `roles` from the next ledger index on.
+
+        Raises:
+            UsageError: A role that no person's key may hold.
+            KeyAccessError: The name is taken, or a passphrase is missing.
+        """
+        if not key_name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise UsageError(f"{key_name!r} cannot name a key", hint="use letters, digits, '-', '_' and '.'")
+        self.check_roles(roles)
+        self.signer(ROOT_KEY)
+        signer = new_signer()
+        save_key(signer, self.home / "keys" / f"{key_name}.pem", passphrase_for(key_name, self.ask))
+        self._signers[key_name] = signer
+        return self.grant(signer.public, person, roles)
+
+    def grant(self, key: PublicKey, person: str, roles: Sequence[Role]) -> KeyInfo:
+        """Grant `roles` to `person`'s `key` from the next ledger index on, by a new roles statement."""
+        self.check_roles(roles)
+        trust = self.reader().trust
+        index = len(self.store.leaves())
+        grant = KeyGrant(
+            key_id=key.key_id, public_key=key.pem, person=person, roles=tuple(roles), valid_from=index
+        )
+        self._succeed(trust, (*trust.roles.grants, grant), index)
+        return self._info(grant)
+
+    def end_grants(self, key_id: str) -> int:
+        """End every grant of a key from the next ledger index on; what it signed before stays valid.
+
+        Raises:
+            UsageError: The key holds nothing that could end.
+        """
+        trust, index = self.reader().trust, len(self.store.leaves())
+        ended = 0
+        grants = []
+        for grant in trust.roles.grants:
+            if grant.key_id == key_id and grant.valid_until is None:
+                grants.append(grant.model_copy(update={"valid_until": index}))
+                ended += 1
+            else:
+                grants.append(grant)
+        if not ended:
+            raise UsageError(f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what")
+        self._succeed(trust, tuple(grants), index)
+        return ended
+
+    def keys(self) -> tuple[KeyInfo, ...]:
+        """Return every grant, oldest first."""
+        return tuple(self._info(grant) for grant in self.reader().trust.roles.grants)
+
+    @staticmethod
+    def check_roles(roles: Sequence[Role]) -> None:
+        """Return if a person's key may hold `roles`.
+
+        Raises:
+            UsageError: None given, or root, which is not granted.
+        """
+        if not roles or Role.ROOT in roles:
+            raise UsageError(
+                "name at least one role, and not root",
+                hint="roles: " + ", ".join(role for role in Role if role is not Role.ROOT),
+            )
+
+    def _succeed(self, trust: Trust, grants: tuple[KeyGrant, ...], index: int) -> None:
+        new = Roles(
+            office=self.settings.name, version=trust.roles.version + 1, grants=grants, issued_at=self.clock()
+        )
+        check_succession(trust.roles, new, index)
+        self._log_roles(new)
+
+    def _log_roles(self, roles: Roles) -> None:
+        envelope = sign_record(
+            Kind.ROLES, roles, (Subject("trust-root", self.root.pin),), self.signer(ROOT_KEY)
+        )
+        self.store.append((envelope,), self.signer(LOG_KEY))
+
+    def _info(self, grant: KeyGrant) -> KeyInfo:
+        file = None
+        for public in sorted((self.home / "keys").glob("*.pem.pub")):
+            if parse_public_key(public.read_text()).key_id == grant.key_id:
+                file = public.name.removesuffix(".pem.pub")
+        return KeyInfo(
+            grant.key_id,
+            grant.person,
+            tuple(str(role) for role in grant.roles),
+            grant.valid_from,
+            grant.valid_until,
+            file,
+        )
+
+    # --- records --------------------------------------------------------------------------------------
+
+    def record(
+        self, kind: Kind, record: Record, subjects: Sequence[Subject], signer: Signer
+    ) -> Verified[Record]:
+        """Sign `record`, append it, and return it as it stands in the log.
+
+        Raises:
+            NotAuthorizedError: The signer's key may not sign this kind now; nothing was appended.
+            LedgerBusyError, StorageError, IntegrityError: See :meth:`LedgerStore.append`.
+        """
+        return self.append((sign_record(kind, record, tuple(subjects), signer),))[0]
+
+    def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+        """Append signed envelopes, each checked for its role at the index it gets."""
+        trust = self.reader().trust
+
+        def check(envelope: Envelope, index: int) -> None:
+            trust.verify(envelope, index)
+
+        entries = self.store.append(envelopes, self.signer(LOG_KEY), check)
+        return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
+
+    def audit(self, outside: Sequence[str] = (), *, blobs: bool = True) -> AuditReport:
+        """Audit the whole log against the pinned root; see :func:`placet.ledger.audit.audit`."""
+
+        def check_blob(digest: Digest) -> None:
+            self.blobs.verify(digest)
+
+        return audit(self.store, self.root, outside=outside, check_blob=check_blob if blobs else None)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all; the same bytes again are fine, others are refused."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        if path.read_bytes() != data:
+            raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
+        return
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""Release: approved adapters become bundles on channels, and revocations become feeds."""

@@ -1,0 +1,174 @@
+"""The release desk: an approved adapter becomes a release record and a bundle that verifies offline.
+
+Files come from the content-addressed store alone, hashed while copied; a bundle appears whole or not at all,
+and is verified with the offline verifier before anybody is told of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from placet.attest.keys import Signer
+from placet.attest.predicates import Kind, Role, spec_of
+from placet.attest.statement import Subject
+from placet.attest.trust import Verified
+from placet.domain.digests import Digest, short
+from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
+from placet.domain.records import Base, Intake, Record, Release, Revocation
+from placet.ledger.merkle import inclusion_proof
+from placet.ledger.reader import LedgerReader, verify_note
+from placet.office import Office
+from placet.review.desk import Case, approval_of, load_case
+from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, dump_records
+from placet.verify.verifier import verify_bundle
+
+
+def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tuple[Verified[Record], Path]:
+    """Release `adapter` to `channel` and return the record and the bundle's folder.
+
+    Releasing the same verdict to the same channel again returns the release there is, its bundle rebuilt if it
+    is gone or damaged.
+
+    Raises:
+        UsageError: Not approved (with what is missing), revoked, or an unusable channel name.
+        NotAuthorizedError: The key does not hold the releaser role.
+        StorageError: The bundle cannot be written.
+    """
+    if not channel.replace("-", "").isalnum():
+        raise UsageError(f"{channel!r} cannot name a channel", hint="use letters, digits and '-'")
+    reader = office.reader()
+    reader.trust.authorize(signer.public.key_id, (Role.RELEASER,), reader.head().size)
+    case = load_case(reader, adapter)
+    _refuse_revoked(reader, case)
+    approval = approval_of(office, case)
+    if not approval.approved:
+        raise UsageError(
+            f"{case.verdict.record.adapter.label} is not approved: " + "; ".join(approval.missing),
+            hint="see `placet report`, then `placet review` and `placet waive`",
+        )
+    verdict = case.verdict.record
+    existing = [
+        item
+        for item in reader.find(Kind.RELEASE, Release, subject=adapter)
+        if item.record.channel == channel and item.record.verdict == case.verdict.id
+    ]
+    if existing:
+        released: Verified[Record] = office.reader().get(existing[-1].id, Kind.RELEASE, Record)
+    else:
+        record = Release(
+            adapter=verdict.adapter,
+            base=verdict.base,
+            policy=verdict.policy,
+            verdict=case.verdict.id,
+            reviews=tuple(item.id for item in approval.reviews),
+            waivers=tuple(item.id for item in approval.waivers),
+            files=case.submission.record.files,
+            channel=channel,
+            released_at=office.clock(),
+        )
+        subjects = (Subject(verdict.adapter.label, verdict.adapter.id), Subject("verdict", case.verdict.id))
+        released = office.record(Kind.RELEASE, record, subjects, signer)
+    target = office.folder("releases", channel) / f"{verdict.adapter.label}-{short(verdict.adapter.id)}"
+    build_bundle(office, case, released, target)
+    return released, target
+
+
+def build_bundle(office: Office, case: Case, released: Verified[Record], target: Path) -> None:
+    """Write the bundle of `released` to `target`, whole or not at all, and verify it.
+
+    Raises:
+        StorageError: It cannot be written.
+        IntegrityError: What was written does not verify.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        (temporary / RECORD_FOLDER).mkdir(parents=True)
+        for entry in case.submission.record.files:
+            path = temporary / ADAPTER_FOLDER / entry.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(office.blobs.read(entry.sha256))
+        note = office.store.latest_checkpoint() or ""
+        (temporary / RECORD_FOLDER / "root.json").write_bytes(office.root.to_bytes())
+        (temporary / RECORD_FOLDER / "checkpoint.txt").write_text(note)
+        size = _checkpoint_size(office, note)
+        (temporary / RECORD_FOLDER / "records.json").write_bytes(_records(office, case, released, size))
+        verify_bundle(temporary, office.root.pin, now=office.clock())
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except OSError as error:
+        raise StorageError(
+            f"the bundle cannot be written: {error.strerror}",
+            hint="the release is on record; free some space and run the same command again",
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def export_revocations(office: Office) -> bytes:
+    """Return the revocation feed: every revocation record with its inclusion proof."""
+    note = office.store.latest_checkpoint() or ""
+    size = _checkpoint_size(office, note)
+    found = office.reader().find(Kind.REVOCATION, Revocation)
+    return dump_records(_with_proofs(office, [item.index for item in found if item.index < size], size))
+
+
+def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:
+    """Return the newest revocation of any of `targets`, or None."""
+    hits = [item for item in reader.find(Kind.REVOCATION, Revocation) if item.record.target in targets]
+    return hits[-1] if hits else None
+
+
+def _refuse_revoked(reader: LedgerReader, case: Case) -> None:
+    verdict = case.verdict.record
+    named = (
+        verdict.adapter.id,
+        verdict.adapter.weights_id,
+        verdict.base.id,
+        case.verdict.id,
+        *verdict.evidence,
+    )
+    revocation = is_revoked(reader, named)
+    if revocation is not None:
+        raise UsageError(
+            f"{revocation.record.target_kind} {short(revocation.record.target)} was revoked: "
+            f"{revocation.record.reason}",
+            hint="what was revoked is never released again: submit a new adapter",
+        )
+
+
+def _records(office: Office, case: Case, released: Verified[Record], size: int) -> bytes:
+    """Return ``records.json``: everything the release rests on, each with its inclusion proof."""
+    reader, verdict = office.reader(), case.verdict.record
+    if not isinstance(released.record, Release):
+        raise IntegrityError("not a release record", hint="run `placet audit`")
+    indices = {released.index, case.verdict.index, case.submission.index}
+    indices |= {item.index for item in case.trainings}
+    wanted = {*verdict.evidence, verdict.plan, *released.record.reviews, *released.record.waivers}
+    for record_id in wanted:
+        found = office.store.find(record_id=record_id)
+        if not found:
+            raise Error(f"record {record_id} is not in the ledger", hint="run `placet audit`")
+        indices.add(found[0].index)
+    intakes = [item for item in reader.find(Kind.INTAKE, Intake) if item.record.adapter == verdict.adapter]
+    indices |= {item.index for item in intakes[-1:]}
+    indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
+    indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}
+    return dump_records(_with_proofs(office, sorted(indices), size))
+
+
+def _with_proofs(office: Office, indices: Sequence[int], size: int) -> tuple[BundledRecord, ...]:
+    # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
+    entries = office.store.entries(0, size)
+    leaves = [entry.leaf for entry in entries]
+    return tuple(
+        BundledRecord(index, entries[index].envelope, inclusion_proof(leaves, index)) for index in indices
+    )
+
+
+def _checkpoint_size(office: Office, note: str) -> int:
+    return verify_note(office.reader().trust, office.settings.origin, note).size

@@ -1,0 +1,175 @@
+"""Do the reviews and waivers of a verdict add up to an approval? Pure; used before release and by the verifier.
+
+A person counts once, by the newest decision; a key counts once. Whoever trained or submitted the adapter does
+not count where the policy separates them. A decision covers exactly the adapter, base, policy, verdict and
+evidence it names, until it expires. A standing rejection blocks. A denial cannot be approved, and an
+inconclusive gate needs its own waivers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from placet.attest.predicates import Training
+from placet.attest.trust import Verified
+from placet.domain.records import (
+    Decision,
+    GateResult,
+    Outcome,
+    Review,
+    ReviewDecision,
+    Submission,
+    Verdict,
+    Waiver,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Whether a verdict is approved, by whom, and if not, what is missing."""
+
+    approved: bool
+    approvers: tuple[str, ...]
+    reviews: tuple[Verified[Review], ...]
+    waivers: tuple[Verified[Waiver], ...]
+    missing: tuple[str, ...]
+
+
+def weigh_approval(
+    verdict: Verified[Verdict],
+    reviews: Sequence[Verified[Review]],
+    waivers: Sequence[Verified[Waiver]],
+    *,
+    submission: Verified[Submission],
+    trainings: Sequence[Verified[Training]],
+    now: datetime,
+) -> Approval:
+    """Return whether `verdict` is approved at `now`.
+
+    Args:
+        verdict: The verdict that would be released.
+        reviews: Reviews, of this or of other verdicts; those of others are not counted.
+        waivers: Waivers, likewise.
+        submission: Who submitted it.
+        trainings: Who trained it, and what it was continued from.
+        now: The moment at which expiry is judged.
+    """
+    rule = verdict.record.review
+    missing: list[str] = []
+    if verdict.record.decision is Decision.DENY:
+        missing.append(
+            "the verdict is DENY: no approval can release it; mend the adapter and submit it again"
+        )
+    barred = _barred(rule.separate_from, submission, trainings)
+    standing = _newest_by_person(r for r in reviews if r.record.verdict == verdict.id)
+    approving: list[Verified[Review]] = []
+    for review in standing:
+        problem = _review_problem(review, verdict, barred, now)
+        if review.record.decision is ReviewDecision.REJECT:
+            missing.append(f"{review.person} rejected it: {review.record.comment}")
+        elif problem:
+            missing.append(f"the approval of {review.person} does not count: {problem}")
+        else:
+            approving.append(review)
+    approving = list(_distinct_keys(approving))
+    if len(approving) < rule.approvals:
+        missing.append(
+            f"{len(approving)} of {rule.approvals} approvals by different people"
+            + (f" (not {', '.join(sorted(barred))})" if barred else "")
+        )
+    used: list[Verified[Waiver]] = []
+    for gate in verdict.record.gates:
+        if gate.required and gate.outcome is Outcome.INCONCLUSIVE:
+            counted, problem = _waivers_for(gate, verdict, waivers, barred, now)
+            used.extend(counted)
+            if problem:
+                missing.append(problem)
+        elif (
+            gate.required
+            and gate.outcome is not Outcome.PASS
+            and verdict.record.decision is not Decision.DENY
+        ):
+            missing.append(f"gate {gate.gate} is {gate.outcome}, which no approval covers")
+    return Approval(
+        approved=not missing,
+        approvers=tuple(review.person for review in approving),
+        reviews=tuple(approving),
+        waivers=tuple(used),
+        missing=tuple(missing),
+    )
+
+
+def barred_people(
+    verdict: Verdict, submission: Verified[Submission], trainings: Sequence[Verified[Training]]
+) -> dict[str, str]:
+    """Return the people who may not approve `verdict`, each with the reason."""
+    return _barred(verdict.review.separate_from, submission, trainings)
+
+
+def _barred(
+    separate_from: tuple[str, ...], submission: Verified[Submission], trainings: Sequence[Verified[Training]]
+) -> dict[str, str]:
+    barred: dict[str, str] = {}
+    if "submitter" in separate_from:
+        barred[submission.person] = "submitted it"
+    if "trainer" in separate_from:
+        for training in trainings:
+            barred[training.person] = "trained it"
+    return barred
+
+
+def _newest_by_person(reviews: Iterable[Verified[Review]]) -> tuple[Verified[Review], ...]:
+    newest: dict[str, Verified[Review]] = {}
+    for review in sorted(reviews, key=lambda item: item.index):
+        newest[review.person] = review
+    return tuple(newest.values())
+
+
+def _review_problem(
+    review: Verified[Review], verdict: Verified[Verdict], barred: dict[str, str], now: datetime
+) -> str:
+    record, wanted = review.record, verdict.record
+    if review.person in barred:
+        return f"that person {barred[review.person]}"
+    if (record.adapter, record.base, record.policy) != (wanted.adapter, wanted.base, wanted.policy):
+        return "it names other bytes, another base or another policy"
+    if set(record.evidence) != set(wanted.evidence):
+        return "it does not name the verdict's evidence"
+    if now >= record.expires_at:
+        return f"it expired at {record.expires_at:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def _distinct_keys(reviews: Iterable[Verified[Review]]) -> Iterable[Verified[Review]]:
+    seen: set[str] = set()
+    for review in reviews:
+        if review.key_id not in seen:
+            seen.add(review.key_id)
+            yield review
+
+
+def _waivers_for(
+    gate: GateResult,
+    verdict: Verified[Verdict],
+    waivers: Sequence[Verified[Waiver]],
+    barred: dict[str, str],
+    now: datetime,
+) -> tuple[tuple[Verified[Waiver], ...], str]:
+    if not gate.waivable:
+        return (), f"gate {gate.gate} is inconclusive and its policy allows no waiver"
+    people: dict[str, Verified[Waiver]] = {}
+    keys: set[str] = set()
+    for waiver in waivers:
+        record = waiver.record
+        same = record.verdict == verdict.id and record.adapter == verdict.record.adapter
+        if not same or record.gate != gate.gate or now >= record.expires_at:
+            continue
+        if waiver.person in barred or waiver.key_id in keys:
+            continue
+        keys.add(waiver.key_id)
+        people.setdefault(waiver.person, waiver)
+    if len(people) < gate.waivers_needed:
+        return (), f"{len(people)} of {gate.waivers_needed} waivers for inconclusive gate {gate.gate}"
+    return tuple(people.values()), ""
