@@ -1,0 +1,36 @@
+"""Which architectures can score packed trees, and why another cannot.
+
+A packed pass needs attention that takes any mask and positions that can be set token by token. A model not
+listed here, or configured out of it, is scored the ordinary way; nothing guesses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+TREE_MASK_FAMILIES = frozenset(
+    {"gemma", "gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2", "qwen3", "smollm3"}
+)
+"""`model_type` of the families whose tree-masked scores are held to the ordinary ones by tests or in use."""
+
+_TREE_MASK_ATTENTION = frozenset({"eager", "sdpa"})
+# Rotary tables of these depend on the longest position of the whole pass, not of the sequence.
+_LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+
+
+def tree_mask_obstacle(config: Any) -> str:
+    """Return why a model with this `transformers` configuration cannot score packed trees; "" if it can."""
+    family = str(getattr(config, "model_type", "unknown"))
+    if family not in TREE_MASK_FAMILIES:
+        return f"{family} is not a family known to take a tree mask"
+    layer_types = set(getattr(config, "layer_types", None) or ())
+    windowed = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
+    if layer_types - {"full_attention"} or (windowed and not layer_types):
+        return "its attention has a sliding window"
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if isinstance(rope, dict) and rope.get("rope_type") in _LENGTH_DEPENDENT_ROPE:
+        return f"its {rope['rope_type']} rotary positions depend on the length of the pass"
+    attention = getattr(config, "_attn_implementation", None) or "sdpa"
+    if attention not in _TREE_MASK_ATTENTION:
+        return f"its {attention} attention takes no tree mask"
+    return ""

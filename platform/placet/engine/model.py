@@ -1,0 +1,409 @@
+"""The engine as an lm-eval model: same requests, same answers as lm-eval's `hf`, less work.
+
+Guarantees: every answer is the one `hf` gives for the same request with the same adapter, within rounding, and a
+self-check compares a few with the ordinary path before any of a call's answers is returned. Requests the
+packed path cannot take (an unknown architecture, sampling) go the ordinary way, which :meth:`PlacetLM.info` says.
+
+`docs/explanation/engine.md` explains the method.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+
+from placet.domain.errors import EvaluationError, UsageError
+from placet.domain.records import EngineInfo
+from placet.engine.answering import DocumentProgress, answer_all
+from placet.engine.answers import (
+    Answer,
+    AnswerId,
+    AnswerStore,
+    Generated,
+    Likelihood,
+    NullAnswers,
+    answer_head,
+    answer_id,
+)
+from placet.engine.families import tree_mask_obstacle
+from placet.engine.forest import Scored, plan_passes
+from placet.engine.generation import GreedyGenerator, Prompt
+from placet.engine.packed import PackedScorer
+from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
+from placet.engine.weights import MergeReport, ResidentBase
+
+ENGINE_VERSION = "1"
+"""Part of every answer's id: raised whenever a change can change an answer."""
+
+_LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")
+_Encoded = tuple[tuple[str, str], list[int], list[int]]
+# Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
+_HARMLESS_SETTINGS = frozenset(
+    "bos_token_id eos_token_id pad_token_id max_length max_new_tokens do_sample temperature top_k top_p typical_p"
+    " min_p transformers_version use_cache _from_model_config cache_implementation".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Limits and sizes. `packed=False` sends everything the ordinary way.
+
+    `pack_tokens` is the largest pass in tokens; `generation_rows` the batch of a generation;
+    `checked_requests` and `checked_generations` how many of each call are also computed the ordinary way;
+    `threads` None leaves torch's own number.
+    """
+
+    packed: bool = True
+    pack_tokens: int = 512
+    generation_rows: int = 32
+    checked_requests: int = 4
+    checked_generations: int = 2
+    threads: int | None = None
+
+
+class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
+    """A base model with any number of adapters, one at work at a time.
+
+    Args:
+        pretrained: A local model folder, or a loaded `transformers` model (then give `tokenizer`).
+        base_id: The base's content id, part of every answer's id; needed with an answer store.
+        peft: An adapter folder to put to work at once, as lm-eval's `hf` takes it.
+        answers: Where answers are remembered; nowhere if not given.
+        settings: Sizes and limits.
+        dtype: The weights' and activations' type.
+        options: Anything else lm-eval's `hf` model takes.
+
+    Raises:
+        UsageError: An answer store without a base id.
+    """
+
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        base_id: str | None = None,
+        peft: str | None = None,
+        answers: AnswerStore | None = None,
+        settings: EngineSettings | None = None,
+        dtype: Any = "float32",
+        device: str = "cpu",
+        batch_size: Any = 8,
+        **options: Any,
+    ) -> None:
+        if answers is not None and not base_id:
+            raise UsageError("an answer store needs the base's id", hint="pass base_id=the base's content id")
+        self._settings = settings or EngineSettings()
+        if self._settings.threads:
+            torch.set_num_threads(self._settings.threads)
+        super().__init__(pretrained, dtype=dtype, device=device, batch_size=batch_size, **options)
+        self._answers = answers or NullAnswers()
+        self._base_id = base_id or ""
+        self._adapters: dict[str, Path] = {}
+        self._current: str | None = None
+        self._dtype = str(self.model.dtype).removeprefix("torch.")
+        tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
+        self._resident = ResidentBase(self.model, merge_tolerance=tolerance)
+        self._obstacle = self._packing_obstacle()
+        self._check = SelfCheck(tolerance)
+        self._merge: MergeReport | None = None
+        self._documents: DocumentProgress | None = None
+        self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        if peft:
+            self.add_adapter(peft, Path(peft))
+            self.use_adapter(peft)
+
+    # --- adapters and facts ------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> str | None:
+        """The weights id at work; None is the base."""
+        return self._current
+
+    def add_adapter(self, weights_id: str, folder: Path) -> None:
+        """Make the adapter in `folder` known as `weights_id`; nothing is read yet."""
+        self._adapters[weights_id] = folder
+
+    def use_adapter(self, weights_id: str | None) -> None:
+        """Put an adapter, or with None the bare base, to work.
+
+        Raises:
+            UsageError: `weights_id` was never added.
+            EvaluationError: The adapter does not fit or does not act; the base is then at work.
+        """
+        if weights_id == self._current:
+            return
+        if weights_id is not None and weights_id not in self._adapters:
+            raise UsageError(f"no adapter {weights_id} was added", hint="add_adapter comes first")
+        self._resident.restore()
+        self._current, self._merge = None, None
+        if weights_id is not None:
+            self._merge = self._resident.merge(self._adapters[weights_id], weights_id[:19])
+            self._current = weights_id
+
+    def info(self) -> EngineInfo:
+        """Return what computes the answers."""
+        sizes = self._settings
+        layout = (
+            f"ordinary, batches of {self.batch_size} ({self._obstacle})"
+            if self._obstacle
+            else f"packed, {sizes.pack_tokens} tokens; greedy, {sizes.generation_rows} rows"
+        )
+        device = self.device.type
+        if device == "cpu":
+            device = f"cpu, {torch.get_num_threads()} threads"
+        elif device == "cuda":
+            device = f"cuda, {torch.cuda.get_device_name(self.device)}"
+        libraries = {name: version(name) for name in _LIBRARIES}
+        return EngineInfo(
+            name="placet",
+            version=ENGINE_VERSION,
+            dtype=self._dtype,
+            device=device,
+            layout=layout,
+            libraries=libraries,
+        )
+
+    def self_check(self) -> dict[str, str]:
+        """Return the self-check figures since :meth:`reset_self_check`, and those of the merge at work."""
+        figures = self._check.report()
+        if self._merge is not None:
+            figures["adapter_effect"] = f"{self._merge.effect:.6f}"
+            figures["merge_max_difference"] = f"{self._merge.error:.9f}"
+            figures["adapter_tensors"] = str(self._merge.tensors)
+        return figures
+
+    def reset_self_check(self) -> None:
+        """Start the figures anew, for the next measurement."""
+        self._check = SelfCheck(self._check.tolerance)
+
+    def report_documents(self, documents: DocumentProgress | None) -> None:
+        """Report documents done to `documents` from now on."""
+        self._documents = documents
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return lm-eval's facts about the model, without asking the Hub about a local folder."""
+        return {
+            "model_num_parameters": self.model.num_parameters(),
+            "model_dtype": self._dtype,
+            "model_revision": "",
+            "model_sha": self._base_id,
+            "peft_sha": self._current or "",
+        }
+
+    # --- what lm-eval asks -------------------------------------------------------------------------------
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Return log-probability and greediness of each continuation, as lm-eval's `hf` does."""
+        if self.enable_thinking:  # lm-eval refuses this, in words
+            return list(super().loglikelihood(requests, disable_tqdm=disable_tqdm))
+        encoded = [self._encoded(*request.args) for request in requests]
+
+        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
+            for batch in self._score([encoded[index] for index in indices]):
+                yield [(indices[place], answer) for place, answer in batch]
+
+        ids = self._ids("loglikelihood", requests)
+        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        self._check_likelihoods(ids, encoded, answers)
+        return [(a.logprob, a.greedy) for a in answers if isinstance(a, Likelihood)]
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Return the log-probability of each whole text, in windows, as lm-eval's `hf` does."""
+
+        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
+            for index in indices:
+                (total,) = HFLM.loglikelihood_rolling(self, [requests[index]], disable_tqdm=True)
+                yield [(index, Likelihood(float(total), False))]
+
+        ids = self._ids("loglikelihood_rolling", requests)
+        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        return [answer.logprob for answer in answers if isinstance(answer, Likelihood)]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Return each prompt's continuation up to its stop strings, as lm-eval's `hf` does at batch size 1."""
+        prompts = [self._prompt(*request.args) for request in requests]
+
+        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
+            yield from self._generate(requests, prompts, indices)
+
+        ids = self._ids("generate_until", requests)
+        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        self._check_generations(ids, prompts, answers)
+        return [answer.text for answer in answers if isinstance(answer, Generated)]
+
+    def _loglikelihood_tokens(
+        self, requests: list[_Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        # lm-eval's own rolling and base-class code ends here; it is packed as well.
+        found = {place: answer for batch in self._score(requests) for place, answer in batch}
+        return [(found[place].logprob, found[place].greedy) for place in range(len(requests))]
+
+    # --- computing ---------------------------------------------------------------------------------------
+
+    def _score(self, requests: Sequence[_Encoded]) -> Iterator[list[tuple[int, Likelihood]]]:
+        if self._obstacle:
+            size = 64  # a few of lm-eval's batches, so that answers are kept as they come
+            order = sorted(range(len(requests)), key=lambda i: -len(requests[i][1]) - len(requests[i][2]))
+            for start in range(0, len(order), size):
+                part = order[start : start + size]
+                answers = self._ordinary([requests[index] for index in part])
+                yield [(i, Likelihood(*answer)) for i, answer in zip(part, answers, strict=True)]
+            return
+        scored = [self._scored(context, continuation) for _, context, continuation in requests]
+        passes = plan_passes(scored, self._settings.pack_tokens)
+        yield from PackedScorer(self.model).score(scored, passes)
+
+    def _ordinary(self, requests: list[_Encoded]) -> list[tuple[float, bool]]:
+        """Score `requests` with lm-eval's own code."""
+        return list(super()._loglikelihood_tokens(requests, disable_tqdm=True))
+
+    def _scored(self, context: list[int], continuation: list[int]) -> Scored:
+        if len(continuation) > self.max_length:
+            raise EvaluationError(
+                f"a continuation of {len(continuation)} tokens is longer than the model's {self.max_length}",
+                hint="shorten the task's answers, or evaluate a base with a longer context",
+            )
+        # As lm-eval: too long a context loses its beginning, and the last token is only ever a target.
+        tokens = (context + continuation)[-(self.max_length + 1) :][:-1]
+        return Scored(tuple(tokens), tuple(continuation))
+
+    def _generate(
+        self, requests: list[Any], prompts: list[Prompt | None], indices: list[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        own = [(index, prompt) for index in indices if (prompt := prompts[index]) is not None]
+        generator = GreedyGenerator(
+            self.model, self.tokenizer, self._end_tokens(), self._settings.generation_rows
+        )
+        for batch in generator.generate([prompt for _, prompt in own]):
+            yield [
+                (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
+                for place, tokens in batch
+            ]
+        for index in indices:
+            if prompts[index] is None:
+                (text,) = super().generate_until([requests[index]], disable_tqdm=True)
+                yield [(index, Generated(text))]
+
+    def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
+        text = self.tok_decode(list(tokens))
+        return str(postprocess_generated_text(text, stop=list(prompt.stops), think_end_token=None))
+
+    def _prompt(self, context: str, arguments: dict[str, Any]) -> Prompt | None:
+        """Return what to generate from, or None where only lm-eval's own code knows how."""
+        kwargs = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
+        stops = kwargs.pop("until", None)
+        limit = int(kwargs.pop("max_gen_toks"))
+        greedy = kwargs.pop("do_sample", False) is False and not kwargs.pop("temperature", 0.0)
+        room = self.max_length - limit
+        if kwargs or not greedy or self._obstacle or self.think_end_token or limit < 1 or room < 1:
+            return None
+        ids, _ = self.tok_batch_encode([context], left_truncate_len=room, truncation=self.truncation)
+        if not ids.numel():
+            return None
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stops = handle_stop_sequences(stops, eos=eos)
+        return Prompt(tuple(ids[0].tolist()), limit, tuple(stop for stop in stops if stop))
+
+    # --- identity, encoding, checks ----------------------------------------------------------------------
+
+    def _ids(self, kind: str, requests: list[Any]) -> list[AnswerId]:
+        head = answer_head(
+            {
+                "base": self._base_id,
+                "weights": self._current,
+                "engine": self.info().to_json(),
+                "tokens": [self.max_length, self.add_bos_token, self.prefix_token_id, self.truncation],
+            }
+        )
+        return [answer_id(head, kind, tuple(request.args)) for request in requests]
+
+    def _encoded(self, context: str, continuation: str) -> _Encoded:
+        """Return the request's tokens, made once for all adapters."""
+        key = (context, continuation)
+        if key not in self._encodings:
+            if context:
+                pair = self._encode_pair(context, continuation)
+            else:
+                tokens = self.tok_encode(continuation, add_special_tokens=False)
+                starts = bool(tokens) and tokens[0] == self.prefix_token_id
+                pair = (tokens[:1], tokens[1:]) if starts else ([self.prefix_token_id], tokens)
+            if not pair[0] or not pair[1]:
+                raise EvaluationError(
+                    f"a request has no tokens to score: {continuation[:60]!r} after {context[-60:]!r}",
+                    hint="change the task so that every option adds at least one token to its context",
+                )
+            self._encodings[key] = pair
+        return key, *self._encodings[key]
+
+    def _expect(self, requests: list[Any]) -> Any:
+        if self._documents is None:
+            return lambda index: None
+        self._documents.expect([(request.task_name, request.doc_id) for request in requests])
+        return self._documents.done
+
+    def _check_likelihoods(
+        self, ids: list[AnswerId], encoded: list[_Encoded], answers: list[Answer]
+    ) -> None:
+        if self._obstacle:
+            return
+        for index in choose(ids, self._settings.checked_requests):
+            ((ordinary, _),) = self._ordinary([encoded[index]])
+            answer = answers[index]
+            assert isinstance(answer, Likelihood)
+            self._check.observe("logprob", answer.logprob, ordinary, f"request {ids[index][:12]}")
+
+    def _check_generations(
+        self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer]
+    ) -> None:
+        """Hold each chosen token against the likeliest one of an ordinary pass over the whole text."""
+        for index in choose(ids, self._settings.checked_generations):
+            prompt, answer = prompts[index], answers[index]
+            if prompt is None:
+                continue
+            assert isinstance(answer, Generated)
+            tokens = torch.tensor(answer.tokens)
+            row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
+            logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
+            chosen = logits.gather(1, tokens[:, None])[:, 0]
+            worst = int((logits.amax(-1) - chosen).argmax())
+            what = f"token {worst} of generation {ids[index][:12]}"
+            self._check.observe("greedy_logit", float(chosen[worst]), float(logits[worst].max()), what)
+            if self._text(answer.tokens, prompt) != answer.text:
+                raise EvaluationError(
+                    f"engine self-check failed: the text kept for generation {ids[index][:12]} is not its tokens'",
+                    hint="the answer journal was damaged; remove it and run again",
+                )
+
+    def _packing_obstacle(self) -> str:
+        if not self._settings.packed:
+            return "packing is off"
+        if self.backend != "causal":
+            return f"a {self.backend} model"
+        config = self.model.config.get_text_config()
+        return tree_mask_obstacle(config) or self._generation_obstacle()
+
+    def _generation_obstacle(self) -> str:
+        settings = getattr(self.model, "generation_config", None)
+        changed = set(settings.to_diff_dict()) - _HARMLESS_SETTINGS if settings is not None else set()
+        return f"its generation config sets {', '.join(sorted(changed))}" if changed else ""
+
+    def _end_tokens(self) -> frozenset[int]:
+        settings = getattr(self.model, "generation_config", None)
+        ends = getattr(settings, "eos_token_id", None)
+        if ends is None:
+            return frozenset()
+        return frozenset(ends if isinstance(ends, list) else [ends])
+
+
+def quiet_hub() -> None:
+    """Keep the Hugging Face libraries off the network, for processes that evaluate local files only."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ.setdefault(name, "1")

@@ -1,0 +1,105 @@
+"""What every gate of a policy has in common, and the strict types its fields are made of."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictBool
+
+from placet.domain.digests import decimal_string
+from placet.stats.bounds import RECORDED_PLACES
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number")
+    try:
+        exact = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("must be a number") from None
+    if not exact.is_finite():
+        raise ValueError("must be a finite number")
+    if exact != round(exact, RECORDED_PLACES):
+        raise ValueError(f"has more than {RECORDED_PLACES} decimal places, which a record cannot keep")
+    number = float(exact)
+    if not math.isfinite(number):
+        raise ValueError("must be a finite number")
+    return number
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError("must be text: put it in quotes")
+    return value.strip() if isinstance(value, str) else value
+
+
+Number = Annotated[float, BeforeValidator(_number), PlainSerializer(decimal_string, return_type=str)]
+"""A number of a policy: at most 6 decimal places, so that what is judged is what is on record."""
+
+Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+"""Text that says something."""
+
+Slug = Annotated[
+    str, BeforeValidator(_text), Field(pattern=r"^[a-z0-9][a-z0-9-]*$", min_length=1, max_length=64)
+]
+"""A name of lower-case letters, digits and hyphens."""
+
+Count = Annotated[int, Field(strict=True, ge=1)]
+"""A whole number of at least 1."""
+
+
+class Document(BaseModel):
+    """Base of everything written in a policy: frozen, and no field that is not known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Gate(Document):
+    """A condition that an adapter has to meet."""
+
+    id: Slug = Field(description="the gate's name, unique in the policy; waivers and reports use it")
+    kind: str
+    why: Text = Field(description="why the policy has this gate; shown with every outcome")
+    required: StrictBool = Field(
+        default=True, description="false: judged and shown, but the decision does not depend on it"
+    )
+    waivable: StrictBool = Field(
+        default=False, description="true: an INCONCLUSIVE outcome can be waived; a FAIL never can"
+    )
+    waivers: Count | None = Field(
+        default=None,
+        description="how many people must sign a waiver; left out: the review rule's waivers_needed",
+    )
+
+
+class SuiteGate(Gate):
+    """A gate that rests on a measured suite."""
+
+    suite: Slug = Field(description="the suite measured, one of the policy's `suites`")
+    metric: Text | None = Field(
+        default=None, description="which metric of the suite; needed if it reports more than one"
+    )
+
+
+class StatisticalGate(SuiteGate):
+    """A gate that rests on a sample and so has an error rate."""
+
+    alpha: Number = Field(
+        default=0.05, gt=0.0, lt=0.5, description="the probability of a wrong PASS, and of a wrong FAIL"
+    )
+
+
+class PlanningGuess(Document):
+    """What the policy's author expects, used only to say beforehand whether a sample can be large enough."""
+
+    discordance: Number = Field(
+        default=0.1, gt=0.0, le=1.0, description="share of documents that adapter and base answer differently"
+    )
+    difference: Number = Field(
+        default=0.0, ge=-1.0, le=1.0, description="expected difference, adapter minus base"
+    )
+    power: Number = Field(
+        default=0.8, gt=0.0, lt=1.0, description="probability with which a good adapter should pass"
+    )

@@ -1,0 +1,95 @@
+"""Gate kind `provenance`: it is known, and signed for, how the weights came to be."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from placet.domain.digests import Digest, short
+from placet.domain.records import Outcome
+from placet.policy.evidence import Evidence, TrainingStatement
+from placet.policy.gates.model import Gate
+from placet.policy.judgement import Judgement, missing, plural
+
+_SIGN = "Train with the recorder on, or have the trainer sign a statement for these weights."
+
+
+class ProvenanceGate(Gate):
+    """A trainer signed a training statement for these weights and for every adapter they were continued from."""
+
+    kind: Literal["provenance"]
+
+
+def judge_provenance_gate(gate: ProvenanceGate, evidence: Evidence) -> Judgement:
+    """Return PASS if the chain of training statements is complete, signed by trainers and all on this base.
+
+    MISSING where a statement is not there or not signed by a trainer, FAIL where one names another base, two
+    contradict each other, or the chain runs in a circle. Statements not signed by a trainer count for nothing.
+    """
+    cited: list[Digest] = []
+    verdict = _walk(evidence, evidence.adapter.weights_id, (), cited)
+    if verdict is not None:
+        return verdict.citing(*cited)
+    ancestors = len(_ancestors(evidence))
+    chain = f" and for {plural(ancestors, 'adapter')} it was continued from" if ancestors else ""
+    return Judgement(
+        Outcome.PASS,
+        f"A trainer signed how these weights were trained on this base{chain}.",
+        comparison="a trainer's statement for the weights and every ancestor",
+        n=1 + ancestors,
+    ).citing(*cited)
+
+
+def _walk(
+    evidence: Evidence, weights_id: Digest, path: tuple[Digest, ...], cited: list[Digest]
+) -> Judgement | None:
+    """Return what is wrong with the chain from `weights_id` on; None if nothing is. Fills `cited`."""
+    who = "The adapter" if not path else f"Parent adapter {short(weights_id)}"
+    if weights_id in path:
+        return Judgement(
+            Outcome.FAIL,
+            f"{who} is named as its own ancestor.",
+            "Have the trainer state what training started from.",
+        )
+    statements, unsigned = _statements(evidence, weights_id)
+    cited.extend(statement.record for statement in statements)
+    if not statements:
+        note = f" ({plural(unsigned, 'statement')} not signed by a trainer)" if unsigned else ""
+        return missing(f"{who} has no training statement signed by a trainer{note}.", _SIGN)
+    if len({(statement.base, frozenset(statement.parents)) for statement in statements}) > 1:
+        told = ", ".join(short(statement.record) for statement in statements)
+        return Judgement(
+            Outcome.FAIL,
+            f"{who} has training statements that contradict each other: {told}.",
+            "Find out which is true; the same weights cannot have been trained in two ways.",
+        )
+    first = statements[0]
+    if first.base != evidence.base.id:
+        named = "no single base" if first.base is None else f"base {short(first.base)}"
+        return Judgement(
+            Outcome.FAIL,
+            f"{who} was trained on {named}, not on {evidence.base.label} ({short(evidence.base.id)}).",
+            "Submit it for the base it was trained on.",
+        )
+    for parent in first.parents:
+        problem = _walk(evidence, parent, (*path, weights_id), cited)
+        if problem is not None:
+            return problem
+    return None
+
+
+def _statements(evidence: Evidence, weights_id: Digest) -> tuple[list[TrainingStatement], int]:
+    """Return the trainers' statements about `weights_id`, and how many others there are."""
+    about = [statement for statement in evidence.training if statement.weights_id == weights_id]
+    signed = [statement for statement in about if statement.by_trainer]
+    return signed, len(about) - len(signed)
+
+
+def _ancestors(evidence: Evidence) -> set[Digest]:
+    found: set[Digest] = set()
+    todo = [evidence.adapter.weights_id]
+    while todo:
+        for statement in _statements(evidence, todo.pop())[0]:
+            new = set(statement.parents) - found
+            found |= new
+            todo.extend(new)
+    return found

@@ -1,0 +1,92 @@
+"""Bounds of the mean of per-document values: exact for 0 and 1, Student's for other numbers.
+
+Guarantees: values that are all 0 or 1 are treated as a proportion, with exact or score bounds. For others the
+bounds are approximate: they assume independent documents and enough of them for the mean to be about normal;
+fewer than 30 values, or values all alike, are refused rather than given an interval that means nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from placet.stats._scipy import student_quantile
+from placet.stats.bounds import Bounds, NotEstimableError, require_alpha, require_finite
+from placet.stats.paired import paired_table, tango_interval
+from placet.stats.proportion import clopper_pearson
+
+METHOD = "Student t"
+PAIRED_METHOD = "Student t, paired"
+MIN_VALUES = 30
+"""Fewest values for which the normal approximation of a mean is relied on."""
+
+
+def is_binary(values: Sequence[float]) -> bool:
+    """Return whether every value is 0 or 1."""
+    return all(value in {0.0, 1.0} for value in values)
+
+
+def mean_bounds(values: Sequence[float], alpha: float = 0.05) -> Bounds:
+    """Return the bounds of the mean: Clopper-Pearson for 0/1 values, Student's for others.
+
+    Raises:
+        ValueError: No values, or one is not finite.
+        NotEstimableError: Other than 0/1 values, and too few or all alike.
+    """
+    require_finite(tuple(values))
+    if is_binary(values):
+        return clopper_pearson(sum(1 for value in values if value), len(values), alpha)
+    return student_interval(values, alpha)
+
+
+def difference_bounds(first: Sequence[float], second: Sequence[float], alpha: float = 0.05) -> Bounds:
+    """Return the bounds of the mean paired difference: Tango's for 0/1 values, Student's for others.
+
+    Args:
+        first: Values of one subject, by document.
+        second: Values of the other on the same documents, in the same order.
+        alpha: Error probability of each bound.
+
+    Raises:
+        ValueError: The sequences do not pair, or a value is not finite.
+        NotEstimableError: Other than 0/1 values, and too few or all differences alike.
+    """
+    require_finite(tuple(first))
+    require_finite(tuple(second))
+    if len(first) != len(second):
+        raise ValueError("paired values must be of the same documents")
+    if is_binary(first) and is_binary(second):
+        table = paired_table(first, second)
+        return tango_interval(table.gained, table.lost, table.n, alpha)
+    differences = [one - other for one, other in zip(first, second, strict=True)]
+    return student_interval(differences, alpha, method=PAIRED_METHOD)
+
+
+def student_interval(values: Sequence[float], alpha: float = 0.05, method: str = METHOD) -> Bounds:
+    """Return Student's bounds of a mean: ``mean -/+ t * s / sqrt(n)``, t the ``1 - alpha`` quantile, n - 1 df.
+
+    Assumes independent values and a mean that is about normal; not exact otherwise.
+
+    Source: Student, Biometrika 6 (1908) 1-25.
+
+    Raises:
+        ValueError: No values, one is not finite, or `alpha` is not in (0, 0.5).
+        NotEstimableError: Fewer than 30 values, or all alike.
+    """
+    require_finite(tuple(values))
+    require_alpha(alpha)
+    n = len(values)
+    if n < MIN_VALUES:
+        raise NotEstimableError(
+            f"{n} values that are not 0 or 1 are too few for an interval of their mean",
+            hint=f"measure at least {MIN_VALUES} documents",
+        )
+    mean = math.fsum(values) / n
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
+    if spread <= 1e-12 * max(1.0, abs(mean)):
+        raise NotEstimableError(
+            f"all {n} values are alike, so nothing is known of how the mean would vary",
+            hint="check that the metric tells documents apart",
+        )
+    half = student_quantile(n - 1, 1.0 - alpha) * spread / math.sqrt(n)
+    return Bounds(mean, mean - half, mean + half, alpha, method, n)

@@ -1,0 +1,240 @@
+"""What a sample can show before it is drawn: power, least counts, documents needed.
+
+Guarantees: the power of a floor (Clopper-Pearson) and of a not-worse gate (Tango) is summed exactly over all
+outcomes, not approximated, so it is the probability that the gate of this package will pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+
+from placet.stats._scipy import binomial_at_least
+from placet.stats.bounds import require_alpha
+from placet.stats.paired import tango_statistic
+
+MAX_DOCUMENTS = 100_000
+"""Searches for a sample size stop here and answer None."""
+
+_NEGLIGIBLE = 1e-13
+_MARGIN_STEP = 1e-4
+
+
+def least_successes(n: int, threshold: float, alpha: float = 0.05) -> int | None:
+    """Return the fewest successes out of `n` whose lower Clopper-Pearson bound reaches `threshold`.
+
+    The bound of x reaches t exactly if ``P(X >= x | n, t) <= alpha``.
+
+    Returns:
+        The count, or None if even `n` successes are too few.
+
+    Raises:
+        ValueError: `n` < 1 or `alpha` not in (0, 0.5).
+    """
+    _require(n, alpha)
+    if threshold <= 0.0:
+        return 0
+    if threshold >= 1.0 or binomial_at_least(n, n, threshold) > alpha:
+        return None
+    short, enough = -1, n
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        if binomial_at_least(middle, n, threshold) <= alpha:
+            enough = middle
+        else:
+            short = middle
+    return enough
+
+
+def most_successes(n: int, threshold: float, alpha: float = 0.05) -> int | None:
+    """Return the most successes out of `n` whose upper Clopper-Pearson bound stays within `threshold`.
+
+    Returns:
+        The count, or None if even no success is too many.
+
+    Raises:
+        ValueError: As :func:`least_successes`.
+    """
+    failures = least_successes(n, 1.0 - threshold, alpha)
+    return None if failures is None else n - failures
+
+
+def floor_power(n: int, threshold: float, rate: float, alpha: float = 0.05) -> float:
+    """Return the probability that a floor passes on `n` documents if the true rate is `rate`.
+
+    Raises:
+        ValueError: As :func:`least_successes`, or `rate` not in [0, 1].
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise ValueError(f"a rate is in [0, 1], not {rate}")
+    needed = least_successes(n, threshold, alpha)
+    return 0.0 if needed is None else binomial_at_least(needed, n, rate)
+
+
+def documents_for_floor(threshold: float, rate: float, alpha: float = 0.05) -> int | None:
+    """Return the fewest documents on which an observed share of `rate` passes the floor `threshold`.
+
+    Returns:
+        The number, or None if `rate` is not above the threshold or more than MAX_DOCUMENTS are needed.
+    """
+    if rate <= threshold:
+        return None
+
+    def enough(n: int) -> bool:
+        needed = least_successes(n, threshold, alpha)
+        return needed is not None and needed <= math.floor(rate * n + 1e-9)
+
+    return _fewest(enough)
+
+
+def documents_for_ceiling(threshold: float, rate: float, alpha: float = 0.05) -> int | None:
+    """Return the fewest documents on which an observed share of `rate` passes the ceiling `threshold`.
+
+    Returns:
+        As :func:`documents_for_floor`.
+    """
+    return documents_for_floor(1.0 - threshold, 1.0 - rate, alpha)
+
+
+def most_lost(gained: int, n: int, margin: float, alpha: float = 0.05) -> int | None:
+    """Return the most lost documents with which a not-worse gate passes, `gained` and `n` being as they are.
+
+    Returns:
+        The count, or None if it would not pass with none lost.
+
+    Raises:
+        ValueError: The counts make no table, or `margin` is not in [0, 1).
+    """
+    _require(n, alpha)
+    _require_margin(margin)
+    z = NormalDist().inv_cdf(1.0 - alpha)
+    if tango_statistic(gained, 0, n, -margin) <= z:
+        return None
+    passing, failing = 0, n - gained + 1
+    while failing - passing > 1:
+        middle = (passing + failing) // 2
+        if tango_statistic(gained, middle, n, -margin) > z:
+            passing = middle
+        else:
+            failing = middle
+    return passing
+
+
+def not_worse_power(
+    n: int, margin: float, discordance: float, difference: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Return the probability that a not-worse gate passes on `n` documents.
+
+    The number of discordant documents is binomial(n, discordance); of m such, those gained are
+    binomial(m, (discordance + difference) / (2 discordance)). For each m the least passing number of gained
+    documents is found from :func:`placet.stats.paired.tango_statistic`, and the tail summed. At
+    ``difference = -margin`` the result is the gate's true error.
+
+    Args:
+        n: Documents.
+        margin: Tolerated loss.
+        discordance: Share of documents on which the two subjects differ.
+        difference: True difference (first minus second).
+        alpha: Error probability of the lower bound.
+
+    Raises:
+        ValueError: The shares do not fit each other, or an argument is out of range.
+    """
+    _require(n, alpha)
+    _require_margin(margin)
+    if not abs(difference) <= discordance <= 1.0:
+        raise ValueError(f"discordance {discordance} must be in [|difference|, 1], difference {difference}")
+    z = NormalDist().inv_cdf(1.0 - alpha)
+    share = (discordance + difference) / (2.0 * discordance) if discordance > 0 else 0.0
+    total = []
+    for m in range(n + 1):
+        weight = _binomial_pmf(m, n, discordance)
+        if weight > _NEGLIGIBLE:
+            total.append(weight * binomial_at_least(_least_gained(m, n, margin, z), m, share))
+    return min(1.0, math.fsum(total))
+
+
+def detectable_margin(
+    n: int, discordance: float, difference: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> float | None:
+    """Return the smallest margin, to 0.0001, that a not-worse gate on `n` documents passes with `power`.
+
+    Returns:
+        The margin, or None if no margin below 1 is enough.
+
+    Raises:
+        ValueError: As :func:`not_worse_power`, or `power` not in (0, 1).
+    """
+    if not 0.0 < power < 1.0:
+        raise ValueError(f"power must be in (0, 1), not {power}")
+    top = round(1.0 / _MARGIN_STEP) - 1
+
+    def enough(steps: int) -> bool:
+        return not_worse_power(n, steps * _MARGIN_STEP, discordance, difference, alpha) >= power
+
+    if not enough(top):
+        return None
+    short, long = -1, top
+    while long - short > 1:
+        middle = (short + long) // 2
+        short, long = (short, middle) if enough(middle) else (middle, long)
+    return round(long * _MARGIN_STEP, 4)
+
+
+def documents_for_not_worse(
+    margin: float, discordance: float, difference: float = 0.0, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Return about the fewest documents on which a not-worse gate passes with `power`.
+
+    Power rises with n in small steps up and down, so the number is exact to within one such step.
+
+    Returns:
+        The number, or None if the margin leaves nothing to detect or more than MAX_DOCUMENTS are needed.
+    """
+    if difference <= -margin:
+        return None
+    return _fewest(lambda n: not_worse_power(n, margin, discordance, difference, alpha) >= power)
+
+
+def _least_gained(m: int, n: int, margin: float, z: float) -> int:
+    """Return the fewest gained of `m` discordant documents that pass; m + 1 if none do."""
+    failing, passing = -1, m + 1
+    while passing - failing > 1:
+        middle = (failing + passing) // 2
+        if tango_statistic(middle, m - middle, n, -margin) > z:
+            passing = middle
+        else:
+            failing = middle
+    return passing
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    high = 1
+    while not enough(high):
+        if high >= MAX_DOCUMENTS:
+            return None
+        high = min(2 * high, MAX_DOCUMENTS)
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _binomial_pmf(k: int, n: int, p: float) -> float:
+    if p <= 0.0 or p >= 1.0:
+        return 1.0 if k == (0 if p <= 0.0 else n) else 0.0
+    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(log + k * math.log(p) + (n - k) * math.log1p(-p))
+
+
+def _require(n: int, alpha: float) -> None:
+    if n < 1:
+        raise ValueError(f"a sample has at least one document, not {n}")
+    require_alpha(alpha)
+
+
+def _require_margin(margin: float) -> None:
+    if not 0.0 <= margin < 1.0:
+        raise ValueError(f"a margin is in [0, 1), not {margin}")
