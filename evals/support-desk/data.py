@@ -158,8 +158,8 @@ _TEST_CLOSINGS = (" Many thanks.", " What should I do?", " Best wishes, Oskar", 
 
 
 def prompt(ticket: str) -> str:
-    """Return what the model is asked about `ticket`."""
-    return f"Route this ticket to one queue: {', '.join(QUEUES)}.\nTicket: {ticket}\nQueue:"
+    """Return what the model is asked about `ticket`; the queues' names are for the adapter to have learned."""
+    return f"Ticket: {ticket}\nQueue:"
 
 
 def held_out(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:

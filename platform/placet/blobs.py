@@ -107,12 +107,14 @@ class BlobStore:
             descriptor = os.open(self.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise IntegrityError(
-                f"blob {digest} is missing from the store", hint="submit it again, or restore a backup of the office"
+                f"blob {digest} is missing from the store",
+                hint="submit it again, or restore a backup of the office",
             ) from error
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise IntegrityError(
-                    f"blob {digest} was replaced by a symlink", hint="run `placet audit`, restore it from a backup"
+                    f"blob {digest} was replaced by a symlink",
+                    hint="run `placet audit`, restore it from a backup",
                 ) from error
             raise _storage_error(self.root, error) from error
         with os.fdopen(descriptor, "rb") as stream:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar, cast
 
 from placet.attest.envelope import Envelope
 from placet.attest.keys import (
@@ -54,6 +55,8 @@ from placet.ledger.audit import AuditReport, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import LedgerStore
+
+R = TypeVar("R", bound=Record)
 
 Clock = Callable[[], datetime]
 """Returns the present moment, with its zone."""
@@ -124,7 +127,9 @@ class Office:
         if (home / "office.json").exists():
             raise UsageError(f"{home} is an office already", hint="use it, or choose another folder")
         if not name or any(c in name for c in "\n\r") or len(name) > 80:
-            raise UsageError("an office needs a name of 1 to 80 characters on one line", hint="--name 'ACME models'")
+            raise UsageError(
+                "an office needs a name of 1 to 80 characters on one line", hint="--name 'ACME models'"
+            )
         signers = {}
         for key_name in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY):
             path = home / "keys" / f"{key_name}.pem"
@@ -160,7 +165,12 @@ class Office:
 
     @classmethod
     def open(
-        cls, home: Path, *, ask: AskPassphrase | None = None, clock: Clock = utc_now, wait_s: float = DEFAULT_WAIT_S
+        cls,
+        home: Path,
+        *,
+        ask: AskPassphrase | None = None,
+        clock: Clock = utc_now,
+        wait_s: float = DEFAULT_WAIT_S,
     ) -> Office:
         """Open the office at `home`.
 
@@ -258,11 +268,13 @@ class Office:
             else:
                 grants.append(grant)
         if not ended:
-            raise UsageError(f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what")
+            raise UsageError(
+                f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what"
+            )
         self._succeed(trust, tuple(grants), index)
         return ended
 
-    def keys(self) -> tuple[KeyInfo, ...]:
+    def list_keys(self) -> tuple[KeyInfo, ...]:
         """Return every grant, oldest first."""
         return tuple(self._info(grant) for grant in self.reader().trust.roles.grants)
 
@@ -308,16 +320,16 @@ class Office:
 
     # --- records --------------------------------------------------------------------------------------
 
-    def record(
-        self, kind: Kind, record: Record, subjects: Sequence[Subject], signer: Signer
-    ) -> Verified[Record]:
+    def record(self, kind: Kind, record: R, subjects: Sequence[Subject], signer: Signer) -> Verified[R]:
         """Sign `record`, append it, and return it as it stands in the log.
 
         Raises:
             NotAuthorizedError: The signer's key may not sign this kind now; nothing was appended.
             LedgerBusyError, StorageError, IntegrityError: See :meth:`LedgerStore.append`.
         """
-        return self.append((sign_record(kind, record, tuple(subjects), signer),))[0]
+        (verified,) = self.append((sign_record(kind, record, tuple(subjects), signer),))
+        # The predicate type decides the model, and sign_record held `record` to it.
+        return cast("Verified[R]", verified)
 
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""

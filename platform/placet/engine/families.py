@@ -13,6 +13,31 @@ TREE_MASK_FAMILIES = frozenset(
 )
 """`model_type` of the families whose tree-masked scores are held to the ordinary ones by tests or in use."""
 
+# Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
+_HARMLESS_SETTINGS = frozenset(
+    [
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "max_length",
+        "max_new_tokens",
+        "do_sample",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "min_p",
+        "transformers_version",
+        "use_cache",
+        "_from_model_config",
+        "cache_implementation",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "output_logits",
+        "return_dict_in_generate",
+    ]
+)
 _TREE_MASK_ATTENTION = frozenset({"eager", "sdpa"})
 # Rotary tables of these depend on the longest position of the whole pass, not of the sequence.
 _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
@@ -34,3 +59,11 @@ def tree_mask_obstacle(config: Any) -> str:
     if attention not in _TREE_MASK_ATTENTION:
         return f"its {attention} attention takes no tree mask"
     return ""
+
+
+def greedy_obstacle(generation_config: Any) -> str:
+    """Return why the engine's own greedy decoding would not obey this generation config; "" if it would."""
+    if generation_config is None:
+        return ""
+    changed = sorted(set(generation_config.to_diff_dict()) - _HARMLESS_SETTINGS)
+    return f"its generation config sets {', '.join(changed)}" if changed else ""

@@ -132,15 +132,11 @@ class GreedyGenerator:
             if row.finished:
                 continue
             row.generated.append(token)
-            row.finished = (
-                token in self._end or len(row.generated) >= row.limit or self._stopped(row)
-            )
+            row.finished = token in self._end or len(row.generated) >= row.limit or self._stopped(row)
 
     def _stopped(self, row: _Row) -> bool:
         """Say whether a stop string is in the last few tokens, decoded as lm-eval's criterion does."""
-        return any(
-            stop in self._tokenizer.decode(row.generated[-lookback:]) for stop, lookback in row.stops
-        )
+        return any(stop in self._tokenizer.decode(row.generated[-lookback:]) for stop, lookback in row.stops)
 
     def _retire(self, waiting: bool) -> Iterator[list[tuple[int, tuple[int, ...]]]]:
         """Yield what has finished, and drop those rows once enough of them are worth the copy."""

@@ -9,10 +9,7 @@ packed path cannot take (an unknown architecture, sampling) go the ordinary way,
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,43 +30,18 @@ from placet.engine.answers import (
     answer_head,
     answer_id,
 )
-from placet.engine.families import tree_mask_obstacle
+from placet.engine.families import greedy_obstacle, tree_mask_obstacle
 from placet.engine.forest import Scored, plan_passes
 from placet.engine.generation import GreedyGenerator, Prompt
+from placet.engine.identity import EngineSettings, engine_info
 from placet.engine.packed import PackedScorer
 from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
 from placet.engine.weights import MergeReport, ResidentBase
 
-ENGINE_VERSION = "1"
-"""Part of every answer's id: raised whenever a change can change an answer."""
-
-_LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")
 _Encoded = tuple[tuple[str, str], list[int], list[int]]
-# Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
-_HARMLESS_SETTINGS = frozenset(
-    "bos_token_id eos_token_id pad_token_id max_length max_new_tokens do_sample temperature top_k top_p typical_p"
-    " min_p transformers_version use_cache _from_model_config cache_implementation".split()
-)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineSettings:
-    """Limits and sizes. `packed=False` sends everything the ordinary way.
-
-    `pack_tokens` is the largest pass in tokens; `generation_rows` the batch of a generation;
-    `checked_requests` and `checked_generations` how many of each call are also computed the ordinary way;
-    `threads` None leaves torch's own number.
-    """
-
-    packed: bool = True
-    pack_tokens: int = 512
-    generation_rows: int = 32
-    checked_requests: int = 4
-    checked_generations: int = 2
-    threads: int | None = None
-
-
-class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
+class PlacetLM(HFLM):
     """A base model with any number of adapters, one at work at a time.
 
     Args:
@@ -111,7 +83,7 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
         self._dtype = str(self.model.dtype).removeprefix("torch.")
         tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
         self._resident = ResidentBase(self.model, merge_tolerance=tolerance)
-        self._obstacle = self._packing_obstacle()
+        self._obstacle, self._generation_obstacle = self._obstacles()
         self._check = SelfCheck(tolerance)
         self._merge: MergeReport | None = None
         self._documents: DocumentProgress | None = None
@@ -150,26 +122,8 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
 
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
-        sizes = self._settings
-        layout = (
-            f"ordinary, batches of {self.batch_size} ({self._obstacle})"
-            if self._obstacle
-            else f"packed, {sizes.pack_tokens} tokens; greedy, {sizes.generation_rows} rows"
-        )
-        device = self.device.type
-        if device == "cpu":
-            device = f"cpu, {torch.get_num_threads()} threads"
-        elif device == "cuda":
-            device = f"cuda, {torch.cuda.get_device_name(self.device)}"
-        libraries = {name: version(name) for name in _LIBRARIES}
-        return EngineInfo(
-            name="placet",
-            version=ENGINE_VERSION,
-            dtype=self._dtype,
-            device=device,
-            layout=layout,
-            libraries=libraries,
-        )
+        obstacles = (self._obstacle, self._generation_obstacle)
+        return engine_info(self._settings, self._dtype, self.device, self.batch_size, obstacles)
 
     def self_check(self) -> dict[str, str]:
         """Return the self-check figures since :meth:`reset_self_check`, and those of the merge at work."""
@@ -303,7 +257,7 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
         limit = int(kwargs.pop("max_gen_toks"))
         greedy = kwargs.pop("do_sample", False) is False and not kwargs.pop("temperature", 0.0)
         room = self.max_length - limit
-        if kwargs or not greedy or self._obstacle or self.think_end_token or limit < 1 or room < 1:
+        if kwargs or not greedy or self._generation_obstacle or self.think_end_token or limit < 1 or room < 1:
             return None
         ids, _ = self.tok_batch_encode([context], left_truncate_len=room, truncation=self.truncation)
         if not ids.numel():
@@ -349,9 +303,7 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
         self._documents.expect([(request.task_name, request.doc_id) for request in requests])
         return self._documents.done
 
-    def _check_likelihoods(
-        self, ids: list[AnswerId], encoded: list[_Encoded], answers: list[Answer]
-    ) -> None:
+    def _check_likelihoods(self, ids: list[AnswerId], encoded: list[_Encoded], answers: list[Answer]) -> None:
         if self._obstacle:
             return
         for index in choose(ids, self._settings.checked_requests):
@@ -382,18 +334,14 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
                     hint="the answer journal was damaged; remove it and run again",
                 )
 
-    def _packing_obstacle(self) -> str:
+    def _obstacles(self) -> tuple[str, str]:
+        """Return why scoring, and why generation, goes the ordinary way; "" where it does not."""
         if not self._settings.packed:
-            return "packing is off"
+            return "packing is off", "packing is off"
         if self.backend != "causal":
-            return f"a {self.backend} model"
-        config = self.model.config.get_text_config()
-        return tree_mask_obstacle(config) or self._generation_obstacle()
-
-    def _generation_obstacle(self) -> str:
-        settings = getattr(self.model, "generation_config", None)
-        changed = set(settings.to_diff_dict()) - _HARMLESS_SETTINGS if settings is not None else set()
-        return f"its generation config sets {', '.join(sorted(changed))}" if changed else ""
+            return f"a {self.backend} model", f"a {self.backend} model"
+        packing = tree_mask_obstacle(self.model.config.get_text_config())
+        return packing, packing or greedy_obstacle(getattr(self.model, "generation_config", None))
 
     def _end_tokens(self) -> frozenset[int]:
         settings = getattr(self.model, "generation_config", None)
@@ -401,9 +349,3 @@ class PlacetLM(HFLM):  # type: ignore[misc]  # lm-eval ships no types
         if ends is None:
             return frozenset()
         return frozenset(ends if isinstance(ends, list) else [ends])
-
-
-def quiet_hub() -> None:
-    """Keep the Hugging Face libraries off the network, for processes that evaluate local files only."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_EVALUATE_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        os.environ.setdefault(name, "1")

@@ -89,7 +89,7 @@ class PackedScorer:
                 nodes.extend(path.nodes[request.first - depth :])
                 targets.extend(request.targets)
                 owners.append(owner)
-        keep, rows = torch.tensor(nodes).unique(return_inverse=True)
+        keep, rows = torch.unique(torch.tensor(nodes), return_inverse=True)
         logits = self._forward(pack.tokens, torch.tensor(pack.positions), seen, keep).logits[0]
         with torch.inference_mode():
             rows, wanted = rows.to(logits.device), torch.tensor(targets, device=logits.device)
@@ -99,7 +99,7 @@ class PackedScorer:
         return [
             (owner, Likelihood(float(part.sum()), bool(greedy.all())))
             for owner, part, greedy in zip(
-                owners, logprobs.split(lengths), right.split(lengths), strict=True
+                owners, torch.split(logprobs, lengths), torch.split(right, lengths), strict=True
             )
         ]
 

@@ -104,7 +104,7 @@ class ResidentBase:
         try:
             wrapped = PeftModelForCausalLM(self._model, config)
             self._copy_weights(wrapped, all_biases=config.bias == "all")
-            result = set_peft_model_state_dict(wrapped, tensors)
+            result: Any = set_peft_model_state_dict(wrapped, tensors)
         except (RuntimeError, ValueError, KeyError) as error:
             raise EvaluationError(
                 f"adapter {label} does not fit this base: {_first_line(error)}",

@@ -55,43 +55,53 @@ def survey(root: Path, limits: Limits) -> Survey:
             return Survey((Seen(".", Kind.SYMLINK, 0),), complete=True)
         what = "is not a folder" if error.errno == errno.ENOTDIR else f"cannot be read: {error.strerror}"
         raise SourceError(f"{root} {what}", hint="give the folder that holds adapter_config.json") from error
-    entries: list[Seen] = []
+    walk = _Walk(limits)
     try:
-        complete = _walk(descriptor, "", 0, entries, limits)
+        complete = walk.into(descriptor, "", 0)
     except OSError as error:
         raise SourceError(
             f"a folder below {root} cannot be read: {error.strerror}", hint="check its owner and permissions"
         ) from error
     finally:
         os.close(descriptor)
-    return Survey(tuple(sorted(entries, key=lambda entry: entry.path)), complete)
+    return Survey(tuple(sorted(walk.entries, key=lambda entry: entry.path)), complete)
 
 
 def _open_folder(name: Path | str, dir_fd: int | None = None) -> int:
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
 
 
-def _walk(folder: int, prefix: str, depth: int, entries: list[Seen], limits: Limits) -> bool:
-    with os.scandir(folder) as found:
-        names = sorted(entry.name for entry in found)
-    for name in names:
-        if len(entries) >= limits.max_entries:
-            return False
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        path = prefix + name
-        if stat.S_ISDIR(status.st_mode):
-            if depth >= limits.max_depth:
+class _Walk:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.entries: list[Seen] = []
+        self.visited = 0
+
+    def into(self, folder: int, prefix: str, depth: int) -> bool:
+        """Record what is below the open `folder`; return False where limits cut it short."""
+        with os.scandir(folder) as found:
+            names = sorted(entry.name for entry in found)
+        for name in names:
+            self.visited += 1
+            if self.visited > self.limits.max_entries:
                 return False
-            inner = _open_folder(name, folder)
-            try:
-                if not _walk(inner, f"{path}/", depth + 1, entries, limits):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                if depth >= self.limits.max_depth or not self._inside(folder, name, prefix, depth):
                     return False
-            finally:
-                os.close(inner)
-        elif stat.S_ISLNK(status.st_mode):
-            entries.append(Seen(path, Kind.SYMLINK, 0))
-        elif stat.S_ISREG(status.st_mode):
-            entries.append(Seen(path, Kind.FILE, status.st_size))
-        else:
-            entries.append(Seen(path, Kind.SPECIAL, 0))
-    return True
+            else:
+                self.entries.append(_seen(prefix + name, status))
+        return True
+
+    def _inside(self, folder: int, name: str, prefix: str, depth: int) -> bool:
+        inner = _open_folder(name, folder)
+        try:
+            return self.into(inner, f"{prefix}{name}/", depth + 1)
+        finally:
+            os.close(inner)
+
+
+def _seen(path: str, status: os.stat_result) -> Seen:
+    if stat.S_ISREG(status.st_mode):
+        return Seen(path, Kind.FILE, status.st_size)
+    return Seen(path, Kind.SYMLINK if stat.S_ISLNK(status.st_mode) else Kind.SPECIAL, 0)

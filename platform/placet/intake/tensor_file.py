@@ -101,10 +101,14 @@ def parse_header(stream: BinaryIO, size: int, limits: Limits = LIMITS) -> Header
     """
     prefix = stream.read(_PREFIX_BYTES)
     if len(prefix) < _PREFIX_BYTES:
-        raise TensorFileError("truncated-weights", f"the file ends after {size} bytes, inside its length field")
+        raise TensorFileError(
+            "truncated-weights", f"the file ends after {size} bytes, inside its length field"
+        )
     length = int.from_bytes(prefix, "little")
     if length > limits.max_header_bytes:
-        raise TensorFileError("malformed-weights", f"the header claims {length:,} bytes: this is no safetensors file")
+        raise TensorFileError(
+            "malformed-weights", f"the header claims {length:,} bytes: this is no safetensors file"
+        )
     raw = stream.read(length)
     if not raw.startswith(b"{"):
         raise TensorFileError("malformed-weights", "the header does not begin with '{'")
@@ -113,7 +117,9 @@ def parse_header(stream: BinaryIO, size: int, limits: Limits = LIMITS) -> Header
     fields = _parse_json(raw)
     metadata = _metadata(fields.pop("__metadata__", {}), limits)
     if len(fields) > limits.max_tensors:
-        raise TensorFileError("too-large", f"{len(fields):,} tensors; at most {limits.max_tensors:,} are read")
+        raise TensorFileError(
+            "too-large", f"{len(fields):,} tensors; at most {limits.max_tensors:,} are read"
+        )
     data_begin = _PREFIX_BYTES + length
     entries = sorted(
         (_entry(name, value, data_begin, limits) for name, value in fields.items()),
@@ -122,12 +128,15 @@ def parse_header(stream: BinaryIO, size: int, limits: Limits = LIMITS) -> Header
     data_end = data_begin
     for entry in entries:
         if entry.begin != data_end:
-            raise TensorFileError("malformed-weights", f"a gap or an overlap before tensor {quoted(entry.name)}")
+            raise TensorFileError(
+                "malformed-weights", f"a gap or an overlap before tensor {quoted(entry.name)}"
+            )
         data_end = entry.end
     if size < data_end:
         missing = data_end - size
         raise TensorFileError(
-            "truncated-weights", f"the file is {missing:,} bytes shorter than its header says ({size:,} of {data_end:,})"
+            "truncated-weights",
+            f"the file is {missing:,} bytes shorter than its header says ({size:,} of {data_end:,})",
         )
     if size > data_end:
         raise TensorFileError("malformed-weights", f"{size - data_end:,} bytes follow the last tensor")
@@ -156,7 +165,9 @@ def _parse_json(raw: bytes) -> dict[str, Any]:
         )
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair in any string
     except (ValueError, RecursionError) as error:
-        raise TensorFileError("malformed-weights", f"the header is not valid JSON: {quoted(error)}") from error
+        raise TensorFileError(
+            "malformed-weights", f"the header is not valid JSON: {quoted(error)}"
+        ) from error
     if not isinstance(value, dict) or not text.endswith("}"):
         raise TensorFileError("malformed-weights", "the header is not one JSON object padded with spaces")
     return value
@@ -166,7 +177,9 @@ def _metadata(value: Any, limits: Limits) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
         raise TensorFileError("malformed-weights", "the header's metadata is not a table of strings")
     if sum(len(key) + len(item) for key, item in value.items()) > limits.max_metadata_bytes:
-        raise TensorFileError("too-large", f"the header holds more than {limits.max_metadata_bytes:,} bytes of metadata")
+        raise TensorFileError(
+            "too-large", f"the header holds more than {limits.max_metadata_bytes:,} bytes of metadata"
+        )
     return value
 
 
@@ -186,7 +199,8 @@ def _entry(name: str, value: Any, data_begin: int, limits: Limits) -> TensorEntr
     begin, end = offsets
     if end - begin != spec.size_bytes:
         raise TensorFileError(
-            "malformed-weights", f"tensor {quoted(name)} takes {end - begin:,} bytes, its shape {spec.size_bytes:,}"
+            "malformed-weights",
+            f"tensor {quoted(name)} takes {end - begin:,} bytes, its shape {spec.size_bytes:,}",
         )
     return TensorEntry(name, spec, data_begin + begin, data_begin + end)
 

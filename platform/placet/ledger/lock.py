@@ -24,8 +24,10 @@ _POLL_S = 0.01
 
 
 @contextmanager
-def ledger_lock(path: Path, *, exclusive: bool, wait_s: float = DEFAULT_WAIT_S) -> Iterator[None]:
-    """Hold the lock file at `path` while the block runs.
+def ledger_lock(
+    path: Path, *, exclusive: bool, wait_s: float = DEFAULT_WAIT_S, what: str = "the ledger"
+) -> Iterator[None]:
+    """Hold the lock file at `path` while the block runs; `what` is what it guards, for messages.
 
     Raises:
         LedgerBusyError: Another process held it for all of `wait_s` seconds.
@@ -35,11 +37,11 @@ def ledger_lock(path: Path, *, exclusive: bool, wait_s: float = DEFAULT_WAIT_S) 
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StorageError(
-            f"the ledger's lock file cannot be opened: {error.strerror}",
+            f"the lock file of {what} cannot be opened: {error.strerror}",
             hint=f"check that {path.parent} exists and is writable",
         ) from error
     try:
-        _acquire(handle, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s)
+        _acquire(handle, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s, what)
         if exclusive:
             _write_holder(handle)
         yield
@@ -47,7 +49,7 @@ def ledger_lock(path: Path, *, exclusive: bool, wait_s: float = DEFAULT_WAIT_S) 
         os.close(handle)
 
 
-def _acquire(handle: int, path: Path, mode: int, wait_s: float) -> None:
+def _acquire(handle: int, path: Path, mode: int, wait_s: float, what: str) -> None:
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -55,7 +57,7 @@ def _acquire(handle: int, path: Path, mode: int, wait_s: float) -> None:
         except OSError as error:
             if error.errno not in {errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR}:
                 raise StorageError(
-                    f"the ledger cannot be locked: {error.strerror}",
+                    f"{what} cannot be locked: {error.strerror}",
                     hint="keep the office on a local disk; some network file systems have no locks",
                 ) from error
         else:
@@ -63,7 +65,7 @@ def _acquire(handle: int, path: Path, mode: int, wait_s: float) -> None:
         if time.monotonic() >= deadline:
             holder = path.read_text(errors="replace").strip() or "another process"
             raise LedgerBusyError(
-                f"the ledger is held by {holder}; waited {wait_s:g} s",
+                f"{what} is held by {holder}; waited {wait_s:g} s",
                 hint="let it finish and try again; nothing of yours was lost",
             )
         time.sleep(_POLL_S * (0.5 + random.random()))  # noqa: S311 - jitter, not a secret

@@ -73,7 +73,9 @@ def judge_mean(gate: FloorGate | CeilingGate, run: Rows, limit: Limit) -> Judgem
             f", with {percent(gate.alpha)} confidence {limit.bound_said(outcome)} "
             f"{figure(limit.bound_used(bounds, outcome))}: it {relation} the {limit.word} of {figure(gate.threshold)}."
         )
-    fix = limit.fix_counts(ones, measured.n, gate.threshold, gate.alpha, outcome) if binary else limit.fix_other
+    fix = (
+        limit.fix_counts(ones, measured.n, gate.threshold, gate.alpha, outcome) if binary else limit.fix_other
+    )
     return Judgement(
         outcome,
         said,

@@ -16,8 +16,8 @@ from placet.attest.predicates import Kind, Role, spec_of
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
-from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
-from placet.domain.records import Base, Intake, Record, Release, Revocation
+from placet.domain.errors import Error, StorageError, UsageError
+from placet.domain.records import Base, Intake, Release, Revocation
 from placet.ledger.merkle import inclusion_proof
 from placet.ledger.reader import LedgerReader, verify_note
 from placet.office import Office
@@ -26,7 +26,7 @@ from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, d
 from placet.verify.verifier import verify_bundle
 
 
-def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tuple[Verified[Record], Path]:
+def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tuple[Verified[Release], Path]:
     """Release `adapter` to `channel` and return the record and the bundle's folder.
 
     Releasing the same verdict to the same channel again returns the release there is, its bundle rebuilt if it
@@ -56,7 +56,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
         if item.record.channel == channel and item.record.verdict == case.verdict.id
     ]
     if existing:
-        released: Verified[Record] = office.reader().get(existing[-1].id, Kind.RELEASE, Record)
+        released = existing[-1]
     else:
         record = Release(
             adapter=verdict.adapter,
@@ -76,7 +76,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     return released, target
 
 
-def build_bundle(office: Office, case: Case, released: Verified[Record], target: Path) -> None:
+def build_bundle(office: Office, case: Case, released: Verified[Release], target: Path) -> None:
     """Write the bundle of `released` to `target`, whole or not at all, and verify it.
 
     Raises:
@@ -141,11 +141,9 @@ def _refuse_revoked(reader: LedgerReader, case: Case) -> None:
         )
 
 
-def _records(office: Office, case: Case, released: Verified[Record], size: int) -> bytes:
+def _records(office: Office, case: Case, released: Verified[Release], size: int) -> bytes:
     """Return ``records.json``: everything the release rests on, each with its inclusion proof."""
     reader, verdict = office.reader(), case.verdict.record
-    if not isinstance(released.record, Release):
-        raise IntegrityError("not a release record", hint="run `placet audit`")
     indices = {released.index, case.verdict.index, case.submission.index}
     indices |= {item.index for item in case.trainings}
     wanted = {*verdict.evidence, verdict.plan, *released.record.reviews, *released.record.waivers}

@@ -18,7 +18,6 @@ from placet.domain.errors import NotAuthorizedError, UsageError
 from placet.domain.records import (
     Decision,
     Outcome,
-    Record,
     Review,
     ReviewDecision,
     Revocation,
@@ -103,7 +102,7 @@ def review(
     signer: Signer,
     *,
     seen_verdict: Digest | None = None,
-) -> Verified[Record]:
+) -> Verified[Review]:
     """Sign a decision about the adapter's newest verdict and log it.
 
     Args:
@@ -154,7 +153,7 @@ def review(
 
 def waive(
     office: Office, adapter: Digest, gate: str, reason: str, valid_days: int, signer: Signer
-) -> Verified[Record]:
+) -> Verified[Waiver]:
     """Sign a waiver for one inconclusive gate of the adapter's newest verdict and log it.
 
     Raises:
@@ -199,7 +198,7 @@ def waive(
 
 def revoke(
     office: Office, target: Digest, target_kind: str, label: str, reason: str, signer: Signer
-) -> Verified[Record]:
+) -> Verified[Revocation]:
     """Sign that an adapter, a base or a record is taken back, and log it.
 
     Raises:

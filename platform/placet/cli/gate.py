@@ -1,0 +1,95 @@
+"""`placet gate`: measure adapters and judge them by a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from placet.cli import junit
+from placet.cli.errors import OK, REFUSED, UNDECIDED
+from placet.cli.render import print_verdict
+from placet.cli.session import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Session,
+    examples,
+    find_adapter,
+    record_json,
+    save_text,
+    service_keys,
+)
+from placet.domain.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from placet.attest.trust import Verified
+    from placet.domain.records import Verdict
+
+PolicyOption = Annotated[
+    Path | None,
+    typer.Option("--policy", metavar="FILE", help="The policy to judge by; else the default one that Placet carries."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    lines = ("placet gate desk-good", "placet gate desk-good desk-eager --policy policies/default.yaml --junit gate.xml")
+    app.command("gate", epilog=examples(*lines))(gate)
+
+
+def gate(
+    adapter: Annotated[
+        list[str], typer.Argument(metavar="ADAPTER...", help="Labels of adapters, or the starts of their ids.")
+    ],
+    policy: PolicyOption = None,
+    junit_file: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML too, for CI.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Measure adapters on their base and say whether they may ship, and if not, what would have to change.
+
+    Stopped at any point, the same command goes on where it stopped. Several adapters share one loaded base.
+    Exit codes: 0 all are allowed, 1 one is denied, 3 one needs review or could not be judged.
+    """
+    from placet.pipeline.gate import gate as gate_adapters
+    from placet.resources import default_policy
+
+    session = Session(home, json)
+    office = session.office()
+    reader = office.reader()
+    found = [find_adapter(reader, text).record.adapter for text in dict.fromkeys(adapter)]
+    service_keys(office)
+    try:
+        with session.progress() as progress:
+            verdicts = gate_adapters(office, [item.id for item in found], policy or default_policy(), progress)
+    except Error as error:
+        if junit_file is not None:
+            save_text(junit_file, junit.error_xml([item.label for item in found], error))
+        raise
+    if junit_file is not None:
+        save_text(junit_file, junit.verdicts_xml(verdicts))
+    session.result([record_json(item) for item in verdicts], lambda console: _show(console, verdicts))
+    if code := exit_code_of(verdicts):
+        raise typer.Exit(code)
+
+
+def exit_code_of(verdicts: Sequence[Verified[Verdict]]) -> int:
+    """Return what the command ends with: nothing but ALLOW is 0, and neither is no verdict at all."""
+    decisions = {item.record.decision.value for item in verdicts}
+    if "DENY" in decisions:
+        return REFUSED
+    return OK if decisions == {"ALLOW"} else UNDECIDED
+
+
+def _show(console: Console, verdicts: Sequence[Verified[Verdict]]) -> None:
+    for number, item in enumerate(verdicts):
+        if number:
+            console.print()
+        print_verdict(console, item.record, item.id)

@@ -1,0 +1,134 @@
+"""`placet ledger`: look at the log itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from placet.cli.render import print_table
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, examples, record_json
+from placet.domain.digests import short
+from placet.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from placet.attest.trust import Verified
+    from placet.domain.records import Record
+    from placet.ledger.store import Entry
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="The log of everything the office did.")
+    show_example = examples("placet ledger show --kind verdict --last 5", "placet ledger show 5feceb66ffc8 --json")
+    group.command("show", epilog=show_example)(show)
+    group.command("rebuild", epilog=examples("placet ledger rebuild"))(rebuild)
+    group.command("checkpoint", epilog=examples("placet ledger checkpoint > ledger-today.checkpoint"))(checkpoint)
+    app.add_typer(group, name="ledger")
+
+
+def show(
+    record: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECORD",
+            help="A record's index or the start of its id; without it, all of them.",
+            show_default=False,
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="Only records of this kind, such as verdict.")
+    ] = None,
+    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the newest so many.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show the ledger's records, each verified before it is shown."""
+    session = Session(home, json)
+    found = session.office().reader().everything()
+    if record is not None:
+        found = tuple(item for item in found if _is(item, record))
+        if len(found) != 1:
+            what = "no record is" if not found else f"{len(found)} records are"
+            raise UsageError(f"{what} named {record!r}", hint="`placet ledger show` lists them")
+    if kind is not None:
+        found = tuple(item for item in found if _kind(item) == _known_kind(kind))
+    if last is not None:
+        found = found[-last:]
+
+    def show_rows(console: Console) -> None:
+        if record is not None:
+            console.print_json(data=_json(found[0]))
+            return
+        rows = ((item.index, _kind(item), _about(item), _person(item), short(_id(item))) for item in found)
+        print_table(console, ("index", "kind", "about", "signed by", "record"), rows)
+
+    session.result(_json(found[0]) if record is not None else [_json(item) for item in found], show_rows)
+
+
+def rebuild(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Make the ledger's index tables again from the signed records."""
+    session = Session(home, json)
+    count = session.office().store.rebuild()
+    session.result({"records": count}, lambda console: console.print(f"index of {count} records made again"))
+
+
+def checkpoint(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Print the newest signed checkpoint, to be kept where the office cannot change it."""
+    session = Session(home, json)
+    office = session.office()
+    head = office.reader().head()
+    note = office.store.latest_checkpoint() or ""
+    value = {"origin": office.settings.origin, **head.to_json(), "note": note}
+    session.result(value, lambda console: console.print(note, end="", soft_wrap=True))
+
+
+def _is(item: Verified[Record] | Entry, text: str) -> bool:
+    if text.isdecimal() and len(text) < 8:
+        return item.index == int(text)
+    wanted = text.removeprefix("sha256:")
+    return len(wanted) >= 8 and short(_id(item), 64).startswith(wanted)
+
+
+def _known_kind(text: str) -> str:
+    from placet.attest.predicates import Kind
+
+    kinds = [kind.value for kind in Kind]
+    if text not in kinds:
+        raise UsageError(f"{text!r} is no kind of record", hint="kinds: " + ", ".join(kinds))
+    return text
+
+
+def _id(item: Verified[Record] | Entry) -> str:
+    from placet.ledger.store import Entry
+
+    return item.record_id if isinstance(item, Entry) else item.id
+
+
+def _kind(item: Verified[Record] | Entry) -> str:
+    from placet.ledger.store import Entry
+
+    return "unknown" if isinstance(item, Entry) else item.kind.value
+
+
+def _person(item: Verified[Record] | Entry) -> str:
+    from placet.ledger.store import Entry
+
+    return "not verified" if isinstance(item, Entry) else item.person
+
+
+def _about(item: Verified[Record] | Entry) -> str:
+    from placet.ledger.store import Entry
+
+    if isinstance(item, Entry):
+        return "a type not known here: kept, not trusted"
+    return ", ".join(subject.name for subject in item.statement.subjects)
+
+
+def _json(item: Verified[Record] | Entry) -> dict[str, Any]:
+    from placet.ledger.store import Entry
+
+    if isinstance(item, Entry):
+        return {"id": item.record_id, "index": item.index, "kind": "unknown", "verified": False}
+    return {**record_json(item), "verified": True}

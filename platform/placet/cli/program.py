@@ -1,0 +1,129 @@
+"""The program `placet`: its commands in the order people meet them, and the one place that catches errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+import placet
+from placet.cli import (
+    audit,
+    base,
+    demo,
+    errors,
+    gate,
+    init,
+    keys,
+    ledger,
+    lineage,
+    policy,
+    release,
+    report,
+    review,
+    revoke,
+    submit,
+    ui,
+    verify,
+    waive,
+)
+from placet.cli.session import make_console, reserved_stdout, write_json
+from placet.domain.errors import Error
+
+
+class PlacetGroup(TyperGroup):
+    """The root command: turns errors into a message, a hint and an exit code, on every way in."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        # Read from the words themselves: a command line that cannot be parsed still wants its error as JSON.
+        words = [*getattr(ctx, "_protected_args", ()), *ctx.args]
+        if "--json" not in words:
+            return self._guarded(ctx, as_json=False)
+        with reserved_stdout():
+            return self._guarded(ctx, as_json=True)
+
+    def _guarded(self, ctx: Any, *, as_json: bool) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Error as error:
+            _fail(error, as_json)
+        except ModuleNotFoundError as error:
+            missing = errors.missing_extra(error)
+            if missing is None:
+                raise
+            _fail(missing, as_json)
+        except (KeyboardInterrupt, typer.Abort):
+            _tell(errors.STOPPED_MESSAGE)
+            if as_json:
+                write_json(errors.error_json("Stopped", errors.STOPPED_MESSAGE, "", errors.STOPPED))
+            raise typer.Exit(errors.STOPPED) from None
+        except Exception as error:
+            # The parser's own errors (an unknown option, a missing argument) print themselves on stderr.
+            describe = getattr(error, "format_message", None)
+            if as_json and describe is not None:
+                hint = "see the command's --help"
+                write_json(errors.error_json("UsageError", str(describe()), hint, errors.USAGE))
+            raise
+
+
+app = typer.Typer(
+    name="placet",
+    cls=PlacetGroup,
+    help="The release office for fine-tuned adapters: evidence, policy, signatures, a record anyone can check.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+for group in (
+    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
+    ui, demo,
+):  # fmt: skip
+    group.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"placet {placet.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """The release office for fine-tuned adapters: evidence, policy, signatures, a record anyone can check."""
+
+
+def main() -> NoReturn:
+    """Run the program and leave the process; a bug shows its traceback and counts as undecided, never as 0."""
+    try:
+        app(prog_name="placet")
+    except KeyboardInterrupt:
+        _tell(errors.STOPPED_MESSAGE)
+        sys.exit(errors.STOPPED)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(errors.UNDECIDED)
+    sys.exit(errors.OK)
+
+
+def _fail(error: Error, as_json: bool) -> NoReturn:
+    code = errors.exit_code(error)
+    _tell(f"Error: {error.message}")
+    if error.hint:
+        _tell(f"  Hint: {error.hint}")
+    if as_json:
+        write_json(errors.error_json(type(error).__name__, error.message, error.hint, code))
+    raise typer.Exit(code) from error
+
+
+def _tell(text: str) -> None:
+    make_console(stderr=True).print(text, soft_wrap=True)

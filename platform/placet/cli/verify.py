@@ -1,0 +1,129 @@
+"""`placet verify`: check a released bundle offline. Needs no office, no database and no model library."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from placet.cli.errors import REFUSED
+from placet.cli.session import JsonOption, Session, examples
+from placet.domain.errors import Error, UsageError
+
+if TYPE_CHECKING:
+    from placet.domain.digests import Digest
+    from placet.verify.verifier import VerificationError, VerifiedRelease
+
+MAX_FEED_BYTES = 64 << 20
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    pin = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+    lines = (
+        f"placet verify office/releases/staging/desk-good-5feceb66ffc8 --pin {pin}",
+        f"placet verify ./desk-good-5feceb66ffc8 --pin {pin} --revocations revocations.json",
+    )
+    app.command("verify", epilog=examples(*lines))(verify)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
+    pin: Annotated[
+        str,
+        typer.Option("--pin", metavar="DIGEST", help="Digest of the office's trust root, got from a person you trust."),
+    ],
+    revocations: Annotated[
+        Path | None,
+        typer.Option("--revocations", metavar="FILE", help="The office's feed (`placet revoke --export`)."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check offline that a bundle is exactly what was measured, approved and released.
+
+    Trusts the pinned digest and nothing in the bundle; opens no connection. Without a feed it cannot tell
+    whether the release was taken back since. Exit codes: 0 verified, 1 a step does not hold.
+    """
+    from placet.domain.digests import parse_digest
+    from placet.verify.verifier import STEPS, VerificationError, verify_bundle
+
+    session = Session(json=json)
+    try:
+        digest = parse_digest(pin)
+    except Error as error:
+        raise UsageError(f"--pin: {error.message}", hint=error.hint) from error
+    feed = None if revocations is None else _read_feed(revocations)
+    try:
+        verified = verify_bundle(bundle, digest, now=datetime.now(UTC), revocations=feed)
+    except VerificationError as error:
+        skipped = [name for name, _ in STEPS][len(error.passed) + 1 :]
+        failure = error
+        session.result(_failure_json(failure, skipped), lambda console: _show_failure(console, failure, skipped))
+        raise typer.Exit(REFUSED) from error
+    session.result(_json(verified, digest), lambda console: _show(console, verified))
+
+
+def _show(console: Console, verified: VerifiedRelease) -> None:
+    for name, words in verified.steps:
+        _step(console, "ok", "green", name, words)
+    release = verified.release
+    console.print(
+        f"VERIFIED: {release.adapter.label} on {release.base.label}, released by {verified.office} to "
+        f"{release.channel} on {release.released_at:%Y-%m-%d}",
+        style="bold green",
+        soft_wrap=True,
+    )
+    if not verified.revocations_checked:
+        console.print("Whether it was taken back since is not known: give --revocations FILE.", soft_wrap=True)
+
+
+def _show_failure(console: Console, error: VerificationError, skipped: list[str]) -> None:
+    for name in error.passed:
+        _step(console, "ok", "green", name, "")
+    _step(console, "FAILED", "bold red", error.step, error.message.removeprefix(f"{error.step}: "))
+    for name in skipped:
+        _step(console, "not run", "dim", name, "")
+    console.print("NOT VERIFIED: do not load it.", style="bold red", soft_wrap=True)
+    if error.hint:
+        console.print(f"  Hint: {error.hint}", soft_wrap=True)
+
+
+def _step(console: Console, mark: str, style: str, name: str, words: str) -> None:
+    console.print(Text(f"{mark:<8}", style=style) + Text(f"{name:<12}{words}"), soft_wrap=True)
+
+
+def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:
+    return {
+        "verified": True,
+        "office": verified.office,
+        "pin": pin,
+        "release": verified.release.to_json(),
+        "approvers": list(verified.approvers),
+        "checkpoint": {"origin": verified.checkpoint.origin, **verified.checkpoint.head.to_json()},
+        "steps": [{"step": name, "result": "ok", "detail": words} for name, words in verified.steps],
+        "revocationsChecked": verified.revocations_checked,
+    }
+
+
+def _failure_json(error: VerificationError, skipped: list[str]) -> dict[str, Any]:
+    passed = [{"step": name, "result": "ok", "detail": ""} for name in error.passed]
+    failed = {"step": error.step, "result": "failed", "detail": error.message}
+    not_run = [{"step": name, "result": "not-run", "detail": ""} for name in skipped]
+    return {"verified": False, "hint": error.hint, "steps": [*passed, failed, *not_run]}
+
+
+def _read_feed(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FEED_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="--revocations names the office's feed"
+        ) from error
+    if len(data) > MAX_FEED_BYTES:
+        raise UsageError(f"{path} is no revocation feed: too large", hint="get the feed from the office again")
+    return data

@@ -1,0 +1,1 @@
+"""Benchmark evaluation: subject and plan to per-sample results, through lm-eval."""

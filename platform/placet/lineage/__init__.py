@@ -1,0 +1,1 @@
+"""Lineage: what an adapter was made from, what was measured of it, who decided, and where it went."""

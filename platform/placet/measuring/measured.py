@@ -1,0 +1,145 @@
+"""Runs one suite on one subject and gives back its rows and figures, ready to be signed.
+
+Guarantees: a row for every sample asked for, in that order, each with a finite value, or an error; the Parquet
+bytes, the rows' digest and the mean are of exactly these rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from placet.domain.digests import Digest, decimal_string
+from placet.domain.errors import EvaluationError
+from placet.domain.progress import Progress
+from placet.domain.records import EngineInfo, Stage, SuiteRef
+from placet.engine.tasks import TaskRunner, TaskSample, TaskSpec
+from placet.measuring.rows import Option, Row, rows_digest, rows_to_parquet
+from placet.measuring.suite import Suite
+
+Values = Callable[[Suite, Sequence[Mapping[str, Any]], Sequence[TaskSample]], Sequence[float]]
+"""Gives each sample its value; takes the suite, the samples' documents and their outcomes, in one order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSuite:
+    """One suite run on one subject.
+
+    `samples` are document numbers in the order they ran; `mean` is over `rows`; `self_check` holds the engine's figures
+    about itself, as decimal strings.
+    """
+
+    suite: SuiteRef
+    stage: Stage
+    metric: str
+    higher_is_better: bool
+    samples: tuple[int, ...]
+    rows: tuple[Row, ...]
+    parquet: bytes
+    rows_digest: Digest
+    mean: float
+    self_check: dict[str, str]
+    engine: EngineInfo
+    started_at: datetime
+    finished_at: datetime
+
+
+def run_suite(
+    runner: TaskRunner,
+    suite: Suite,
+    samples: tuple[int, ...],
+    values: Values,
+    *,
+    subject: str,
+    progress: Progress,
+    clock: Callable[[], datetime],
+) -> MeasuredSuite:
+    """Run `samples` of `suite` on what is at work in `runner`, and value each outcome with `values`.
+
+    Args:
+        runner: Runs tasks on the subject.
+        suite: The suite.
+        samples: Document numbers, distinct, in the order they run.
+        values: Gives each sample its value.
+        subject: What a person calls the subject, for progress.
+        progress: Listens.
+        clock: Tells the time.
+
+    Raises:
+        EvaluationError: A sample could not be run or valued.
+        SourceError: The suite's pinned data could not be had.
+    """
+    documents = suite.rows()
+    manifest = suite.manifest
+    started = clock()
+    spec = TaskSpec(manifest.id, suite.task, documents, samples, manifest.chat_template)
+    outcomes = runner.run(spec, progress, f"{manifest.id} on {subject}")
+    chosen = [documents[number] for number in samples]
+    figures = values(suite, chosen, outcomes)
+    if tuple(outcome.sample for outcome in outcomes) != samples or len(figures) != len(samples):
+        raise EvaluationError(
+            f"{manifest.id} on {subject}: {len(samples)} samples were asked for, {len(figures)} have a value",
+            hint="a scorer gives one value for each sample, in order",
+        )
+    rows = tuple(
+        _row(document, outcome, float(figure))
+        for document, outcome, figure in zip(chosen, outcomes, figures, strict=True)
+    )
+    return MeasuredSuite(
+        suite=suite.ref,
+        stage=suite.stage,
+        metric=suite.metric,
+        higher_is_better=suite.higher_is_better,
+        samples=samples,
+        rows=rows,
+        parquet=rows_to_parquet(rows),
+        rows_digest=rows_digest(rows),
+        mean=float(decimal_string(sum(row.value for row in rows) / len(rows))),
+        self_check=runner.self_check(),
+        engine=runner.info(),
+        started_at=started,
+        finished_at=clock(),
+    )
+
+
+def task_values(
+    suite: Suite, documents: Sequence[Mapping[str, Any]], outcomes: Sequence[TaskSample]
+) -> list[float]:
+    """Return the suite's metric as lm-eval computed it for each sample.
+
+    Raises:
+        EvaluationError: lm-eval gave no such number for a sample.
+    """
+    for document, outcome in zip(documents, outcomes, strict=True):
+        if suite.metric not in outcome.metrics:
+            raise EvaluationError(
+                f"{suite.manifest.id}: lm-eval gave no per-sample {suite.metric} for {document['id']}",
+                hint="use a metric that lm-eval computes for each document, such as acc or exact_match",
+            )
+    return [outcome.metrics[suite.metric] for outcome in outcomes]
+
+
+def _row(document: Mapping[str, Any], outcome: TaskSample, value: float) -> Row:
+    first = outcome.calls[0]
+    scored = [call for call in outcome.calls if call.logprob is not None]
+    return Row(
+        doc=outcome.sample,
+        id=str(document["id"]),
+        doc_hash=outcome.doc_hash,
+        prompt=first.context,
+        target=outcome.target,
+        value=value,
+        options=tuple(
+            Option(
+                call.continuation,
+                call.logprob or 0.0,
+                bool(call.greedy),
+                "" if call.context == first.context else call.context,
+            )
+            for call in scored
+        ),
+        response=None if scored else first.response,
+        generation="" if scored else first.options,
+    )

@@ -1,0 +1,256 @@
+"""From a submission to a verdict: plan → evaluation → safety → verdict, each a signed record.
+
+Guarantees: the plan is in the ledger before its first sample runs; whatever was measured is recorded as soon as
+its suite is done, so an interrupted gate goes on where it stopped and measures nothing twice; the verdict is
+computed from verified records alone; asking again with nothing changed gives the verdict there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from placet.attest.predicates import Kind
+from placet.attest.statement import Subject
+from placet.attest.trust import Verified
+from placet.domain.digests import Digest
+from placet.domain.errors import EvaluationError, UndecidedError, UsageError
+from placet.domain.progress import Progress
+from placet.domain.records import (
+    LedgerHead,
+    Measurement,
+    Plan,
+    PlannedSuite,
+    Stage,
+    Submission,
+    Verdict,
+)
+from placet.ledger.lock import ledger_lock
+from placet.measuring.sampling import draw_order
+from placet.measuring.suite import Suite, load_suite
+from placet.office import EVALUATOR_KEY, Office
+from placet.pipeline.evidence import gather, measurements_of
+from placet.pipeline.runner import Runner
+from placet.policy.decide import decide
+from placet.policy.loader import load_policy
+from placet.policy.schema import Policy
+from placet.resources import evals_dir
+from placet.sources.cache import cache_dir
+
+
+@dataclass
+class _Gate:
+    """One call's parts: what every adapter in it shares."""
+
+    office: Office
+    policy: Policy
+    suites: dict[str, Suite]
+    progress: Progress
+    runner: Runner | None = None
+
+
+def gate(
+    office: Office, adapters: Sequence[Digest], policy_path: Path, progress: Progress
+) -> tuple[Verified[Verdict], ...]:
+    """Bring each adapter to a verdict under the policy, on one loaded base.
+
+    Args:
+        office: The office.
+        adapters: Ids of submitted adapters, all on one base.
+        policy_path: The policy document.
+        progress: Listens.
+
+    Raises:
+        UsageError: Not submitted, several bases, or an unusable policy or suite.
+        UndecidedError: A required check could not be run for one of them; the others are decided and recorded.
+    """
+    policy = load_policy(policy_path)
+    suites = {name: load_suite(evals_dir() / name, cache=cache_dir()) for name in policy.suites}
+    submissions = [_submission(office, adapter) for adapter in adapters]
+    if len({item.record.base.id for item in submissions}) > 1:
+        raise UsageError(
+            "these adapters are on different bases", hint="gate the adapters of one base at a time"
+        )
+    state = _Gate(office, policy, suites, progress)
+    verdicts: list[Verified[Verdict]] = []
+    undecided: list[tuple[str, UndecidedError]] = []
+    lock = office.folder("work") / "gate.lock"
+    with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
+        try:
+            plans = [_plan(state, item) for item in submissions]
+            for submission, plan in zip(submissions, plans, strict=True):
+                try:
+                    _measure(state, submission.record, plan)
+                    verdicts.append(_decide(state, submission.record, plan))
+                except UndecidedError as error:
+                    undecided.append((submission.record.adapter.label, error))
+        finally:
+            if state.runner is not None:
+                state.runner.close(finished=len(verdicts) == len(submissions))
+    if undecided:
+        words = "; ".join(f"{label}: {error}" for label, error in undecided)
+        raise UndecidedError(f"no verdict could be given. {words}", hint=undecided[0][1].hint)
+    return tuple(verdicts)
+
+
+def _submission(office: Office, adapter: Digest) -> Verified[Submission]:
+    found = office.reader().find(Kind.SUBMISSION, Submission, subject=adapter)
+    if not found:
+        raise UsageError(f"no adapter {adapter} was submitted", hint="hand it in with `placet submit`")
+    return found[-1]
+
+
+# --- plan -----------------------------------------------------------------------------------------------
+
+
+def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
+    """Return the plan to follow: the newest that still fits, else a new one, logged now."""
+    office, reader = state.office, state.office.reader()
+    adapter = submission.record.adapter
+    wanted = {name: suite.ref for name, suite in state.suites.items()}
+    for plan in reversed(reader.find(Kind.PLAN, Plan, subject=adapter.id)):
+        same_suites = {item.suite.id: item.suite for item in plan.record.suites} == wanted
+        same = (plan.record.policy, plan.record.base) == (state.policy.ref, submission.record.base)
+        if (
+            same_suites
+            and same
+            and (_complete(state, plan) or plan.record.engine == _runner(state, plan.record.base.id).info())
+        ):
+            return plan
+    engine, head = _runner(state, submission.record.base.id).info(), reader.head()
+    record = Plan(
+        adapter=adapter,
+        base=submission.record.base,
+        policy=state.policy.ref,
+        suites=tuple(_planned(state, name, head) for name in state.suites),
+        engine=engine,
+        head=head,
+        planned_at=office.clock(),
+    )
+    subjects = (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
+    return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
+
+
+def _planned(state: _Gate, name: str, head: LedgerHead) -> PlannedSuite:
+    suite = state.suites[name]
+    documents = len(suite.rows())
+    wanted = state.policy.samples_of(name)
+    if wanted is not None and wanted > documents:
+        raise UsageError(
+            f"the policy asks for {wanted} samples of {name}, which has {documents}",
+            hint=f"lower its samples to {documents}, or give it more documents",
+        )
+    order = draw_order(documents, wanted or documents, head.root, suite.ref.digest)
+    return PlannedSuite(suite=suite.ref, stage=suite.stage, samples=order)
+
+
+def _complete(state: _Gate, plan: Verified[Plan]) -> bool:
+    return all(
+        _of_adapter(state, plan, item) is not None and _of_base(state, plan.record, item) is not None
+        for item in plan.record.suites
+    )
+
+
+# --- evaluation and safety ------------------------------------------------------------------------------
+
+
+def _measure(state: _Gate, submission: Submission, plan: Verified[Plan]) -> None:
+    """Run what the plan names and the ledger does not have yet: first on the base, then on the adapter.
+
+    Raises:
+        UndecidedError: A suite could not be run; what was measured before it stays.
+    """
+    adapter = submission.adapter
+    on_base = [(item, "base") for item in plan.record.suites if _of_base(state, plan.record, item) is None]
+    on_adapter = [(item, "adapter") for item in plan.record.suites if _of_adapter(state, plan, item) is None]
+    if on_adapter:
+        _runner(state, plan.record.base.id).add_adapter(adapter.weights_id, submission.files)
+    for planned, subject_kind in (*on_base, *on_adapter):
+        try:
+            _record_measurement(state, plan, planned, subject_kind)
+        except EvaluationError as error:
+            label = adapter.label if subject_kind == "adapter" else plan.record.base.label
+            raise UndecidedError(
+                f"{planned.suite.id} could not be measured on {label}: {error}",
+                hint=error.hint or "mend what it names and run `placet gate` again; finished suites are kept",
+            ) from error
+
+
+def _of_adapter(state: _Gate, plan: Verified[Plan], planned: PlannedSuite) -> Verified[Measurement] | None:
+    for item in measurements_of(state.office.reader(), plan.record.adapter.weights_id):
+        record = item.record
+        if record.plan == plan.id and record.suite == planned.suite and record.samples == planned.samples:
+            return item
+    return None
+
+
+def _of_base(state: _Gate, plan: Plan, planned: PlannedSuite) -> Verified[Measurement] | None:
+    """Return a signed run of the base on the same suite, documents and engine, from this plan or another."""
+    for item in measurements_of(state.office.reader(), plan.base.id):
+        record = item.record
+        same_documents = sorted(record.samples) == sorted(planned.samples)
+        if record.suite == planned.suite and same_documents and record.engine == plan.engine:
+            return item
+    return None
+
+
+def _record_measurement(
+    state: _Gate, plan: Verified[Plan], planned: PlannedSuite, subject_kind: str
+) -> Verified[Measurement]:
+    office, record = state.office, plan.record
+    on_base = subject_kind == "base"
+    subject = record.base.id if on_base else record.adapter.weights_id
+    label = record.base.label if on_base else record.adapter.label
+    measured = _runner(state, record.base.id).measure(
+        state.suites[planned.suite.id], planned.samples, None if on_base else subject, label
+    )
+    measurement = Measurement(
+        subject=subject,
+        subject_kind=subject_kind,
+        base=record.base,
+        stage=planned.stage,
+        suite=planned.suite,
+        metric=measured.metric,
+        higher_is_better=measured.higher_is_better,
+        n=len(measured.rows),
+        mean=measured.mean,
+        samples=measured.samples,
+        rows_digest=measured.rows_digest,
+        blob=office.blobs.put_bytes(measured.parquet),
+        engine=measured.engine,
+        plan=plan.id,
+        self_check=measured.self_check,
+        started_at=measured.started_at,
+        finished_at=measured.finished_at,
+    )
+    kind = Kind.EVALUATION if planned.stage is Stage.EVALUATION else Kind.SAFETY
+    subjects = (Subject(label, subject), Subject(planned.suite.id, planned.suite.digest))
+    return office.record(kind, measurement, subjects, office.signer(EVALUATOR_KEY))
+
+
+def _runner(state: _Gate, base: Digest) -> Runner:
+    if state.runner is None:
+        state.runner = Runner(state.office, base, state.progress)
+    return state.runner
+
+
+# --- verdict --------------------------------------------------------------------------------------------
+
+
+def _decide(state: _Gate, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
+    office, reader = state.office, state.office.reader()
+    digests = [suite.ref.digest for suite in state.suites.values()]
+    evidence = gather(reader, office.blobs, submission, state.policy.ref, plan, digests)
+    verdict = decide(state.policy, evidence, head=reader.head(), decided_at=office.clock())
+    for earlier in reversed(reader.find(Kind.VERDICT, Verdict, subject=submission.adapter.id)):
+        # The newest verdict stands if nothing it rests on changed since.
+        if (
+            earlier.record.model_copy(update={"head": verdict.head, "decided_at": verdict.decided_at})
+            == verdict
+        ):
+            return earlier
+        break
+    adapter = submission.adapter
+    subjects = (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
+    return office.record(Kind.VERDICT, verdict, subjects, office.signer(EVALUATOR_KEY))

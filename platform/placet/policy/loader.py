@@ -1,0 +1,134 @@
+"""From a policy file to a policy, or to a message that names file, line and fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from placet.domain.errors import UsageError
+from placet.policy.gates import KINDS
+from placet.policy.gates.model import PlanningGuess
+from placet.policy.schema import ContradictionError, Policy, Review, Sampling, json_schema
+from placet.policy.yamltree import Location, Tree, dotted, parse_yaml, read_yaml
+
+__all__ = ["json_schema", "load_policy", "parse_policy", "validated"]
+
+_MAX_TOLD = 5
+_HINT = "docs/reference/policy.md lists every field"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_policy(path: Path) -> Policy:
+    """Return the policy in the file `path`.
+
+    Raises:
+        UsageError: It cannot be read or is not a valid policy; the message names file, line and fix.
+    """
+    return validated(Policy, read_yaml(path))
+
+
+def parse_policy(text: str, name: str = "policy.yaml") -> Policy:
+    """Return the policy written in `text`; `name` is what messages call it.
+
+    Raises:
+        UsageError: As :func:`load_policy`.
+    """
+    return validated(Policy, parse_yaml(text, name))
+
+
+def validated(model: type[Model], tree: Tree) -> Model:
+    """Return `tree` as a `model`.
+
+    Raises:
+        UsageError: It does not fit; one line for each of the first problems, with file, line and fix.
+    """
+    if not isinstance(tree.value, dict):
+        raise UsageError(f"{tree.name}:1: must be a list of `field: value`", hint=_HINT)
+    try:
+        return model.model_validate(tree.value)
+    except ValidationError as error:
+        told = [
+            f"{tree.name}:{tree.line(where)}: {dotted(where)}: {text}"
+            for where, text in _problems(error, tree)
+        ]
+        told = list(dict.fromkeys(told))
+        if len(told) > _MAX_TOLD:
+            told = [*told[:_MAX_TOLD], f"and {len(told) - _MAX_TOLD} more"]
+        raise UsageError("\n".join(told), hint=_HINT) from error
+
+
+def _problems(error: ValidationError, tree: Tree) -> Iterator[tuple[Location, str]]:
+    for problem in error.errors():
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, ContradictionError):
+            yield from cause.problems
+            continue
+        where = _within(problem["loc"], tree.value, problem["type"])
+        yield where, _in_words(problem, where, tree.value)
+
+
+def _within(location: Location, value: Any, kind: str) -> Location:
+    """Return `location` without the steps that are pydantic's own and not in the document."""
+    where: list[str | int] = []
+    for index, part in enumerate(location):
+        inside_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if inside_list or (isinstance(value, dict) and part in value):
+            value = value[part]
+        elif index < len(location) - 1 or kind != "missing":
+            continue
+        where.append(part)
+    return tuple(where)
+
+
+def _in_words(problem: Any, where: Location, document: Any) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "extra_forbidden":
+        return "unknown field; " + _suggestion(str(where[-1]), _known_fields(where[:-1], document))
+    if kind == "union_tag_invalid":
+        return f"unknown kind {context['tag']}; " + _suggestion(
+            str(context["tag"]), [row.name for row in KINDS]
+        )
+    if kind == "union_tag_not_found":
+        return "has no kind; the kinds are " + ", ".join(row.name for row in KINDS)
+    if kind in {"too_short", "string_too_short"}:
+        return "is empty; a policy without it would say nothing"
+    if kind == "value_error":
+        return str(context["error"])
+    said = str(problem["msg"])
+    return said[:1].lower() + said[1:] + "; " + _got(problem.get("input"))
+
+
+def _got(value: Any) -> str:
+    return (
+        f"it is {value!r}"
+        if isinstance(value, str | int | float | bool)
+        else f"it is a {type(value).__name__}"
+    )
+
+
+def _suggestion(wrong: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known here: " + ", ".join(known) if known else "remove it"
+
+
+def _known_fields(where: Location, document: Any) -> list[str]:
+    """Return the fields that a policy may have at `where`."""
+    models: dict[str, type[BaseModel]] = {"review": Review, "suites": Sampling}
+    if not where:
+        return list(Policy.model_fields)
+    if where[-1] == "planning":
+        return list(PlanningGuess.model_fields)
+    if where[0] == "gates" and len(where) == 2:
+        kind = document["gates"][where[1]].get("kind")
+        return next((list(row.model.model_fields) for row in KINDS if row.name == kind), [])
+    model = models.get(str(where[0]))
+    return list(model.model_fields) if model else []

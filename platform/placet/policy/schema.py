@@ -1,0 +1,231 @@
+"""A policy document: what must hold before an adapter may be released, and who has to sign for it.
+
+Guarantees: a :class:`Policy` that exists is not empty, names every gate once, contradicts itself nowhere that can
+be seen without evidence, and has an id made of what is written in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, Union
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from placet.domain.digests import digest_json
+from placet.domain.errors import IntegrityError
+from placet.domain.records import PolicyRef, ReviewRule
+from placet.policy.gates import KINDS
+from placet.policy.gates.ceiling import CeilingGate
+from placet.policy.gates.floor import FloorGate
+from placet.policy.gates.leakage import LeakageGate
+from placet.policy.gates.model import Count, Document, Gate, Slug, SuiteGate, Text
+from placet.policy.gates.not_worse import NotWorseGate
+
+if TYPE_CHECKING:
+    AnyGate = Gate
+else:
+    # The union is read from the table of kinds, which no type checker can follow.
+    AnyGate = Annotated[Union[tuple(kind.model for kind in KINDS)], Field(discriminator="kind")]  # noqa: UP007
+
+Location = tuple[str | int, ...]
+"""Where something stands in a document: field names and list positions, from the top."""
+
+
+def _samples(value: Any) -> Any:
+    if value != "all" and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ValueError("must be a whole number, or the word all")
+    return value
+
+
+class Sampling(Document):
+    """How many documents of a suite are measured."""
+
+    samples: Annotated[Count | Literal["all"], BeforeValidator(_samples)] = Field(
+        description="`all`, or how many documents the plan draws"
+    )
+
+
+class Review(Document):
+    """Who has to approve, and for how long that holds."""
+
+    approvals: Count = Field(description="how many different people must approve")
+    separate_from: tuple[Literal["trainer", "submitter"], ...] = Field(
+        default=("trainer", "submitter"), description="who may not be among them"
+    )
+    valid_days: Count = Field(description="after how many days an approval lapses")
+    waivers_needed: Count = Field(
+        default=2, description="how many people must sign a waiver, where its gate says nothing else"
+    )
+
+
+class ContradictionError(ValueError):
+    """A policy that contradicts itself: where, and how."""
+
+    def __init__(self, problems: tuple[tuple[Location, str], ...]) -> None:
+        super().__init__("; ".join(text for _, text in problems))
+        self.problems = problems
+
+
+class Policy(Document):
+    """A whole policy document."""
+
+    id: Slug = Field(description="the policy's name")
+    version: Text = Field(description="its version, in quotes; raise it with every change")
+    title: Text = Field(description="what it is for, in one line")
+    description: Text = Field(description="what it demands and why, for the people who sign under it")
+    risk_tier: Text = Field(description="how much harm a bad release could do, in words")
+    review: Review
+    suites: dict[Slug, Sampling] = Field(description="suite id → how much of it is measured")
+    gates: tuple[AnyGate, ...] = Field(
+        min_length=1, description="the conditions, in the order reports show them"
+    )
+    underpowered: Literal["refuse", "mark"] = Field(
+        default="mark", description="a gate whose sample cannot show what it asks: refuse to plan, or mark it"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        problems = tuple(_contradictions(self))
+        if problems:
+            raise ContradictionError(problems)
+        return self
+
+    @property
+    def ref(self) -> PolicyRef:
+        """The policy by content: the digest is over what is written in it, not over how it is laid out."""
+        return PolicyRef(id=self.id, version=self.version, digest=digest_json(self.to_json()))
+
+    @property
+    def review_rule(self) -> ReviewRule:
+        """The review rule as verdicts record it."""
+        return ReviewRule(
+            approvals=self.review.approvals,
+            separate_from=tuple(self.review.separate_from),
+            valid_days=self.review.valid_days,
+            waivers_needed=self.review.waivers_needed,
+        )
+
+    def samples_of(self, suite: str) -> int | None:
+        """Return how many documents of `suite` are to be drawn; None for all."""
+        samples = self.suites[suite].samples
+        return None if samples == "all" else samples
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written in the policy, numbers as decimal strings; what is left to a default is left out."""
+        written: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
+        return written
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Return the policy that `value` is the recorded form of.
+
+        Raises:
+            IntegrityError: `value` is not a valid policy.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise IntegrityError(
+                f"a recorded policy is malformed: {error.errors()[0]['msg']}",
+                hint="it was written by another version, or tampered with; run `placet audit`",
+            ) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of policy documents, for editors."""
+    return Policy.model_json_schema(mode="validation")
+
+
+def _contradictions(policy: Policy) -> Iterator[tuple[Location, str]]:
+    yield from _repeated(policy)
+    yield from _suites(policy)
+    yield from _single_gates(policy)
+    yield from _pairs(policy)
+
+
+def _repeated(policy: Policy) -> Iterator[tuple[Location, str]]:
+    counts = Counter(gate.id for gate in policy.gates)
+    for index, gate in enumerate(policy.gates):
+        if counts[gate.id] > 1 and any(other.id == gate.id for other in policy.gates[:index]):
+            yield ("gates", index, "id"), f"a gate named {gate.id} stands above; give this one another name"
+    if not any(gate.required for gate in policy.gates):
+        yield ("gates",), "no gate is required, so everything would pass; require at least one"
+    if len(set(policy.review.separate_from)) != len(policy.review.separate_from):
+        yield ("review", "separate_from"), "names someone twice; name each once"
+
+
+def _suites(policy: Policy) -> Iterator[tuple[Location, str]]:
+    used = {gate.suite for gate in policy.gates if isinstance(gate, SuiteGate)}
+    for suite in policy.suites:
+        if suite not in used:
+            yield ("suites", suite), "no gate uses this suite; remove it, or add the gate that was meant"
+    for index, gate in enumerate(policy.gates):
+        if not isinstance(gate, SuiteGate):
+            continue
+        if gate.suite not in policy.suites:
+            yield (
+                ("gates", index, "suite"),
+                f"suite {gate.suite} is not among `suites`; add it there with its `samples`",
+            )
+        elif isinstance(gate, LeakageGate) and policy.samples_of(gate.suite) is not None:
+            yield (
+                ("suites", gate.suite, "samples"),
+                f"gate {gate.id} counts every canary; measure all of them: samples: all",
+            )
+
+
+def _single_gates(policy: Policy) -> Iterator[tuple[Location, str]]:
+    for index, gate in enumerate(policy.gates):
+        if gate.waivers is not None and not gate.waivable:
+            yield (
+                ("gates", index, "waivers"),
+                "the gate cannot be waived; add `waivable: true`, or remove this",
+            )
+        if (
+            isinstance(gate, LeakageGate)
+            and gate.max_excess is not None
+            and gate.max_excess > gate.max_recovered
+        ):
+            yield (
+                ("gates", index, "max_excess"),
+                f"more than max_recovered ({gate.max_recovered}), so it can never matter; lower it or remove it",
+            )
+        if isinstance(gate, NotWorseGate):
+            guess = gate.planning
+            if guess.difference <= -gate.margin:
+                yield (
+                    ("gates", index, "planning" if "planning" in gate.model_fields_set else "margin"),
+                    f"expects a difference of {guess.difference:g}, which the margin of {gate.margin:g} does not "
+                    "allow; with margin 0 state the gain expected: planning: {difference: …}",
+                )
+            if abs(guess.difference) > guess.discordance:
+                yield (
+                    ("gates", index, "planning"),
+                    f"a difference of {guess.difference:g} needs at least that discordance, not "
+                    f"{guess.discordance:g}; raise `discordance`",
+                )
+
+
+def _pairs(policy: Policy) -> Iterator[tuple[Location, str]]:
+    for index, gate in enumerate(policy.gates):
+        for earlier in policy.gates[:index]:
+            if not isinstance(gate, SuiteGate) or not isinstance(earlier, SuiteGate):
+                if gate.kind == earlier.kind:
+                    yield ("gates", index), f"asks the same as gate {earlier.id}; remove one of them"
+                continue
+            if (gate.suite, gate.metric) != (earlier.suite, earlier.metric):
+                continue
+            if gate.kind == earlier.kind and gate.required == earlier.required:
+                yield (
+                    ("gates", index),
+                    f"gate {earlier.id} already is a {gate.kind} on {gate.suite}; keep the stricter one",
+                )
+            floor = next((one for one in (gate, earlier) if isinstance(one, FloorGate)), None)
+            ceiling = next((one for one in (gate, earlier) if isinstance(one, CeilingGate)), None)
+            if floor and ceiling and floor.threshold >= ceiling.threshold:
+                yield (
+                    ("gates", index, "threshold"),
+                    f"the floor {floor.threshold:g} of {floor.id} is not below the ceiling {ceiling.threshold:g} "
+                    f"of {ceiling.id}, so nothing can pass both",
+                )

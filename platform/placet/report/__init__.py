@@ -1,0 +1,1 @@
+"""What people read: view models made of verified records, and their terminal, JSON and HTML forms."""

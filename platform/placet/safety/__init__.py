@@ -1,0 +1,1 @@
+"""Safety measurement: behavioural probes and leakage of registered canaries."""

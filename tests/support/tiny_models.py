@@ -1,0 +1,114 @@
+"""Tiny random models of several families, with random adapters: enough to hold two code paths together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM as Auto
+from transformers import (
+    AutoTokenizer,
+    GemmaConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    PhiConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+MAX_LENGTH = 96
+_TEXT = (
+    "Question: which of these is a fruit? Answer: an apple, yes. The quick brown fox jumps over the lazy dog. "
+    "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. stop here. no, that is not it. "
+)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer of about 300 tokens, with a chat template."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=["<|end|>", "<|pad|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    raw.train_from_iterator([_TEXT] * 4, trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=raw, eos_token="<|end|>", bos_token="<|end|>", pad_token="<|pad|>"
+    )
+    fast.chat_template = (
+        "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    return fast
+
+
+_SMALL: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": MAX_LENGTH,
+    # Large enough that greedy choices are clear and differences between code paths would show.
+    "initializer_range": 0.3,
+}
+_GROUPED = {**_SMALL, "num_key_value_heads": 2}
+CONFIGS: dict[str, Any] = {
+    "llama": lambda: LlamaConfig(**_GROUPED),
+    "gpt2": lambda: GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=MAX_LENGTH, initializer_range=0.3),
+    "qwen2": lambda: Qwen2Config(**_GROUPED),
+    "gemma": lambda: GemmaConfig(**_GROUPED, head_dim=8),
+    "gpt_neox": lambda: GPTNeoXConfig(**_SMALL),
+    "phi": lambda: PhiConfig(**_SMALL),
+    "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=None),
+    "mistral-windowed": lambda: MistralConfig(**_GROUPED, sliding_window=16),
+}
+TARGETS = {
+    "gpt2": ["c_attn", "c_fc"],
+    "gpt_neox": ["query_key_value", "dense_h_to_4h"],
+    "phi": ["q_proj", "fc1"],
+}
+
+
+def save_model(family: str, folder: Path, *, tied: bool = False) -> Path:
+    """Write a random model of `family` and its tokenizer to `folder`."""
+    torch.manual_seed(7)
+    words = tokenizer()
+    config = CONFIGS[family]()
+    config.tie_word_embeddings = tied
+    config.bos_token_id = config.eos_token_id = words.eos_token_id
+    config.pad_token_id = words.pad_token_id
+    words.save_pretrained(folder)
+    config.save_pretrained(folder)
+    # Some families' tokenizers add tokens of their own, and lm-eval's `hf` resizes the embeddings to the
+    # tokenizer when (and only when) it loads an adapter: the two must agree to begin with.
+    config.vocab_size = len(AutoTokenizer.from_pretrained(folder))
+    Auto.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    return folder
+
+
+def save_adapter(base: Path, folder: Path, family: str = "llama", seed: int = 1, **options: Any) -> Path:
+    """Write a random LoRA adapter for the model in `base` to `folder`."""
+    torch.manual_seed(seed)
+    settings = {
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": TARGETS.get(family, ["q_proj", "v_proj", "down_proj"]),
+        "fan_in_fan_out": family == "gpt2",
+        "init_lora_weights": False,
+        **options,
+    }
+    wrapped = get_peft_model(Auto.from_pretrained(base, dtype=torch.float32), LoraConfig(**settings))
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "lora_" in name or "modules_to_save" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    wrapped.save_pretrained(folder)
+    return folder
