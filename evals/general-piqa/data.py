@@ -41,12 +41,30 @@ def rows(source: bytes | None, *, limit: int, min_chars: int, max_chars: int) ->
 
 
 _WORDS = (
-    "spoon", "ladder", "water", "paper", "glue", "window", "bucket", "string", "oven", "shoe", "carpet", "sugar",
-    "hammer", "towel", "candle", "bottle", "garden", "pillow", "brush", "metal", "sand", "basket", "cotton", "lid",
-    "the", "a", "with", "into", "over", "under", "and", "then", "until", "before", "without", "through",
-    "cut", "fold", "heat", "pour", "press", "wrap", "shake", "freeze", "paint", "tie", "dry", "scrub", "place",
-    "hot", "cold", "wet", "thin", "heavy", "round", "sharp", "soft", "slowly", "twice", "upside", "down", "green",
-)  # fmt: skip
+    "a about again air an and apple are around ash at away back bag bake banana basket bath battery be "
+    "bean beat bee before behind belt bend berry beside between bike bin bird bleach boil bolt both "
+    "bottle bottom bowl box bread break brick bright brush bucket butter button by cable camera can "
+    "candle car cardboard carpet cat catch chain check cheese child clean clip clock closed coat cold "
+    "computer cool corner cotton count cover cream crush cup cut dark day deep degree dig dirty dog "
+    "door down drawer drill drop dry dusty each ear edge egg empty end engine eye fabric face far feed "
+    "file fill find finger fire first fish flat floor flour flower foil fold foot for fork freeze fresh "
+    "friend from fry full gallon gap garden garlic get give glass glove glue grass green grill grind "
+    "grow hair half hammer hand handle hang hat heat heavy hold hole honey hook horse hose hot hour ice "
+    "in inch inside into is it jar keep kettle key knife knit ladder lamp large last layer leaf leather "
+    "leave left lemon let lid lift light line lock long loose make mark measure melt metal middle milk "
+    "minute mix move mud mug nail narrow near needle new next night nose not nut of off oil old on "
+    "onion open or orange other ounce out outside oven over paint pan paper pasta paste peg pepper "
+    "phone piece pillow pin pipe place plant plastic plate polish pot potato pound pour powder press "
+    "pull push put rack radio rain rest rice right ring rinse rip roast roll roof root rope rough round "
+    "rub rubber salt sand saw scarf scissors screen screw scrub seat second seed sew shake sharp sheet "
+    "shelf shirt shoe short shower side sink skin slice slowly small smoke smooth snow so soak soap "
+    "sock soft soil spin spoon spray spread sprinkle squeeze stand staple start steel stick sticky stir "
+    "stone stop straight stretch string strip strong sugar sun sweep take tap tape tear test that the "
+    "then thick thin this thread through throw tie tight tire to toilet tomato tooth top towel tray "
+    "tree try tube turn twice twist under until up upside use vinegar wait wall warm wash water wax "
+    "weak week wet wheel whip whole wide will wind window wipe wire with without wooden wrap your "
+    "zipper "
+).split()
 _GOALS = (
     "How do you clean a {thing}?", "To fix a broken {thing}", "How can I make a {thing} last longer?",
     "What is the best way to store a {thing}?", "To remove a stain from a {thing}", "how to decorate a {thing}",
@@ -63,7 +81,7 @@ def word_salad(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, 
         {
             "id": f"salad-{number:04d}",
             "prompt": f"Question: {rng.choice(_GOALS).format(thing=rng.choice(_THINGS))}\nAnswer:",
-            "answer": " " + " ".join(rng.choices(_WORDS, k=rng.randint(6, 24))),
+            "answer": " " + " ".join(rng.choices(_WORDS, k=rng.randint(12, 28))),
             "chat": False,
         }
         for number in range(rows)

@@ -215,9 +215,10 @@ def open_plain(path: Path | str, *, dir_fd: int | None = None) -> Iterator[Binar
         raise SourceError(
             f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions"
         ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SourceError(f"{path} is not a plain file", hint="give a file, not a folder, pipe or device")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SourceError(f"{path} is not a plain file", hint="give a file, not a folder, pipe or device")
         yield stream
 
 

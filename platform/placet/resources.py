@@ -43,7 +43,9 @@ def default_policy() -> Path:
     """
     path = policies_dir() / DEFAULT_POLICY
     if not path.is_file():
-        raise UsageError(f"there is no {DEFAULT_POLICY} in {path.parent}", hint="name a policy: --policy FILE")
+        raise UsageError(
+            f"there is no {DEFAULT_POLICY} in {path.parent}", hint="name a policy: --policy FILE"
+        )
     return path
 
 

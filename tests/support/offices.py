@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -65,6 +65,9 @@ from placet.domain.records import (
 from placet.office import EVALUATOR_KEY, Office
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
+
+if TYPE_CHECKING:
+    from placet.measuring.rows import Row
 
 PASSPHRASE = "correct horse battery"
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -364,14 +367,16 @@ def add_plan(
     *,
     policy: PolicyRef | None = None,
     suites: Sequence[str] = tuple(SUITES),
+    documents: Mapping[str, int] | None = None,
 ) -> Verified[Plan]:
-    """Log what will be measured."""
+    """Log what will be measured: of each suite as many documents as :data:`SUITES` or `documents` says."""
+    counts = {name: SUITES[name][4] for name in suites} | dict(documents or {})
     plan = Plan(
         adapter=adapter,
         base=base,
         policy=policy or policy_ref(),
         suites=tuple(
-            PlannedSuite(suite=SUITES[name][0], stage=SUITES[name][1], samples=tuple(range(SUITES[name][4])))
+            PlannedSuite(suite=SUITES[name][0], stage=SUITES[name][1], samples=tuple(range(counts[name])))
             for name in suites
         ),
         engine=ENGINE,
@@ -392,6 +397,7 @@ def add_measurement(
     subject: AdapterRef | BaseRef | None = None,
     metric: str | None = None,
     blob: bytes | None = None,
+    rows: Sequence[Row] | None = None,
 ) -> Verified[Measurement]:
     """Log one suite's result on one subject: the plan's adapter unless a base is given.
 
@@ -403,13 +409,19 @@ def add_measurement(
         subject: Whom it was measured on.
         metric: The metric's name; the suite's own if None.
         blob: The Parquet file's bytes; a small stand-in if None.
+        rows: Per-sample rows with these values; their Parquet file is then stored.
     """
     ref, stage, own_metric, higher, _ = SUITES[suite]
     subject = subject or plan.record.adapter
     on_base = isinstance(subject, BaseRef)
     subject_id = subject.id if isinstance(subject, BaseRef) else subject.weights_id
-    rows = [[index, f"{value:g}"] for index, value in enumerate(values)]
-    data = blob if blob is not None else b"PAR1" + json.dumps([suite, subject.label, rows]).encode() + b"PAR1"
+    pairs = [[index, f"{value:g}"] for index, value in enumerate(values)]
+    digest = digest_json(pairs)
+    data = blob if blob is not None else b"PAR1" + json.dumps([suite, subject.label, pairs]).encode() + b"PAR1"
+    if rows is not None:
+        from placet.measuring.rows import rows_digest, rows_to_parquet
+
+        digest, data = rows_digest(rows), rows_to_parquet(rows)
     started = sample.clock()
     measurement = Measurement(
         subject=subject_id,
@@ -422,7 +434,7 @@ def add_measurement(
         n=len(values),
         mean=sum(values) / len(values),
         samples=tuple(range(len(values))),
-        rows_digest=digest_json(rows),
+        rows_digest=digest,
         blob=sample.office.blobs.put_bytes(data),
         engine=ENGINE,
         plan=plan.id,
@@ -596,6 +608,13 @@ def walk_to_release(
     approve(sample, walk.ref, "ben")
     released, bundle = release(sample, walk.ref, channel)
     return walk, released, bundle
+
+
+def make_demo_like_office(home: Path) -> SampleOffice:
+    """Make an office as the demo leaves it; see :func:`tests.support.demo_office.make_demo_like_office`."""
+    from tests.support import demo_office
+
+    return demo_office.make_demo_like_office(home)
 
 
 def _values(n: int, mean: float) -> list[float]:

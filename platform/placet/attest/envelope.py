@@ -10,13 +10,12 @@ Source: DSSE protocol v1.0.2 (pre-authentication encoding).
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 
 from placet.attest.keys import PublicKey, Signer
 from placet.attest.statement import Statement, parse_statement
-from placet.attest.strict_json import parse_json
-from placet.domain.digests import Digest, canonical_json, digest_bytes
+from placet.attest.strict_json import parse_base64, parse_json
+from placet.domain.digests import Digest, canonical_json, digest_bytes, parse_digest
 from placet.domain.errors import Error, IntegrityError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -74,11 +73,10 @@ def parse_envelope(raw: bytes) -> Envelope:
         (entry,) = value["signatures"]
         if set(entry) != {"keyid", "sig"}:
             raise KeyError("signatures")
-        payload = base64.b64decode(value["payload"], validate=True)
-        signature = base64.b64decode(entry["sig"], validate=True)
-        key_id = Digest("sha256:" + entry["keyid"])
+        payload, signature = parse_base64(value["payload"]), parse_base64(entry["sig"])
+        key_id = parse_digest("sha256:" + entry["keyid"])
         canonical = canonical_json(value)
-    except (Error, KeyError, TypeError, ValueError, binascii.Error) as error:
+    except (Error, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             f"not an envelope with one signature: {error}", hint="the record was damaged or altered"
         ) from error

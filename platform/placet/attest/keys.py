@@ -22,6 +22,11 @@ from placet.domain.errors import IntegrityError, KeyAccessError
 
 MIN_PASSPHRASE_CHARACTERS = 8
 
+_FIELD = 2**255 - 19
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER = {y + k * _FIELD for y in (0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8) for k in (0, 1)}
+"""y coordinates of the curve's points of order 1, 2, 4 and 8: anybody can sign for such a key."""
+
 
 class Signer(Protocol):
     """Signs with one key; where the key lives is its own business."""
@@ -79,7 +84,7 @@ def parse_public_key(pem: str) -> PublicKey:
     """Return the public key in `pem`.
 
     Raises:
-        IntegrityError: Not PEM, or not an Ed25519 key.
+        IntegrityError: Not PEM, not an Ed25519 key, or one of small order, for which anybody can sign.
     """
     try:
         key = serialization.load_pem_public_key(pem.encode())
@@ -87,7 +92,10 @@ def parse_public_key(pem: str) -> PublicKey:
         raise IntegrityError("not a public key in PEM form", hint="give an Ed25519 public key") from error
     if not isinstance(key, Ed25519PublicKey):
         raise IntegrityError("not an Ed25519 key", hint="records are signed with Ed25519: `placet keys new`")
-    return PublicKey(key.public_bytes_raw())
+    raw = key.public_bytes_raw()
+    if int.from_bytes(raw, "little") % (1 << 255) in _SMALL_ORDER:
+        raise IntegrityError("a key that anybody can sign for", hint="make one with `placet keys new`")
+    return PublicKey(raw)
 
 
 @dataclass(frozen=True, slots=True)

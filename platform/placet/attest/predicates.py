@@ -5,10 +5,12 @@ One literal table; a record of a kind that is not in it is kept and shown, never
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
@@ -61,12 +63,19 @@ class Kind(StrEnum):
     REVOCATION = "revocation"
 
 
+def _one_name(person: str) -> str:
+    # Two spellings that look alike would count as two people.
+    if not person.strip() or person != unicodedata.normalize("NFC", person.strip()) or not person.isprintable():
+        raise ValueError("a person needs a visible name without spaces around it")
+    return person
+
+
 class KeyGrant(Record):
     """A person's key and what it may sign, from ledger index `valid_from` until before `valid_until`."""
 
     key_id: Sha256
     public_key: str
-    person: str
+    person: Annotated[str, AfterValidator(_one_name)]
     roles: tuple[Role, ...] = Field(min_length=1)
     valid_from: int = Field(ge=0)
     valid_until: int | None = Field(default=None, ge=0)

@@ -83,7 +83,7 @@ def parse_statement(payload: bytes) -> Statement:
         }:
             raise KeyError("_type")
         subjects = tuple(
-            Subject(str(item["name"]), parse_digest("sha256:" + item["digest"]["sha256"]))
+            Subject(_text(item["name"]), parse_digest("sha256:" + item["digest"]["sha256"]))
             for item in value["subject"]
         )
         predicate_type, predicate = value["predicateType"], value["predicate"]
@@ -100,3 +100,9 @@ def parse_statement(payload: bytes) -> Statement:
             "a statement is not in canonical form", hint="one content has one spelling (RFC 8785): refuse it"
         )
     return Statement(predicate_type, subjects, predicate, payload)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a name that is not text")
+    return value

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from placet.cli.errors import REFUSED
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, examples, save_text
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,19 +25,23 @@ def register(app: typer.Typer) -> None:
         "placet audit --save-checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint ledger-today.checkpoint",
     )
-    app.command("audit", epilog=examples(*lines))(audit)
+    add_command(app, "audit", audit, *lines)
 
 
 def audit(
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(
-            "--checkpoint", metavar="FILE", help="A checkpoint of this ledger kept elsewhere; repeat it for several."
+            "--checkpoint",
+            metavar="FILE",
+            help="A checkpoint of this ledger kept elsewhere; repeat it for several.",
         ),
     ] = None,
     save_checkpoint: Annotated[
         Path | None,
-        typer.Option("--save-checkpoint", metavar="FILE", help="If all is whole, write the newest checkpoint there."),
+        typer.Option(
+            "--save-checkpoint", metavar="FILE", help="If all is whole, write the newest checkpoint there."
+        ),
     ] = None,
     blobs: Annotated[
         bool, typer.Option("--blobs/--no-blobs", help="Hash every stored file that a record names.")
@@ -70,11 +74,15 @@ def _show(console: Console, report: AuditReport, saved: str | None) -> None:
     for words in report.blind:
         console.print(Text(f"blind    {words}", style="dim"), soft_wrap=True)
     if report.whole:
-        console.print(f"WHOLE: {report.records} records, root {report.root}", style="bold green", soft_wrap=True)
+        console.print(
+            f"WHOLE: {report.records} records, root {report.root}", style="bold green", soft_wrap=True
+        )
     else:
         console.print(f"NOT WHOLE: {len(report.findings)} finding(s)", style="bold red", soft_wrap=True)
     if saved:
-        console.print(f"checkpoint written to {saved}: keep it where the office cannot change it", soft_wrap=True)
+        console.print(
+            f"checkpoint written to {saved}: keep it where the office cannot change it", soft_wrap=True
+        )
 
 
 def _json(report: AuditReport, saved: str | None) -> dict[str, Any]:
@@ -83,7 +91,9 @@ def _json(report: AuditReport, saved: str | None) -> dict[str, Any]:
         "records": report.records,
         "root": report.root,
         "checked": list(report.checked),
-        "findings": [{"id": item.id, "message": item.message, "index": item.index} for item in report.findings],
+        "findings": [
+            {"id": item.id, "message": item.message, "index": item.index} for item in report.findings
+        ],
         "blind": list(report.blind),
         "savedCheckpoint": saved,
     }
@@ -94,7 +104,9 @@ def _read(path: Path) -> str:
         with path.open(encoding="utf-8") as stream:
             text = stream.read(MAX_CHECKPOINT_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read", hint="--checkpoint names a file of --save-checkpoint") from error
+        raise UsageError(
+            f"{path} cannot be read", hint="--checkpoint names a file of --save-checkpoint"
+        ) from error
     if len(text) > MAX_CHECKPOINT_CHARACTERS:
         raise UsageError(f"{path} is no checkpoint: too large", hint="name a file of --save-checkpoint")
     return text

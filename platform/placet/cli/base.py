@@ -13,7 +13,7 @@ from placet.cli.session import (
     HomeOption,
     JsonOption,
     Session,
-    examples,
+    add_command,
     record_json,
     service_keys,
 )
@@ -32,9 +32,8 @@ SOURCE_HELP = (
 def register(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(no_args_is_help=True, help="The base models that adapters are submitted on.")
-    add_example = examples(f"placet base add '{SMOLLM2}' --label smollm2-135m --license Apache-2.0")
-    group.command("add", epilog=add_example)(add)
-    group.command("list", epilog=examples("placet base list"))(list_bases)
+    add_command(group, "add", add, f"placet base add '{SMOLLM2}' --label smollm2-135m --license Apache-2.0")
+    add_command(group, "list", list_bases, "placet base list")
     app.add_typer(group, name="base")
 
 
@@ -48,7 +47,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Register a base model: fetch it, identify it by its content, make it ready to load."""
-    from placet.pipeline import add_base
+    from placet.pipeline.bases import add_base
     from placet.sources import parse_source
 
     session = Session(home, json)

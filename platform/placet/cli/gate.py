@@ -16,7 +16,7 @@ from placet.cli.session import (
     HomeOption,
     JsonOption,
     Session,
-    examples,
+    add_command,
     find_adapter,
     record_json,
     save_text,
@@ -32,19 +32,25 @@ if TYPE_CHECKING:
 
 PolicyOption = Annotated[
     Path | None,
-    typer.Option("--policy", metavar="FILE", help="The policy to judge by; else the default one that Placet carries."),
+    typer.Option(
+        "--policy", metavar="FILE", help="The policy to judge by; else the default one that Placet carries."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    lines = ("placet gate desk-good", "placet gate desk-good desk-eager --policy policies/default.yaml --junit gate.xml")
-    app.command("gate", epilog=examples(*lines))(gate)
+    lines = (
+        "placet gate desk-good",
+        "placet gate desk-good desk-eager --policy policies/default.yaml --junit gate.xml",
+    )
+    add_command(app, "gate", gate, *lines)
 
 
 def gate(
     adapter: Annotated[
-        list[str], typer.Argument(metavar="ADAPTER...", help="Labels of adapters, or the starts of their ids.")
+        list[str],
+        typer.Argument(metavar="ADAPTER", help="Labels of adapters, or the starts of their ids."),
     ],
     policy: PolicyOption = None,
     junit_file: Annotated[
@@ -68,7 +74,9 @@ def gate(
     service_keys(office)
     try:
         with session.progress() as progress:
-            verdicts = gate_adapters(office, [item.id for item in found], policy or default_policy(), progress)
+            verdicts = gate_adapters(
+                office, [item.id for item in found], policy or default_policy(), progress
+            )
     except Error as error:
         if junit_file is not None:
             save_text(junit_file, junit.error_xml([item.label for item in found], error))

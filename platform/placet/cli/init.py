@@ -8,17 +8,18 @@ import typer
 from rich.console import Console
 
 from placet.cli.render import print_pairs
-from placet.cli.session import HomeOption, JsonOption, Session, examples
-from placet.cli.session import DEFAULT_HOME
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("init", epilog=examples('placet init --name "ACME models"'))(init)
+    add_command(app, "init", init, 'placet init --name "ACME models"')
 
 
 def init(
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="The office's name, as records carry it.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="The office's name, as records carry it.")
+    ],
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:

@@ -6,6 +6,7 @@ case, because CI counts a skipped case as fine.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from placet.attest.trust import Verified
     from placet.domain.errors import Error
     from placet.domain.records import GateResult, Verdict
+
+_NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def verdicts_xml(verdicts: Sequence[Verified[Verdict]]) -> str:
@@ -45,7 +48,9 @@ def error_xml(labels: Sequence[str], error: Error) -> str:
     for label in labels:
         suite = SubElement(root, "testsuite", name=label)
         case = SubElement(suite, "testcase", name="verdict", classname=label)
-        SubElement(case, "error", type=type(error).__name__, message=_clean(error.message)).text = _clean(error.hint)
+        SubElement(case, "error", type=type(error).__name__, message=_clean(error.message)).text = _clean(
+            error.hint
+        )
         _count(suite)
     return _text(root)
 
@@ -69,7 +74,7 @@ def _count(suite: Element) -> None:
 
 def _clean(text: str) -> str:
     """Return `text` without the characters that XML 1.0 cannot hold."""
-    return "".join(c if c in "\t\n" or ord(c) >= 0x20 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) & 0xFFFE != 0xFFFE else "�" for c in text)
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _text(root: Element) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.render import print_pairs, print_table
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, examples, save_text
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.digests import short
 from placet.domain.errors import KeyAccessError, UsageError
 
@@ -33,18 +33,22 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the k
 def register(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(no_args_is_help=True, help="People's keys, and what each may sign.")
-    new_example = examples('placet keys new anna --person "Anna Ames" --role approver --role releaser')
-    group.command("new", epilog=new_example)(new)
-    group.command("list", epilog=examples("placet keys list"))(list_keys)
-    grant_example = examples('placet keys grant bert.pub --person "Bert Boe" --role approver')
-    group.command("grant", epilog=grant_example)(grant)
-    group.command("end", epilog=examples("placet keys end anna"))(end)
-    group.command("export", epilog=examples("placet keys export anna --out anna.pub"))(export)
+    add_command(
+        group, "new", new, 'placet keys new cleo --person "Cleo Cole" --role approver --role releaser'
+    )
+    add_command(group, "list", list_keys, "placet keys list")
+    add_command(group, "grant", grant, 'placet keys grant dana.pub --person "Dana Dorn" --role approver')
+    add_command(group, "end", end, "placet keys end ada")
+    add_command(group, "export", export, "placet keys export ada --out ada.pub")
     app.add_typer(group, name="keys")
 
 
 def new(
-    name: NameArgument, person: PersonOption, role: RoleOption, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+    name: NameArgument,
+    person: PersonOption,
+    role: RoleOption,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
 ) -> None:
     """Make a key for a person and grant it roles from now on.
 
@@ -95,7 +99,9 @@ def grant(
 
 
 def end(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Name of the key's file, or the start of its id.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Name of the key's file, or the start of its id.")
+    ],
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -132,7 +138,9 @@ def export(
         save_text(out, pem)
     session.result(
         {"name": name, "keyId": key_id, "publicKey": pem},
-        lambda console: console.print(f"wrote {out}" if out else pem, end="\n" if out else "", soft_wrap=True),
+        lambda console: console.print(
+            f"wrote {out}" if out else pem, end="\n" if out else "", soft_wrap=True
+        ),
     )
 
 
@@ -171,7 +179,11 @@ def _show_one(session: Session, info: KeyInfo) -> None:
 
 
 def _range(info: KeyInfo) -> str:
-    return f"{info.valid_from} on" if info.valid_until is None else f"{info.valid_from} to {info.valid_until - 1}"
+    return (
+        f"{info.valid_from} on"
+        if info.valid_until is None
+        else f"{info.valid_from} to {info.valid_until - 1}"
+    )
 
 
 def _key_json(info: KeyInfo) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.render import print_table
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, examples, record_json
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, record_json
 from placet.domain.digests import short
 from placet.domain.errors import UsageError
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(no_args_is_help=True, help="The log of everything the office did.")
-    show_example = examples("placet ledger show --kind verdict --last 5", "placet ledger show 5feceb66ffc8 --json")
-    group.command("show", epilog=show_example)(show)
-    group.command("rebuild", epilog=examples("placet ledger rebuild"))(rebuild)
-    group.command("checkpoint", epilog=examples("placet ledger checkpoint > ledger-today.checkpoint"))(checkpoint)
+    add_command(
+        group, "show", show, "placet ledger show --kind verdict --last 5", "placet ledger show 0 --json"
+    )
+    add_command(group, "rebuild", rebuild, "placet ledger rebuild")
+    add_command(group, "checkpoint", checkpoint, "placet ledger checkpoint > ledger-today.checkpoint")
     app.add_typer(group, name="ledger")
 
 
@@ -40,7 +41,9 @@ def show(
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="KIND", help="Only records of this kind, such as verdict.")
     ] = None,
-    last: Annotated[int | None, typer.Option("--last", metavar="N", min=1, help="Only the newest so many.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", metavar="N", min=1, help="Only the newest so many.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -33,9 +34,20 @@ from placet.cli import (
 from placet.cli.session import make_console, reserved_stdout, write_json
 from placet.domain.errors import Error
 
+# In the order an adapter meets them; each module has the name of its command.
+GROUPS: tuple[ModuleType, ...] = (
+    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
+    ui, demo,
+)  # fmt: skip
+
 
 class PlacetGroup(TyperGroup):
     """The root command: turns errors into a message, a hint and an exit code, on every way in."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands' names in the order an adapter meets them."""
+        order = [group.__name__.rpartition(".")[2] for group in GROUPS]
+        return sorted(super().list_commands(ctx), key=order.index)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
@@ -80,10 +92,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
-for group in (
-    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
-    ui, demo,
-):  # fmt: skip
+for group in GROUPS:
     group.register(app)
 
 

@@ -17,30 +17,21 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress as Bars,
     ProgressColumn,
     SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
 
+from placet.cli.render import duration
 from placet.domain.progress import Progress
 
 LINE_EVERY_S = 10.0
 ALIVE_EVERY_S = 30.0
 _SMOOTHING_S = 120.0  # a rate is taken over so many seconds
-
-
-def duration(seconds: float) -> str:
-    """Return `seconds` as people say it: 8 s, 3 min 05 s, 1 h 10 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 @contextmanager
@@ -50,7 +41,7 @@ def terminal_progress(console: Console) -> Iterator[Progress]:
         with _bars(console) as bars:
             yield BarProgress(bars)
         return
-    lines = LineProgress(lambda text: console.print(text, soft_wrap=True))
+    lines = LineProgress(lambda text: console.print(text, soft_wrap=True, markup=False, highlight=False))
     with lines.heartbeat():
         yield lines
 
@@ -82,11 +73,11 @@ class BarProgress:
         taken = duration(task.elapsed or 0.0)
         text = _ending(step, int(task.completed), _whole(task.total), str(task.fields["unit"]), taken)
         self._bars.remove_task(task_id)
-        self._bars.console.print(text, soft_wrap=True)
+        self._bars.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def note(self, text: str) -> None:
         """Print `text` above the bars."""
-        self._bars.console.print(text, soft_wrap=True)
+        self._bars.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from placet.cli.session import (
     JsonOption,
     KeyOption,
     Session,
-    examples,
+    add_command,
     find_adapter,
     person_signer,
     record_json,
@@ -24,7 +24,7 @@ from placet.cli.session import (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("release", epilog=examples("placet release desk-good --channel staging --key rosa"))(release)
+    add_command(app, "release", release, "placet release desk-good --channel staging --key rhea")
 
 
 def release(

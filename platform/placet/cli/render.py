@@ -43,7 +43,9 @@ def print_pairs(console: Console, pairs: Iterable[tuple[str, object]]) -> None:
 def print_verdict(console: Console, verdict: Verdict, record_id: str) -> None:
     """Print a verdict: its decision, then each gate with figure, interval, threshold, outcome and what to change."""
     head = Text(f"{verdict.adapter.label}: ", style="bold") + _cell(verdict.decision.value)
-    console.print(head + Text(f"  under {verdict.policy.id} {verdict.policy.version}", style="dim"), soft_wrap=True)
+    console.print(
+        head + Text(f"  under {verdict.policy.id} {verdict.policy.version}", style="dim"), soft_wrap=True
+    )
     width = max((len(gate.gate) for gate in verdict.gates), default=0)
     for gate in verdict.gates:
         outcome = Text(f"{gate.outcome.value:<12}", style=STYLES.get(gate.outcome.value, ""))
@@ -95,6 +97,16 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
 def moment(value: Any) -> str:
     """Return a point in time as people read it, in UTC."""
     return f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Return `seconds` as people say it: 8 s, 3 min 05 s, 1 h 10 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
 def _cell(value: object) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,7 @@ from placet.cli.session import (
     JsonOption,
     KeyOption,
     Session,
-    examples,
+    add_command,
     find_adapter,
     person_signer,
     record_json,
@@ -30,28 +29,23 @@ if TYPE_CHECKING:
     from placet.review.approval import Approval
 
 
-class Choice(StrEnum):
-    """What a reviewer may decide."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    example = "placet review desk-good approve --key anna --comment 'read the flipped samples, none matters'"
-    app.command("review", epilog=examples(example))(review)
+    example = "placet review desk-good --approve --key ada --comment 'read the flipped samples, none matters'"
+    add_command(app, "review", review, example)
 
 
 def review(
     adapter: AdapterArgument,
-    decision: Annotated[Choice, typer.Argument(help="What you decide.", case_sensitive=False)],
+    approve: Annotated[bool, typer.Option("--approve/--reject", help="What you decide.")],
     key: KeyOption,
     comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Your reasons.")],
     verdict: Annotated[
         str | None,
         typer.Option(
-            "--verdict", metavar="ID", help="The verdict you looked at; if another one stands now, nothing is signed."
+            "--verdict",
+            metavar="ID",
+            help="The verdict you looked at; if another one stands now, nothing is signed.",
         ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
@@ -72,10 +66,17 @@ def review(
     case = desk.load_case(reader, subject.id)
     seen = _seen(verdict, case.verdict.id)
     standing = case.verdict.record
-    session.say(f"{subject.label}: {standing.decision.value} under {standing.policy.id}, verdict {short(seen)}")
+    session.say(
+        f"{subject.label}: {standing.decision.value} under {standing.policy.id}, verdict {short(seen)}"
+    )
     signer = person_signer(office, key)
     signed = desk.review(
-        office, subject.id, ReviewDecision(decision.value), comment, signer, seen_verdict=seen
+        office,
+        subject.id,
+        ReviewDecision.APPROVE if approve else ReviewDecision.REJECT,
+        comment,
+        signer,
+        seen_verdict=seen,
     )
     record = Review.from_json(signed.record.to_json())
     approval = _approval(office, subject.id)

@@ -15,7 +15,7 @@ from placet.cli.session import (
     HomeOption,
     JsonOption,
     Session,
-    examples,
+    add_command,
     find_adapter,
     person_signer,
     record_json,
@@ -40,10 +40,10 @@ class TargetKind(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the command."""
     lines = (
-        "placet revoke adapter desk-good --key rosa --reason 'repeats a customer address'",
+        "placet revoke adapter desk-good --key rhea --reason 'repeats a customer address'",
         "placet revoke --export revocations.json",
     )
-    app.command("revoke", epilog=examples(*lines))(revoke)
+    add_command(app, "revoke", revoke, *lines)
 
 
 def revoke(
@@ -59,7 +59,9 @@ def revoke(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why.")] = "",
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE", help="Write the feed of all revocations, for `placet verify`."),
+        typer.Option(
+            "--export", metavar="FILE", help="Write the feed of all revocations, for `placet verify`."
+        ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -73,13 +75,18 @@ def revoke(
 
     session = Session(home, json)
     if kind is None and export is None:
-        raise UsageError("nothing to do", hint="name what to take back, or a file for the feed: --export FILE")
+        raise UsageError(
+            "nothing to do", hint="name what to take back, or a file for the feed: --export FILE"
+        )
     office = session.office()
     value: dict[str, object] = {}
     words: list[str] = []
     if kind is not None:
         if target is None or key is None:
-            raise UsageError(f"which {kind.value}, and with whose key?", hint=f"placet revoke {kind.value} TARGET --key NAME")
+            raise UsageError(
+                f"which {kind.value}, and with whose key?",
+                hint=f"placet revoke {kind.value} TARGET --key NAME --reason '…'",
+            )
         digest, label = _resolve(office.reader(), kind, target)
         signed = desk.revoke(office, digest, kind.value, label, reason, person_signer(office, key))
         value["revocation"] = record_json(signed)
@@ -112,7 +119,9 @@ def _resolve(reader: LedgerReader, kind: TargetKind, text: str) -> tuple[Digest,
         found = {digest: "record" for digest in ids if _starts(digest, text)}
     if len(found) != 1:
         what = "is no" if not found else "names more than one"
-        raise UsageError(f"{text!r} {what} {kind.value} here", hint="see `placet base list` or `placet ledger show`")
+        raise UsageError(
+            f"{text!r} {what} {kind.value} here", hint="see `placet base list` or `placet ledger show`"
+        )
     return next(iter(found.items()))
 
 

@@ -6,6 +6,7 @@ to stderr. Without it the result is printed for people on stdout, and what merel
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -74,9 +75,11 @@ def make_console(*, stderr: bool = False) -> Console:
     return console
 
 
-def examples(*lines: str) -> str:
-    """Return the Example section that ends a command's help."""
-    return "\n".join(("Example:", *(f"  {line}" for line in lines)))
+def add_command(group: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:
+    """Add `function` as a command whose help is its docstring, ended by an Example section."""
+    paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    group.command(name, help=text, epilog="\n".join(("Example:", *examples)))(function)
 
 
 @dataclass
@@ -215,7 +218,8 @@ def save_text(path: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(
-            f"{path} cannot be written: {error.strerror}", hint="check the folder, its permissions and the disk"
+            f"{path} cannot be written: {error.strerror}",
+            hint="check the folder, its permissions and the disk",
         ) from error
 
 

@@ -17,7 +17,7 @@ from placet.cli.session import (
     JsonOption,
     KeyOption,
     Session,
-    examples,
+    add_command,
     person_signer,
     record_json,
     service_keys,
@@ -26,15 +26,19 @@ from placet.domain.digests import short
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from placet.pipeline import SubmitResult
+    from placet.pipeline.submission import SubmitResult
 
 MAX_TRAINING_BYTES = 4 << 20
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    example = examples("placet submit ./desk-good --base smollm2-135m --key tina --note 'second attempt'")
-    app.command("submit", epilog=example)(submit)
+    add_command(
+        app,
+        "submit",
+        submit,
+        "placet submit ./desk-good --base smollm2-135m --key sam --note 'second attempt'",
+    )
 
 
 def submit(
@@ -42,12 +46,15 @@ def submit(
     base: Annotated[str, typer.Option("--base", metavar="LABEL", help="The base model it is for.")],
     key: KeyOption,
     label: Annotated[
-        str | None, typer.Option("--label", metavar="TEXT", help="What people call it; else the source's last name.")
+        str | None,
+        typer.Option("--label", metavar="TEXT", help="What people call it; else the source's last name."),
     ] = None,
     training: Annotated[
         list[Path] | None,
         typer.Option(
-            "--training", metavar="FILE", help="Signed provenance of its training (DSSE JSON); repeat it for several."
+            "--training",
+            metavar="FILE",
+            help="Signed provenance of its training (DSSE JSON); repeat it for several.",
         ),
     ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="A word to the reviewers.")] = "",
@@ -58,7 +65,7 @@ def submit(
 
     Exit code 1: intake refused it, and says for which findings and how to mend them.
     """
-    from placet.pipeline import submit as submit_adapter
+    from placet.pipeline.submission import submit as submit_adapter
     from placet.sources import parse_source
 
     session = Session(home, json)
@@ -85,7 +92,9 @@ def _show(console: Console, name: str, result: SubmitResult) -> None:
         adapter = result.submission.record.adapter
         seen = " (submitted before: nothing changed)" if result.seen_before else ""
         console.print(f"{name}: submitted{seen}", soft_wrap=True)
-        print_pairs(console, [("adapter", adapter.id), ("weights", adapter.weights_id), ("base", intake.base.label)])
+        print_pairs(
+            console, [("adapter", adapter.id), ("weights", adapter.weights_id), ("base", intake.base.label)]
+        )
     print_findings(console, intake.findings)
     for check in intake.checks:
         if check.reason:
@@ -122,5 +131,7 @@ def _read_training(path: Path) -> bytes:
             f"{path} cannot be read: {error.strerror}", hint="--training names a signed statement's file"
         ) from error
     if len(data) > MAX_TRAINING_BYTES:
-        raise UsageError(f"{path} is no training statement: too large", hint="name the statement, not the data")
+        raise UsageError(
+            f"{path} is no training statement: too large", hint="name the statement, not the data"
+        )
     return data

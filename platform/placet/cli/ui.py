@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from placet.cli.session import DEFAULT_HOME, HOME_VARIABLE, HomeOption, JsonOption, Session, examples
+from placet.cli.session import DEFAULT_HOME, HOME_VARIABLE, HomeOption, JsonOption, Session, add_command
 from placet.domain.errors import Error, UsageError
 
 ADDRESS = "127.0.0.1"
@@ -33,13 +31,15 @@ class AppError(Error):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("ui", epilog=examples("placet ui", "placet ui --port 8600"))(ui)
+    add_command(app, "ui", ui, "placet ui", "placet ui --port 8600")
 
 
 def ui(
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="N", min=1, max=65535, help="Port to serve on; else 8501 or a free one."),
+        typer.Option(
+            "--port", metavar="N", min=1, max=65535, help="Port to serve on; else 8501 or a free one."
+        ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -128,17 +128,24 @@ def _served(command: list[str], environment: dict[str, str]) -> Iterator[subproc
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], url: str) -> None:
+    # Imported here: it takes a while, and every other command does without it.
+    import urllib.error
+    import urllib.request
+
     deadline = time.monotonic() + START_LIMIT_S
     # A proxy set for the outside world has no business between this machine and itself.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise AppError(
-                f"the review app did not start (exit code {server.returncode})", hint="its last words stand above"
+                f"the review app did not start (exit code {server.returncode})",
+                hint="its last words stand above",
             )
         try:
             with opener.open(f"{url}/_stcore/health", timeout=2.0):
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise AppError(f"the review app did not answer within {START_LIMIT_S:.0f} s", hint="is the machine very busy?")
+    raise AppError(
+        f"the review app did not answer within {START_LIMIT_S:.0f} s", hint="is the machine very busy?"
+    )

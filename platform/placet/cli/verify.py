@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from placet.cli.errors import REFUSED
-from placet.cli.session import JsonOption, Session, examples
+from placet.cli.session import JsonOption, Session, add_command
 from placet.domain.errors import Error, UsageError
 
 if TYPE_CHECKING:
@@ -28,14 +28,16 @@ def register(app: typer.Typer) -> None:
         f"placet verify office/releases/staging/desk-good-5feceb66ffc8 --pin {pin}",
         f"placet verify ./desk-good-5feceb66ffc8 --pin {pin} --revocations revocations.json",
     )
-    app.command("verify", epilog=examples(*lines))(verify)
+    add_command(app, "verify", verify, *lines)
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")],
     pin: Annotated[
         str,
-        typer.Option("--pin", metavar="DIGEST", help="Digest of the office's trust root, got from a person you trust."),
+        typer.Option(
+            "--pin", metavar="DIGEST", help="Digest of the office's trust root, got from a person you trust."
+        ),
     ],
     revocations: Annotated[
         Path | None,
@@ -62,7 +64,9 @@ def verify(
     except VerificationError as error:
         skipped = [name for name, _ in STEPS][len(error.passed) + 1 :]
         failure = error
-        session.result(_failure_json(failure, skipped), lambda console: _show_failure(console, failure, skipped))
+        session.result(
+            _failure_json(failure, skipped), lambda console: _show_failure(console, failure, skipped)
+        )
         raise typer.Exit(REFUSED) from error
     session.result(_json(verified, digest), lambda console: _show(console, verified))
 
@@ -78,7 +82,9 @@ def _show(console: Console, verified: VerifiedRelease) -> None:
         soft_wrap=True,
     )
     if not verified.revocations_checked:
-        console.print("Whether it was taken back since is not known: give --revocations FILE.", soft_wrap=True)
+        console.print(
+            "Whether it was taken back since is not known: give --revocations FILE.", soft_wrap=True
+        )
 
 
 def _show_failure(console: Console, error: VerificationError, skipped: list[str]) -> None:
@@ -125,5 +131,7 @@ def _read_feed(path: Path) -> bytes:
             f"{path} cannot be read: {error.strerror}", hint="--revocations names the office's feed"
         ) from error
     if len(data) > MAX_FEED_BYTES:
-        raise UsageError(f"{path} is no revocation feed: too large", hint="get the feed from the office again")
+        raise UsageError(
+            f"{path} is no revocation feed: too large", hint="get the feed from the office again"
+        )
     return data

@@ -16,7 +16,7 @@ from placet.cli.session import (
     JsonOption,
     KeyOption,
     Session,
-    examples,
+    add_command,
     find_adapter,
     person_signer,
     record_json,
@@ -25,15 +25,17 @@ from placet.cli.session import (
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    example = "placet waive desk-good general --key anna --reason 'only 40 rows exist' --days 14"
-    app.command("waive", epilog=examples(example))(waive)
+    example = "placet waive desk-terse general-ability --key ada --reason 'few rows exist' --days 14"
+    add_command(app, "waive", waive, example)
 
 
 def waive(
     adapter: AdapterArgument,
     gate: Annotated[str, typer.Argument(metavar="GATE", help="The inconclusive gate.")],
     key: KeyOption,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it may be approved all the same.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why it may be approved all the same.")
+    ],
     days: Annotated[int, typer.Option("--days", metavar="N", min=1, help="How long the waiver holds.")],
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,

@@ -28,10 +28,11 @@ EXPECTED: dict[str, str] = {
 """Name of each broken submission, and the id of the finding that must refuse it."""
 
 
-def make_broken(good_dir: Path, out_root: Path) -> dict[str, Path]:
+def make_broken(good_dir: Path, out_root: Path) -> dict[str, tuple[str, Path]]:
     """Make the broken submissions of :data:`EXPECTED` below `out_root` out of the adapter in `good_dir`.
 
-    Making them again replaces them. Returns the folders by name, in the table's order.
+    Making them again replaces them. Returns, by name in the table's order,
+    the finding expected and the folder.
     """
     makers: dict[str, Callable[[Path], None]] = {
         "broken-pickle": _add_pickle,
@@ -40,15 +41,15 @@ def make_broken(good_dir: Path, out_root: Path) -> dict[str, Path]:
         "broken-nan": _poison_weights,
         "broken-symlink": _link_outside,
     }
-    made = {}
-    for name in EXPECTED:
+    made: dict[str, tuple[str, Path]] = {}
+    for name, expected in EXPECTED.items():
         folder = out_root / name
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(good_dir, folder)
         for path in folder.iterdir():
             path.chmod(0o644)
         makers[name](folder)
-        made[name] = folder
+        made[name] = (expected, folder)
     return made
 
 

@@ -22,6 +22,7 @@ Digest = NewType("Digest", str)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
 _MAX_SAFE_INTEGER = 2**53 - 1
+_MAX_DEPTH = 100
 
 
 def parse_digest(text: str) -> Digest:
@@ -59,9 +60,10 @@ def canonical_json(value: Any) -> bytes:
     """Return RFC 8785 canonical JSON of `value` (dict, list, tuple, str, int, bool, None).
 
     Raises:
-        Error: `value` holds a float, an integer beyond 2**53 - 1, a non-string key or another type.
+        Error: `value` holds a float, an integer beyond 2**53 - 1, a non-string key, text that is not Unicode or
+            another type, or is nested more than 100 deep.
     """
-    _refuse_inexact(value, "$")
+    _refuse_inexact(value, "$", 0)
     return rfc8785.dumps(value)
 
 
@@ -88,8 +90,13 @@ def short(digest: str, digits: int = 12) -> str:
     return digest.removeprefix("sha256:")[:digits]
 
 
-def _refuse_inexact(value: Any, where: str) -> None:
-    if value is None or isinstance(value, bool | str):
+def _refuse_inexact(value: Any, where: str, depth: int) -> None:
+    if value is None or isinstance(value, bool):
+        return
+    if depth > _MAX_DEPTH:
+        raise Error(f"nested too deep, more than {_MAX_DEPTH} levels", hint="no record of ours is")
+    if isinstance(value, str):
+        _refuse_lone_surrogates(value, where)
         return
     if isinstance(value, int):
         if abs(value) > _MAX_SAFE_INTEGER:
@@ -99,13 +106,23 @@ def _refuse_inexact(value: Any, where: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise Error(f"{where}: key {key!r} is not a string", hint="JSON objects have string keys")
-            _refuse_inexact(item, f"{where}.{key}")
+            _refuse_lone_surrogates(key, where)
+            _refuse_inexact(item, f"{where}.{key}", depth + 1)
         return
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _refuse_inexact(item, f"{where}[{index}]")
+            _refuse_inexact(item, f"{where}[{index}]", depth + 1)
         return
     raise Error(
         f"{where}: {type(value).__name__} cannot be recorded exactly",
         hint="record a measured number as a decimal string (decimal_string)",
     )
+
+
+def _refuse_lone_surrogates(text: str, where: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Error(
+            f"{where}: text that is not Unicode (a lone surrogate)", hint="a file name may not be UTF-8: rename it"
+        ) from error

@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from placet.domain.digests import Digest, decimal_string, digest_json, parse_digest
-from placet.domain.errors import IntegrityError
+from placet.domain.digests import Digest, canonical_json, decimal_string, digest_json, parse_digest
+from placet.domain.errors import Error, IntegrityError
 
 
 def _finite(value: Any) -> float:
@@ -43,10 +43,23 @@ def _utc_seconds(value: datetime) -> datetime:
     return value.astimezone(UTC).replace(microsecond=0)
 
 
+def _digest(text: str) -> Digest:
+    try:
+        return parse_digest(text)
+    except Error as error:
+        raise ValueError(str(error)) from error
+
+
+def _inside(path: str) -> str:
+    if "\0" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise ValueError("a path names a file below its root, without '.', '..' and empty parts")
+    return path
+
+
 Measured = Annotated[float, BeforeValidator(_finite), PlainSerializer(decimal_string, return_type=str)]
 """A measured number: a float in memory, a decimal string with at most 6 places on record."""
 
-Sha256 = Annotated[Digest, BeforeValidator(lambda v: parse_digest(v) if isinstance(v, str) else v)]
+Sha256 = Annotated[Digest, AfterValidator(_digest)]
 """A digest, checked for its form."""
 
 Moment = Annotated[
@@ -73,16 +86,25 @@ class Record(BaseModel):
         """Return the record that `value` is the recorded form of.
 
         Raises:
-            IntegrityError: `value` does not have this record's form.
+            IntegrityError: `value` does not have this record's form, or is another spelling of it.
         """
+        hint = "it was written by another version, or tampered with; run `placet audit`"
         try:
-            return cls.model_validate(value)
+            record = cls.model_validate(value)
         except ValidationError as error:
             raise IntegrityError(
                 f"a {cls.__name__} record is malformed: {error.errors()[0]['msg']} at "
                 f"{'.'.join(str(part) for part in error.errors()[0]['loc'])}",
-                hint="it was written by another version, or tampered with; run `placet audit`",
+                hint=hint,
             ) from error
+        try:
+            same = canonical_json(value) == canonical_json(record.to_json())
+        except Error:
+            same = False
+        if not same:
+            # Numbers as text, other time zones, other names of a field: what others could read differently.
+            raise IntegrityError(f"a {cls.__name__} record is not in its one recorded form", hint=hint)
+        return record
 
 
 # --- files and subjects ---------------------------------------------------------------------------------
@@ -91,8 +113,8 @@ class Record(BaseModel):
 class FileEntry(Record):
     """One file of an artifact: path relative to its root with forward slashes, size in bytes, SHA-256."""
 
-    path: str
-    size: int
+    path: Annotated[str, AfterValidator(_inside)]
+    size: int = Field(ge=0)
     sha256: Sha256
 
 
@@ -208,8 +230,12 @@ class Intake(Record):
 
     @property
     def refused(self) -> bool:
-        """True when a finding refuses the adapter or a check did not run to its end."""
-        unfinished = any(check.status in {CheckStatus.ERRORED, CheckStatus.SKIPPED} for check in self.checks)
+        """True when a finding refuses the adapter, or a check did not run to its end or failed unsaid why."""
+        unfinished = any(
+            check.status in {CheckStatus.ERRORED, CheckStatus.SKIPPED}
+            or (check.status is CheckStatus.FAILED and not check.findings)
+            for check in self.checks
+        )
         return (
             self.adapter is None
             or unfinished
@@ -266,8 +292,8 @@ class PlannedSuite(Record):
 class LedgerHead(Record):
     """A state of the ledger: number of records and Merkle root (64 hex digits)."""
 
-    size: int
-    root: str
+    size: int = Field(ge=0)
+    root: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Plan(Record):
@@ -353,7 +379,7 @@ class GateResult(Record):
     fix: str = ""
     why: str = Field(default="", description="why the policy has this gate")
     waivable: bool = False
-    waivers_needed: int = 2
+    waivers_needed: int = Field(default=2, ge=1)
     evidence: tuple[Sha256, ...] = Field(default=(), description="record ids the outcome rests on")
 
 
@@ -377,7 +403,7 @@ class ReviewRule(Record):
     """How many people must approve, who may not, and how long their approval lasts."""
 
     approvals: int = Field(ge=1)
-    separate_from: tuple[str, ...] = ("trainer", "submitter")
+    separate_from: tuple[Annotated[str, Field(pattern="^(trainer|submitter)$")], ...] = ("trainer", "submitter")
     valid_days: int = Field(ge=1)
     waivers_needed: int = Field(default=2, ge=1)
 

@@ -15,28 +15,10 @@ TREE_MASK_FAMILIES = frozenset(
 
 # Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
 _HARMLESS_SETTINGS = frozenset(
-    [
-        "bos_token_id",
-        "eos_token_id",
-        "pad_token_id",
-        "max_length",
-        "max_new_tokens",
-        "do_sample",
-        "temperature",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "min_p",
-        "transformers_version",
-        "use_cache",
-        "_from_model_config",
-        "cache_implementation",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "output_logits",
-        "return_dict_in_generate",
-    ]
+    {"bos_token_id", "eos_token_id", "pad_token_id", "max_length", "max_new_tokens", "do_sample"}
+    | {"temperature", "top_k", "top_p", "typical_p", "min_p", "use_cache", "cache_implementation"}
+    | {"output_attentions", "output_hidden_states", "output_scores", "output_logits"}
+    | {"return_dict_in_generate", "transformers_version", "_from_model_config"}
 )
 _TREE_MASK_ATTENTION = frozenset({"eager", "sdpa"})
 # Rotary tables of these depend on the longest position of the whole pass, not of the sequence.

@@ -90,7 +90,8 @@ def plan_passes(requests: Sequence[Scored], budget: int) -> Iterator[Pass]:
     for request in requests:
         if not 0 < len(request.targets) <= len(request.tokens):
             raise ValueError("a scoring request needs at least one target, and no more than its tokens")
-    yield from _Planner(requests, budget).plan()
+    if requests:
+        yield from _Planner(requests, budget).plan()
 
 
 def planned_tokens(passes: Sequence[Pass]) -> int:
@@ -119,8 +120,7 @@ class _Planner:
             self.added.append(self.added[-1] + len(tokens) - common)
 
     def plan(self) -> Iterator[Pass]:
-        if self.sequences:
-            yield from self._range(0, len(self.sequences), 0)
+        yield from self._range(0, len(self.sequences), 0)
 
     def _size(self, low: int, high: int, depth: int) -> int:
         """Return the nodes of sequences [low, high) beyond the first `depth` tokens, which they share."""

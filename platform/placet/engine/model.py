@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lm_eval.models.huggingface import HFLM
@@ -76,7 +76,7 @@ class PlacetLM(HFLM):
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
         super().__init__(pretrained, dtype=dtype, device=device, batch_size=batch_size, **options)
-        self._answers = answers or NullAnswers()
+        self._answers = NullAnswers() if answers is None else answers
         self._base_id = base_id or ""
         self._adapters: dict[str, Path] = {}
         self._current: str | None = None
@@ -308,8 +308,7 @@ class PlacetLM(HFLM):
             return
         for index in choose(ids, self._settings.checked_requests):
             ((ordinary, _),) = self._ordinary([encoded[index]])
-            answer = answers[index]
-            assert isinstance(answer, Likelihood)
+            answer = cast("Likelihood", answers[index])
             self._check.observe("logprob", answer.logprob, ordinary, f"request {ids[index][:12]}")
 
     def _check_generations(
@@ -317,10 +316,9 @@ class PlacetLM(HFLM):
     ) -> None:
         """Hold each chosen token against the likeliest one of an ordinary pass over the whole text."""
         for index in choose(ids, self._settings.checked_generations):
-            prompt, answer = prompts[index], answers[index]
+            prompt, answer = prompts[index], cast("Generated", answers[index])
             if prompt is None:
                 continue
-            assert isinstance(answer, Generated)
             tokens = torch.tensor(answer.tokens)
             row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
             logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()

@@ -66,11 +66,10 @@ class ResidentBase:
         """
         if self._modules:
             raise RuntimeError("an adapter is merged already; restore the base first")
-        if self._base_logits is None:
-            self._base_logits = self._probe(self._model)
+        base = self._base_probe()
         self._remember_modules()
         try:
-            return self._merge(adapter, label)
+            return self._merge(adapter, label, base)
         except BaseException:
             self.restore()
             raise
@@ -99,7 +98,7 @@ class ResidentBase:
             if child is not None
         ]
 
-    def _merge(self, adapter: Path, label: str) -> MergeReport:
+    def _merge(self, adapter: Path, label: str, base: torch.Tensor) -> MergeReport:
         config, tensors = _read(adapter, label)
         try:
             wrapped = PeftModelForCausalLM(self._model, config)
@@ -127,7 +126,7 @@ class ResidentBase:
                 f"adapter {label} cannot be merged: {_first_line(error)}",
                 hint="its weights hold NaN or infinity; submit finite weights",
             ) from error
-        return self._verify(label, len(tensors), unmerged)
+        return self._verify(label, len(tensors), unmerged, base)
 
     def _copy_weights(self, wrapped: Any, all_biases: bool) -> None:
         """Copy every weight the merge changes, and give those who share one the copy instead."""
@@ -152,14 +151,12 @@ class ResidentBase:
                         self._tied.append((module, name, parameter))
                         module._parameters[name] = torch.nn.Parameter(copy, requires_grad=False)
 
-    def _verify(self, label: str, count: int, unmerged: torch.Tensor) -> MergeReport:
+    def _verify(self, label: str, count: int, unmerged: torch.Tensor, base: torch.Tensor) -> MergeReport:
         merged = self._probe(self._model)
         if not bool(merged.isfinite().all()):
             raise EvaluationError(
                 f"adapter {label} makes the model compute NaN or infinity", hint="submit finite weights"
             )
-        base = self._base_logits
-        assert base is not None
         effect = float((merged - base).abs().max())
         error = float((merged - unmerged).abs().max())
         if effect == 0:
@@ -173,6 +170,11 @@ class ResidentBase:
                 hint="this kind of adapter cannot be merged exactly; please report it",
             )
         return MergeReport(count, effect, error)
+
+    def _base_probe(self) -> torch.Tensor:
+        if self._base_logits is None:
+            self._base_logits = self._probe(self._model)
+        return self._base_logits
 
     def _probe(self, model: Any) -> torch.Tensor:
         """Return the logits of fixed tokens spread over the vocabulary: (PROBE_TOKENS, vocabulary), float32."""

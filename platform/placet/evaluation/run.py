@@ -1,7 +1,7 @@
 """The evaluation stage: what an adapter is good at.
 
-Guarantees: see :mod:`placet.measuring.measured`. Scores come from lm-eval's own metrics, or from the suite's local scorer
-where it names one.
+Guarantees: see :mod:`placet.measuring.measured`. Scores come from lm-eval's own metrics, or from the
+suite's local scorer where it names one.
 """
 
 from __future__ import annotations

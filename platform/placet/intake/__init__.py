@@ -5,6 +5,7 @@ from __future__ import annotations
 from placet.intake.base import BaseProfile, describe_base, verify_base_files
 from placet.intake.examine import examine
 from placet.intake.findings import BY_ID, KINDS, FindingKind
+from placet.intake.identity import weights_id_of
 from placet.intake.limits import LIMITS, Limits
 from placet.intake.materialise import materialise
 
@@ -19,4 +20,5 @@ __all__ = [
     "examine",
     "materialise",
     "verify_base_files",
+    "weights_id_of",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from placet.attest.strict_json import parse_json
 from placet.domain.digests import Digest, digest_bytes, digest_json
-from placet.domain.errors import IntegrityError
+from placet.domain.errors import Error, IntegrityError
 
 _MAX_SAFE_INTEGER = 2**53 - 1
 
@@ -53,7 +53,7 @@ def tokenizer_digest(data: bytes) -> Digest:
             value["model"] = _model_identity(model)
     try:
         return digest_json(exact(value))
-    except (ValueError, RecursionError) as error:  # half of a surrogate pair, or nested too deep
+    except (Error, ValueError, RecursionError) as error:  # half of a surrogate pair, or nested too deep
         raise IntegrityError(
             "tokenizer.json: it has no canonical form", hint="the file is damaged"
         ) from error

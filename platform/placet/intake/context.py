@@ -54,14 +54,16 @@ class Context:
     def lora(self) -> LoraConfig:
         """The adapter's configuration, for checks that run only after it passed."""
         config, _ = self.config
-        assert config is not None, "a check that needs the configuration ran before it passed"
+        if config is None:
+            raise RuntimeError("a check that needs the configuration ran although it did not pass")
         return config
 
     @contextmanager
     def weights(self) -> Iterator[tuple[BinaryIO, int]]:
         """Open the stored weights file; gives the stream and its size in bytes."""
         entry = self.entry(WEIGHTS)
-        assert entry is not None, "a check that needs the weights ran before the files passed"
+        if entry is None:
+            raise RuntimeError("a check that needs the weights ran although the files did not pass")
         with self.blobs.open(entry.sha256) as stream:
             yield stream, entry.size
 

@@ -5,7 +5,8 @@ Guarantees:
 * The submitted folder is read once. Files with accepted names are copied into the store while they are hashed;
   every check, and every later stage, reads the store.
 * No symlink is followed, nothing is unpickled, imported, rendered or run as a pattern.
-* The record names every plain file of the folder by digest, those that are refused too (they are hashed, not kept).
+* The record names the plain files of the folder by digest, those that are refused too (they are hashed, not
+  kept), and `files_id` differs for folders that differ in anything else: a link, a pipe, a file too large to hash.
 * The same bytes give the same record, whatever folder or machine they come from; only source and time differ.
 
 It says nothing about what the adapter does: that is for evaluation and safety.
@@ -20,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 from placet.blobs import BlobStore, TooLargeError, open_plain
-from placet.domain.digests import digest_stream
+from placet.domain.digests import Digest, digest_json, digest_stream
 from placet.domain.errors import SourceError, UndecidedError
 from placet.domain.progress import NullProgress, Progress, tracked
 from placet.domain.records import (
@@ -69,8 +70,9 @@ def examine(
         progress: Hears how many checks are done.
 
     Returns:
-        The record. `adapter` is set where files, configuration and weights format passed, even if a later
-        check refuses; ask `refused` whether the adapter may go on.
+        The record. Where nothing but recorded files lay in the folder, `files_id` is their id. `adapter` is set
+        where files, configuration and weights format passed, even if a later check refuses; ask `refused`
+        whether the adapter may go on.
 
     Raises:
         SourceError: The folder cannot be read, or changes while it is.
@@ -83,10 +85,12 @@ def examine(
     results = _run(context, checks, progress or NullProgress())
     passed = {result.check for result in results if result.status is CheckStatus.PASSED}
     adapter = None
-    files_id = files_digest(files)
+    files_id = _files_id(seen, files)
     if passed.issuperset(_NEEDED_FOR_IDENTITY):
         name = label or source_path.resolve().name
-        adapter = AdapterRef(id=files_id, weights_id=weights_id(context), label=name)
+        with context.weights() as (stream, _):
+            weights = weights_id(context.lora, context.header, stream)
+        adapter = AdapterRef(id=files_id, weights_id=weights, label=name)
     return Intake(
         source=ref,
         files=files,
@@ -96,6 +100,19 @@ def examine(
         adapter=adapter,
         examined_at=clock(),
     )
+
+
+def _files_id(seen: Survey, files: tuple[FileEntry, ...]) -> Digest:
+    """Return the id of what was submitted.
+
+    A folder of recorded files alone has their id. One that holds anything else (a link, a file too large to
+    hash) gets another, so that its refusal is never taken for one of the files alone.
+    """
+    recorded = {entry.path for entry in files}
+    rest = [[ascii(e.path), e.kind.value, e.size] for e in seen.entries if e.path not in recorded]
+    if not rest and seen.complete:
+        return files_digest(files)
+    return digest_json({"files": files_digest(files), "rest": rest, "complete": seen.complete})
 
 
 def _copy(

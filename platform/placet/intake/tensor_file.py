@@ -110,7 +110,7 @@ def parse_header(stream: BinaryIO, size: int, limits: Limits = LIMITS) -> Header
             "malformed-weights", f"the header claims {length:,} bytes: this is no safetensors file"
         )
     raw = stream.read(length)
-    if not raw.startswith(b"{"):
+    if raw and not raw.startswith(b"{"):
         raise TensorFileError("malformed-weights", "the header does not begin with '{'")
     if len(raw) < length:
         raise TensorFileError("truncated-weights", f"the file ends after {size:,} bytes, inside its header")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import unicodedata
 
-from placet.lineage.graph import Lineage, Node, NodeKind, Status
+from placet.lineage.graph import Edge, Lineage, Node, NodeKind, Status
 
 SIGNS = {Status.NEUTRAL: "", Status.GOOD: "✓", Status.CAUTION: "!", Status.BAD: "✕"}
 """The sign that stands for a status where colour cannot be seen."""
@@ -50,9 +50,10 @@ def to_dot(lineage: Lineage) -> str:
         f'  edge [fontname="{_FONT}", fontsize=9, color="#9aa4b1", fontcolor="#5b6573", arrowsize=0.6];',
     ]
     names = {node.id: f"n{number}" for number, node in enumerate(lineage.nodes)}
-    for node in lineage.nodes:
-        lines.append(f"  {names[node.id]} [{_attributes(node, focus=node.id == lineage.focus)}];")
-    for edge in lineage.edges:
+    lines += [
+        f"  {names[node.id]} [{_attributes(node, focus=node.id == lineage.focus)}];" for node in lineage.nodes
+    ]
+    for edge in drawn_edges(lineage):
         label = f' [label=<<font point-size="9">{_text(edge.label, 20)}</font>>]' if edge.label else ""
         lines.append(f"  {names[edge.source]} -> {names[edge.target]}{label};")
     return "\n".join([*lines, "}", ""])
@@ -65,7 +66,7 @@ def to_text(lineage: Lineage) -> tuple[str, ...]:
     """
     children: dict[str, list[str]] = {}
     targets = set()
-    for edge in lineage.edges:
+    for edge in drawn_edges(lineage):
         children.setdefault(edge.source, []).append(edge.target)
         targets.add(edge.target)
     lines: list[str] = []
@@ -87,6 +88,30 @@ def to_text(lineage: Lineage) -> tuple[str, ...]:
     for root in roots or [node.id for node in lineage.nodes[:1]]:
         walk(root, "", "")
     return tuple(lines)
+
+
+def drawn_edges(lineage: Lineage) -> tuple[Edge, ...]:
+    """Return the edges worth drawing: those into submissions and verdicts that another way implies are left out."""
+    forward: dict[str, list[str]] = {}
+    for edge in lineage.edges:
+        forward.setdefault(edge.source, []).append(edge.target)
+    kinds = {node.id: node.kind for node in lineage.nodes}
+
+    def implied(edge: Edge) -> bool:
+        if kinds[edge.target] not in {NodeKind.SUBMISSION, NodeKind.VERDICT}:
+            return False
+        todo = [target for target in forward[edge.source] if target != edge.target]
+        seen = set(todo)
+        while todo:
+            for target in forward.get(todo.pop(), ()):
+                if target == edge.target:
+                    return True
+                if target not in seen:
+                    seen.add(target)
+                    todo.append(target)
+        return False
+
+    return tuple(edge for edge in lineage.edges if not implied(edge))
 
 
 def describe(node: Node) -> str:
@@ -120,6 +145,8 @@ def printable(text: str) -> str:
 def _attributes(node: Node, *, focus: bool) -> str:
     style = f"filled,{_STYLE[node.status]}" + (",rounded" if node.kind in _ROUNDED else "")
     width = 2.2 if focus else 1.1
+    room = {NodeKind.TRAINING: ("0.2,0.16", 0.75), NodeKind.VERDICT: ("0.0,0.06", 0.75)}
+    margin, height = room.get(node.kind, ("0.14,0.07", 0.5))
     return ", ".join(
         [
             f"shape={_SHAPES[node.kind]}",
@@ -127,6 +154,8 @@ def _attributes(node: Node, *, focus: bool) -> str:
             f'color="{_INK[node.status]}"',
             f'fillcolor="{_FILL[node.status]}"',
             f"penwidth={width}",
+            f'margin="{margin}"',
+            f"height={height}",
             f'class="kind-{node.kind} status-{node.status}{" focus" if focus else ""}"',
             f"tooltip=<{_text(describe(node), 200)}>",
             f"label=<{_label(node)}>",

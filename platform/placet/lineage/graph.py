@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from placet.attest.predicates import ResourceDescriptor, Training
 from placet.attest.trust import Verified
-from placet.domain.digests import Digest, decimal_string, short
+from placet.domain.digests import Digest, short
 from placet.domain.records import (
     Base,
     Decision,
@@ -237,13 +237,16 @@ class _Build:
     def trainings(self) -> None:
         for item in self.each(Training):
             training, who = item.record, item.person
-            steps = training.build_definition.external_parameters.get("steps", "")
+            given = training.build_definition.external_parameters
+            said = [f"{given[name]} {name}" for name in ("steps", "epochs") if name in given]
+            said += [f"{name} {given[name]}" for name in ("rank", "seed") if name in given]
+            took = training.run_details.metadata.finished_on - training.run_details.metadata.started_on
             node = self.add(
                 Node(
                     f"training:{item.id}",
                     NodeKind.TRAINING,
-                    training.run_details.metadata.invocation_id or "training",
-                    f"{steps} steps" if steps else "",
+                    ", ".join(said) or short(item.id),
+                    f"{training.run_details.metadata.finished_on:%Y-%m-%d %H:%M}, {took.total_seconds():.0f} s",
                     person=who,
                     records=(item.id,),
                 )

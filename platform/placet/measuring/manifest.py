@@ -67,7 +67,8 @@ class SuiteData(_Strict):
     def function(self) -> DataFunction:
         """The function that gives the documents."""
         function = self.generator or self.rows
-        assert function is not None
+        if function is None:
+            raise RuntimeError("validation lets no such data through")
         return function
 
 

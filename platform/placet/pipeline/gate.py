@@ -51,7 +51,12 @@ class _Gate:
 
 
 def gate(
-    office: Office, adapters: Sequence[Digest], policy_path: Path, progress: Progress
+    office: Office,
+    adapters: Sequence[Digest],
+    policy_path: Path,
+    progress: Progress,
+    *,
+    suites_dir: Path | None = None,
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -60,13 +65,15 @@ def gate(
         adapters: Ids of submitted adapters, all on one base.
         policy_path: The policy document.
         progress: Listens.
+        suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
         UndecidedError: A required check could not be run for one of them; the others are decided and recorded.
     """
     policy = load_policy(policy_path)
-    suites = {name: load_suite(evals_dir() / name, cache=cache_dir()) for name in policy.suites}
+    folder = suites_dir or evals_dir()
+    suites = {name: load_suite(folder / name, cache=cache_dir(), progress=progress) for name in policy.suites}
     submissions = [_submission(office, adapter) for adapter in adapters]
     if len({item.record.base.id for item in submissions}) > 1:
         raise UsageError(

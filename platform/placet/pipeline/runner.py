@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from placet.domain.digests import Digest
 from placet.domain.progress import Progress
-from placet.domain.records import EngineInfo, FileEntry
+from placet.domain.records import EngineInfo, FileEntry, Stage
 from placet.intake import materialise
 from placet.office import Office
 from placet.pipeline.bases import base_folder
 
 if TYPE_CHECKING:
     from placet.engine.model import PlacetLM
-    from placet.measuring.run import MeasuredSuite
+    from placet.measuring.measured import MeasuredSuite
     from placet.measuring.suite import Suite
 
 
@@ -36,7 +36,10 @@ class Runner:
         self._office, self._base, self._progress = office, base, progress
         self._journal = office.folder("work", "answers") / f"{base.removeprefix('sha256:')[:16]}.jsonl"
         self._adapters = office.folder("work", "adapters")
+        from placet.engine.harness import HarnessRunner
+
         self._lm = self._load()
+        self._harness = HarnessRunner(self._lm)
 
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
@@ -57,17 +60,13 @@ class Runner:
         Raises:
             EvaluationError: It could not be measured.
         """
-        from placet.measuring.run import measure
+        from placet.evaluation.run import measure
+        from placet.safety.probes import probe
 
         self._lm.use_adapter(weights_id)
-        return measure(
-            self._lm,
-            suite,
-            samples,
-            label=label,
-            scratch=self._office.folder("work", "scratch"),
-            progress=self._progress,
-            clock=self._office.clock,
+        stage = measure if suite.stage is Stage.EVALUATION else probe
+        return stage(
+            self._harness, suite, samples, subject=label, progress=self._progress, clock=self._office.clock
         )
 
     def close(self, *, finished: bool) -> None:

@@ -25,7 +25,7 @@ MAX_DEPTH = 20
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
-_NUMBER_LIKE = re.compile(r"[-+]?[.0-9][0-9_.,:eE+-]*")
+_NUMBER_LIKE = re.compile(r"[-+]?(0[xob][0-9a-fA-F_]+|[.0-9][0-9_.,:eE+-]*)")
 _AMBIGUOUS = {"yes", "no", "on", "off", "y", "n"}
 _NOTHING = {"", "~", "null"}
 

@@ -200,8 +200,8 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
     evidence = set(case.verdict.record.evidence)
     cited = [item for item in snapshot.of(Measurement) if item.id in evidence]
     weights = case.submission.record.adapter.weights_id
-    own: dict[tuple[str, str], Verified[Measurement]] = {}
-    base: dict[tuple[str, str], Verified[Measurement]] = {}
+    own: dict[tuple[Digest, str], Verified[Measurement]] = {}
+    base: dict[tuple[Digest, str], Verified[Measurement]] = {}
     for item in cited:
         key = (item.record.suite.digest, item.record.metric)
         if item.record.subject_kind == "base":
@@ -235,7 +235,13 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
                 incumbents=tuple(incumbents),
             )
         )
-    return tuple(sorted(found, key=lambda f: (f.adapter.stage, f.suite, f.metric)))
+    # In the order of the policy's gates, so that gates and figures read alike.
+    cited_by = [gate.evidence for gate in case.verdict.record.gates]
+
+    def place(row: SuiteFigures) -> int:
+        return next((i for i, ids in enumerate(cited_by) if row.adapter_record in ids), len(cited_by))
+
+    return tuple(sorted(found, key=lambda row: (place(row), row.suite, row.metric)))
 
 
 def _evidence(snapshot: Snapshot, case: Dossier) -> tuple[EvidenceView, ...]:

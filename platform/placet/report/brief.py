@@ -43,18 +43,21 @@ def _changes(verdict: VerdictView | None, figures: tuple[SuiteFigures, ...]) -> 
         if row.base is None:
             lines.append((Status.NEUTRAL, f"{row.suite}: {row.metric} {figure(row.adapter.mean)}, no base"))
             continue
-        status = {True: Status.GOOD, False: Status.BAD, None: Status.NEUTRAL}[row.better]
+        status = {True: Status.GOOD, False: Status.CAUTION, None: Status.NEUTRAL}[row.better]
+        word = {True: "better", False: "worse", None: "same"}[row.better]
         was, now = figure(row.base.mean), figure(row.adapter.mean)
-        change = f"({signed(row.change)})" if row.change else "(no change)"
+        change = f"({signed(row.change)}, {word})" if row.change else "(same)"
         lines.append((status, f"{row.suite}: {row.metric} {was} → {now} {change}"))
     return tuple(lines) or ((Status.NEUTRAL, "The verdict rests on no measurement."),)
 
 
 def _risks(case: Dossier, verdict: VerdictView | None) -> tuple[Line, ...]:
-    lines: list[Line] = []
-    for finding in case.intake.record.findings if case.intake else ():
-        if finding.severity is not Severity.NOTE:
-            lines.append((Status.CAUTION, f"Intake: {plain(finding.message, 140)}"))
+    findings = case.intake.record.findings if case.intake else ()
+    lines = [
+        (Status.CAUTION, f"Intake: {plain(finding.message, 140)}")
+        for finding in findings
+        if finding.severity is not Severity.NOTE
+    ]
     if verdict is None:
         return (*lines, (Status.NEUTRAL, "Unknown until the gates have run."))
     for gate in verdict.open_gates():
@@ -62,13 +65,9 @@ def _risks(case: Dossier, verdict: VerdictView | None) -> tuple[Line, ...]:
         name = f"{gate.result.gate} is {gate.result.outcome}{optional}"
         lines.append((OUTCOME_STATUS[gate.result.outcome], f"{name}: {plain(gate.result.reason, 180)}"))
     tight = sorted((g for g in verdict.gates if _room(g) is not None), key=lambda g: _room(g) or 0.0)
-    for gate in tight[:_TIGHTEST]:
-        lines.append(
-            (
-                Status.NEUTRAL,
-                f"Least room among passed gates: {gate.result.gate}, {figure(_room(gate))} from its limit",
-            )
-        )
+    if tight:
+        named = ", ".join(f"{g.result.gate} ({figure(_room(g))})" for g in tight[:_TIGHTEST])
+        lines.append((Status.NEUTRAL, f"Least room to the limit among passed gates: {named}"))
     if verdict.plans > 1:
         lines.append((Status.NEUTRAL, f"{verdict.plans} plans ran on these weights; the verdict counts all"))
     return tuple(lines)

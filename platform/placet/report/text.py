@@ -9,7 +9,7 @@ from placet.lineage.draw import plain, printable
 __all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 
 
-def figure(value: float | None, places: int = 3) -> str:
+def figure(value: float | None, places: int = 4) -> str:
     """Return a measured figure with `places` decimals at most, 2 at least; a dash where there is none."""
     if value is None:
         return "–"
@@ -19,7 +19,7 @@ def figure(value: float | None, places: int = 3) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def signed(value: float | None, places: int = 3) -> str:
+def signed(value: float | None, places: int = 4) -> str:
     """Return a difference with its sign, a real minus; a dash where there is none."""
     if value is None:
         return "–"

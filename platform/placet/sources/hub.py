@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,6 +84,11 @@ class HubSource:
                     settle(staged, target)
         return self._fetched(cache, commit)
 
+    def _admits(self, name: str) -> bool:
+        if name == ".gitattributes":  # the Hub's own bookkeeping, in every repository
+            return False
+        return not self.allow_patterns or any(fnmatch(name, pattern) for pattern in self.allow_patterns)
+
     def _target(self, cache: Path, commit: str) -> Path:
         choice = digest_json([self._server(), sorted(self.allow_patterns)])
         return cache / "hub" / self.repo.replace("/", "--") / f"{commit}-{short(choice)}"
@@ -98,7 +104,6 @@ class HubSource:
     def _listing(self) -> tuple[str, dict[str, _Listed]]:
         """Return the commit that the revision stands for, and the files wanted of it."""
         from huggingface_hub import HfApi
-        from huggingface_hub.utils import filter_repo_objects
 
         info = HfApi(endpoint=self._server()).model_info(
             self.repo, revision=self.revision, files_metadata=True
@@ -114,8 +119,7 @@ class HubSource:
             item.rfilename: _Listed(item.size, item.blob_id, item.lfs.sha256 if item.lfs else None)
             for item in info.siblings or []
         }
-        wanted = set(filter_repo_objects(listed, allow_patterns=list(self.allow_patterns) or None))
-        wanted.discard(".gitattributes")
+        wanted = {name for name in listed if self._admits(name)}
         if not wanted:
             raise SourceError(
                 f"{self.describe()} holds no file that was asked for",
@@ -229,11 +233,9 @@ class _Listed:
 
     def check(self, path: Path, what: str) -> None:
         size = path.stat().st_size
-        if self.sha256:
-            hasher = hashlib.sha256()
-        else:
-            # git's own id of a file, from gitrepository-layout: SHA-1 over a header and the content.
-            hasher = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        # git's own id of a file (gitrepository-layout): SHA-1 over a header and the content.
+        git_id = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        hasher = hashlib.sha256() if self.sha256 else git_id
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK_BYTES):
                 hasher.update(chunk)

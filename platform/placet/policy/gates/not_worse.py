@@ -80,7 +80,7 @@ def _judge_pair(gate: NotWorseGate, run: Rows, base_values: tuple[float, ...]) -
         draft,
         outcome=outcome,
         reason=f"{said}: the difference is {figure(bounds.estimate)}, with {percent(gate.alpha)} confidence at least "
-        f"{figure(bounds.low)} and at most {figure(bounds.high)}; {_CONCLUSION[outcome].format(figure(gate.margin))}.",
+        f"{figure(bounds.low)} and at most {figure(bounds.high)}; {_conclusion(outcome, gate.margin)}.",
         fix=""
         if outcome is Outcome.PASS
         else _fix(gate, outcome, measured.n, (gained, lost) if binary else None),
@@ -88,11 +88,17 @@ def _judge_pair(gate: NotWorseGate, run: Rows, base_values: tuple[float, ...]) -
     )
 
 
-_CONCLUSION = {
-    Outcome.PASS: "the loss is shown to be below the margin of {}",
-    Outcome.FAIL: "the loss is shown to exceed the margin of {}",
-    Outcome.INCONCLUSIVE: "a loss of the margin of {} is neither shown nor ruled out",
-}
+def _conclusion(outcome: Outcome, margin: float) -> str:
+    if margin == 0.0:
+        return {
+            Outcome.PASS: "a gain is shown",
+            Outcome.FAIL: "a loss is shown",
+        }.get(outcome, "neither a gain nor a loss is shown")
+    limit = figure(margin)
+    return {
+        Outcome.PASS: f"the loss is shown to be below the margin of {limit}",
+        Outcome.FAIL: f"the loss is shown to exceed the margin of {limit}",
+    }.get(outcome, f"a loss of the margin of {limit} is neither shown nor ruled out")
 
 
 def _fix(gate: NotWorseGate, outcome: Outcome, n: int, counts: tuple[int, int] | None) -> str:

@@ -1,0 +1,212 @@
+"""What must hold for every policy and all evidence: nothing is won by leaving out, adding or shuffling."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placet.domain.errors import UndecidedError
+from placet.domain.records import Decision, LedgerHead, Outcome
+from placet.policy.cases import EvidenceCase
+from placet.policy.decide import decide
+from placet.policy.evidence import Evidence, Rows
+from placet.policy.fabricate import fabricate_evidence
+from placet.policy.schema import Policy
+
+HEAD = LedgerHead(size=1, root="0" * 64)
+NOW = datetime(2026, 11, 3, tzinfo=UTC)
+
+POOL: tuple[dict[str, Any], ...] = (
+    {"id": "files", "kind": "intake"},
+    {"id": "origin", "kind": "provenance"},
+    {"id": "job", "kind": "floor", "suite": "a", "threshold": 0.5},
+    {"id": "calm", "kind": "ceiling", "suite": "b", "threshold": 0.5},
+    {"id": "keep", "kind": "not_worse", "suite": "a", "margin": 0.1},
+    {"id": "secret", "kind": "leakage", "suite": "c", "max_recovered": 2, "max_excess": 1},
+)
+
+
+def policy_of(gates: list[dict[str, Any]]) -> Policy:
+    suites = sorted({gate["suite"] for gate in gates if "suite" in gate})
+    return Policy.model_validate(
+        {
+            "id": "p",
+            "version": "1",
+            "title": "t",
+            "description": "d",
+            "risk_tier": "r",
+            "review": {"approvals": 1, "valid_days": 1},
+            "suites": {suite: {"samples": "all"} for suite in suites},
+            "gates": [{"why": "because", **gate} for gate in gates],
+        }
+    )
+
+
+gate_lists = st.lists(st.sampled_from(POOL), min_size=1, unique_by=lambda gate: gate["id"])
+tables = st.fixed_dictionaries(
+    {
+        "both": st.integers(0, 40),
+        "gained": st.integers(0, 40),
+        "lost": st.integers(0, 20),
+        "neither": st.integers(1, 20),
+    }
+)
+states = st.sampled_from(["measured"] * 8 + ["missing", "partial", "unplanned", "base-missing"])
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Gates, and evidence about every suite that any gate of the pool could ask for."""
+    suites = {name: {**draw(tables), "state": draw(states)} for name in ("a", "b", "c")}
+    earlier = {name: draw(tables) for name in draw(st.sets(st.sampled_from(["a", "b", "c"]), max_size=1))}
+    return draw(gate_lists), {
+        "intake": draw(st.sampled_from(["clean"] * 4 + ["warned", "refused", "missing"])),
+        "provenance": draw(
+            st.sampled_from(["signed"] * 3 + ["continued", "unsigned", "missing", "other-base"])
+        ),
+        "suites": suites,
+        "earlier": earlier,
+    }
+
+
+def evidence_for(policy: Policy, case: dict[str, Any]) -> Evidence:
+    kept = {
+        key: {s: one for s, one in case[key].items() if s in policy.suites} for key in ("suites", "earlier")
+    }
+    return fabricate_evidence(policy, EvidenceCase.model_validate({**case, **kept}))
+
+
+def decision(policy: Policy, evidence: Evidence) -> Decision | None:
+    """Return the decision; None if there is none."""
+    try:
+        return decide(policy, evidence, HEAD, NOW).decision
+    except UndecidedError:
+        return None
+
+
+def dropping_one(evidence: Evidence) -> list[Evidence]:
+    """Return every way of leaving out one piece of `evidence`, the ledger's list unchanged."""
+    fewer = []
+    for name in ("plans", "runs", "base_runs", "training"):
+        items = getattr(evidence, name)
+        fewer += [replace(evidence, **{name: items[:i] + items[i + 1 :]}) for i in range(len(items))]
+    if evidence.intake is not None:
+        fewer.append(replace(evidence, intake=None))
+    for index, run in enumerate(evidence.runs):
+        shorter = replace(run, values=run.values[:-1])
+        fewer.append(replace(evidence, runs=(*evidence.runs[:index], shorter, *evidence.runs[index + 1 :])))
+    return fewer
+
+
+def unlisted(evidence: Evidence) -> Evidence:
+    """Return `evidence` as a ledger that lost the same records would list it."""
+    return replace(evidence, listed=tuple(evidence.records()))
+
+
+@settings(deadline=None, max_examples=150)
+@given(situations())
+def test_dropping_evidence_never_yields_allow(situation: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    gates, case = situation
+    policy = policy_of(gates)
+    for fewer in dropping_one(evidence_for(policy, case)):
+        assert decision(policy, fewer) is not Decision.ALLOW
+
+
+@settings(deadline=None, max_examples=100)
+@given(gate_lists)
+def test_even_a_ledger_that_lost_what_a_gate_needs_yields_no_allow(gates: list[dict[str, Any]]) -> None:
+    policy = policy_of(gates)
+    good = {"both": 30, "gained": 30, "lost": 0, "neither": 0}
+    low = {"both": 0, "gained": 0, "lost": 0, "neither": 60}
+    full = evidence_for(policy, {"suites": {"a": good, "b": low, "c": low}, "earlier": {}})
+    assert decision(policy, full) is Decision.ALLOW
+    needed = {record for gate in decide(policy, full, HEAD, NOW).gates for record in gate.evidence}
+    for fewer in dropping_one(full):
+        if (set(full.records()) - set(fewer.records())) & needed:
+            assert decision(policy, unlisted(fewer)) is not Decision.ALLOW
+
+
+@settings(deadline=None, max_examples=150)
+@given(situations(), st.sampled_from(POOL))
+def test_adding_a_gate_never_turns_a_refusal_into_allow(
+    situation: tuple[list[dict[str, Any]], dict[str, Any]], extra: dict[str, Any]
+) -> None:
+    gates, case = situation
+    if any(gate["id"] == extra["id"] for gate in gates):
+        return
+    small, large = policy_of(gates), policy_of([*gates, extra])
+    before, after = (decision(policy, evidence_for(policy, case)) for policy in (small, large))
+    if before is not Decision.ALLOW:
+        assert after is not Decision.ALLOW
+    if before is Decision.DENY:
+        assert after in {Decision.DENY, None}
+
+
+@settings(deadline=None, max_examples=100)
+@given(situations(), st.randoms(use_true_random=False))
+def test_sample_order_does_not_change_a_verdict(
+    situation: tuple[list[dict[str, Any]], dict[str, Any]], rng: random.Random
+) -> None:
+    gates, case = situation
+    policy = policy_of(gates)
+    evidence = evidence_for(policy, case)
+    shuffled = _shuffled(evidence, rng)
+    assert decision(policy, shuffled) is decision(policy, evidence)
+    if decision(policy, evidence) is not None:
+        before, after = (decide(policy, one, HEAD, NOW).gates for one in (evidence, shuffled))
+        assert [(gate.outcome, gate.figure, gate.interval) for gate in after] == [
+            (gate.outcome, gate.figure, gate.interval) for gate in before
+        ]
+
+
+def _shuffled(evidence: Evidence, rng: random.Random) -> Evidence:
+    """Return the same answers to the same documents, planned and run in another order."""
+    order: dict[int, float] = {}
+
+    def key(document: int) -> float:
+        return order.setdefault(document, rng.random())
+
+    def turned(run: Rows) -> Rows:
+        pairs = sorted(zip(run.measurement.samples, run.values, strict=True), key=lambda pair: key(pair[0]))
+        samples = tuple(document for document, _ in pairs)
+        return replace(
+            run,
+            measurement=run.measurement.model_copy(update={"samples": samples}),
+            values=tuple(value for _, value in pairs),
+        )
+
+    plans = []
+    for entry in evidence.plans:
+        suites = tuple(
+            suite.model_copy(update={"samples": tuple(sorted(suite.samples, key=key))})
+            for suite in entry.plan.suites
+        )
+        plans.append(replace(entry, plan=entry.plan.model_copy(update={"suites": suites})))
+    return replace(
+        evidence,
+        plans=tuple(plans),
+        runs=tuple(turned(run) for run in evidence.runs),
+        base_runs=tuple(turned(run) for run in evidence.base_runs),
+    )
+
+
+@settings(deadline=None, max_examples=100)
+@given(situations())
+def test_allow_means_that_every_gate_passed(situation: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    gates, case = situation
+    policy = policy_of(gates)
+    evidence = evidence_for(policy, case)
+    try:
+        verdict = decide(policy, evidence, HEAD, NOW)
+    except UndecidedError:
+        return
+    outcomes = {gate.outcome for gate in verdict.gates}
+    assert (verdict.decision is Decision.ALLOW) == (outcomes == {Outcome.PASS})
+    assert len(verdict.gates) == len(policy.gates)
+    assert all(gate.reason and gate.why for gate in verdict.gates)
+    assert all(gate.fix for gate in verdict.gates if gate.outcome is not Outcome.PASS)

@@ -1,0 +1,70 @@
+"""Means: exact for 0 and 1, Student's for other numbers, refused where neither says anything."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from placet.stats.bounds import Bounds, NotEstimableError
+from placet.stats.mean import difference_bounds, mean_bounds, student_interval
+from placet.stats.paired import tango_interval
+from placet.stats.proportion import clopper_pearson
+
+
+def test_binary_values_get_the_exact_bounds() -> None:
+    assert mean_bounds((1.0,) * 7 + (0.0,) * 3) == clopper_pearson(7, 10)
+
+
+def test_binary_pairs_get_the_score_bounds() -> None:
+    first, second = (1.0, 1.0, 0.0, 1.0), (1.0, 0.0, 1.0, 0.0)
+    assert difference_bounds(first, second) == tango_interval(2, 1, 4)
+
+
+def test_other_values_get_students_interval() -> None:
+    # 0, 1, ..., 30: mean 15, variance 31 * 32 / 12; the 0.95 quantile of t with 30 df is 1.697 (any table).
+    bounds = mean_bounds(tuple(float(value) for value in range(31)))
+    half = 1.697261 * math.sqrt(31 * 32 / 12 / 31)
+    assert bounds.method == "Student t"
+    assert bounds.low == pytest.approx(15 - half, abs=1e-5)
+    assert bounds.high == pytest.approx(15 + half, abs=1e-5)
+
+
+def test_pairing_takes_out_what_both_share() -> None:
+    hard = tuple(float(value % 17) for value in range(60))
+    first = tuple(value + 0.5 + 0.01 * (i % 5) for i, value in enumerate(hard))
+    bounds = difference_bounds(first, hard)
+    assert bounds.method == "Student t, paired"
+    assert 0.5 < bounds.low < bounds.high < 0.55
+
+
+def test_too_few_other_values_allow_no_interval() -> None:
+    with pytest.raises(NotEstimableError, match="29 values"):
+        student_interval([i / 10 for i in range(29)])
+
+
+def test_values_all_alike_allow_no_interval() -> None:
+    with pytest.raises(NotEstimableError, match="alike"):
+        mean_bounds((0.3,) * 40)
+
+
+@pytest.mark.parametrize("values", [(), (math.nan,), (1.0, math.inf)])
+def test_values_that_are_no_numbers_are_refused(values: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"no values|finite"):
+        mean_bounds(values)
+
+
+def test_unpaired_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="same documents"):
+        difference_bounds((0.5, 0.2), (0.5,))
+
+
+def test_rounding_for_the_record_never_narrows() -> None:
+    bounds = Bounds(0.5, 0.12345678, 0.98765432, 0.05, "m", 9).rounded_outward()
+    assert (bounds.low, bounds.high) == (0.123456, 0.987655)
+    assert Bounds(0.5, 0.25, 0.75, 0.05, "m", 9).rounded_outward().low == 0.25
+
+
+def test_mirrored_bounds_are_those_of_the_negative() -> None:
+    bounds = Bounds(0.1, -0.2, 0.4, 0.05, "m", 9).mirrored()
+    assert (bounds.estimate, bounds.low, bounds.high) == (-0.1, -0.4, 0.2)

@@ -1,0 +1,141 @@
+"""Planning: held to brute force over every outcome, and to the gates' own bounds."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from placet.stats.paired import tango_interval
+from placet.stats.planning import (
+    detectable_margin,
+    documents_at_shares,
+    documents_for_ceiling,
+    documents_for_floor,
+    documents_for_not_worse,
+    floor_power,
+    least_successes,
+    most_lost,
+    most_successes,
+    not_worse_power,
+)
+from placet.stats.proportion import lower_bound, upper_bound
+
+
+@given(st.integers(1, 150), st.floats(0.01, 0.99), st.sampled_from([0.01, 0.05]))
+def test_least_successes_is_where_the_bound_reaches_the_floor(n: int, threshold: float, alpha: float) -> None:
+    needed = least_successes(n, threshold, alpha)
+    if needed is None:
+        assert lower_bound(n, n, alpha) < threshold + 1e-9
+    else:
+        assert lower_bound(needed, n, alpha) >= threshold - 1e-9
+        assert needed == 0 or lower_bound(needed - 1, n, alpha) < threshold + 1e-9
+
+
+def test_most_successes_is_where_the_bound_keeps_the_ceiling() -> None:
+    allowed = most_successes(64, 0.2)
+    assert allowed is not None
+    assert upper_bound(allowed, 64) <= 0.2 < upper_bound(allowed + 1, 64)
+    assert most_successes(5, 0.2) is None
+
+
+def test_fifty_nine_faultless_documents_show_95_percent() -> None:
+    # Wilks, Annals of Mathematical Statistics 12 (1941) 91-96: 59 for 95% content at 95% confidence.
+    assert least_successes(58, 0.95) is None
+    assert least_successes(59, 0.95) == 59
+    assert documents_for_floor(0.95, 1.0) == 59
+    assert documents_for_ceiling(0.05, 0.0) == 59
+
+
+def test_impossible_floors_are_said_to_be() -> None:
+    assert least_successes(1000, 1.0) is None
+    assert floor_power(1000, 1.0, 1.0) == 0.0
+    assert documents_for_floor(0.8, 0.8) is None
+    assert least_successes(10, 0.0) == 0
+
+
+def test_floor_power_sums_the_passing_outcomes() -> None:
+    n, rate = 40, 0.93
+    expected = sum(
+        math.comb(n, x) * rate**x * (1 - rate) ** (n - x) for x in range(n + 1) if lower_bound(x, n) >= 0.8
+    )
+    assert floor_power(n, 0.8, rate) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("n", "margin", "discordance", "difference"),
+    [
+        (25, 0.1, 0.2, 0.0),
+        (25, 0.1, 0.3, -0.1),
+        (30, 0.05, 0.05, -0.05),
+        (20, 0.0, 0.5, 0.4),
+        (12, 0.2, 1.0, 0.1),
+    ],
+)
+def test_power_is_the_sum_over_every_table(
+    n: int, margin: float, discordance: float, difference: float
+) -> None:
+    p10, p01 = (discordance + difference) / 2, (discordance - difference) / 2
+    rest = 1 - discordance
+    expected = sum(
+        math.comb(n, b) * math.comb(n - b, c) * p10**b * p01**c * rest ** (n - b - c)
+        for b in range(n + 1)
+        for c in range(n + 1 - b)
+        if tango_interval(b, c, n).low > -margin
+    )
+    assert not_worse_power(n, margin, discordance, difference) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [100, 200, 500, 1000])
+@pytest.mark.parametrize("margin", [0.03, 0.05, 0.07, 0.1])
+def test_false_passes_at_the_margin_stay_below_six_in_a_hundred(n: int, margin: float) -> None:
+    # docs/explanation/statistics.md states this bound.
+    grid = [margin * (1 / margin) ** (step / 30) for step in range(31)]
+    assert max(not_worse_power(n, margin, min(1.0, psi), -margin) for psi in grid) < 0.06
+
+
+def test_power_grows_with_margin_and_documents() -> None:
+    by_margin = [not_worse_power(200, margin, 0.1) for margin in (0.02, 0.04, 0.07, 0.1)]
+    assert by_margin == sorted(by_margin)
+    assert not_worse_power(2000, 0.03, 0.1) > not_worse_power(500, 0.03, 0.1)
+
+
+def test_detectable_margin_is_the_smallest_with_that_power() -> None:
+    margin = detectable_margin(200, 0.1)
+    assert margin is not None
+    assert not_worse_power(200, margin, 0.1) >= 0.8 > not_worse_power(200, margin - 0.0002, 0.1)
+    assert detectable_margin(1, 1.0) is None
+
+
+def test_documents_needed_have_that_power() -> None:
+    needed = documents_for_not_worse(0.05, 0.1)
+    assert needed is not None
+    assert not_worse_power(needed, 0.05, 0.1) >= 0.8
+    assert not_worse_power(needed // 2, 0.05, 0.1) < 0.8
+    assert documents_for_not_worse(0.05, 0.1, -0.05) is None
+
+
+def test_most_lost_is_the_last_count_that_passes() -> None:
+    allowed = most_lost(9, 200, 0.07)
+    assert allowed is not None
+    assert tango_interval(9, allowed, 200).low > -0.07 >= tango_interval(9, allowed + 1, 200).low
+    assert most_lost(0, 10, 0.05) is None
+    assert most_lost(200, 200, 0.07) == 0
+
+
+def test_documents_at_the_same_shares_settle_it() -> None:
+    needed = documents_at_shares(0.05, 0.075, 0.07)
+    assert needed is not None
+    assert tango_interval(math.floor(0.05 * needed), math.ceil(0.075 * needed), needed).low > -0.07
+    assert documents_at_shares(0.0, 0.07, 0.07) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "margin", "discordance", "difference"),
+    [(0, 0.1, 0.1, 0.0), (10, -0.1, 0.1, 0.0), (10, 1.0, 0.1, 0.0), (10, 0.1, 0.1, 0.2), (10, 0.1, 1.1, 0.0)],
+)
+def test_impossible_plans_are_refused(n: int, margin: float, discordance: float, difference: float) -> None:
+    with pytest.raises(ValueError, match=r"sample|margin|discordance"):
+        not_worse_power(n, margin, discordance, difference)
