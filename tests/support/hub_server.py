@@ -42,6 +42,7 @@ def git_blob_id(data: bytes) -> str:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
+    server: ThreadingHTTPServer
 
     def log_message(self, *_arguments: Any) -> None:
         return
@@ -79,7 +80,11 @@ class _Handler(BaseHTTPRequestHandler):
         for name, data in repo.commits[commit].items():
             item: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": git_blob_id(data)}
             if name in repo.large:
-                item["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+                item["lfs"] = {
+                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "size": len(data),
+                    "pointerSize": 130,
+                }
             siblings.append(item)
         body = {"_id": "1", "id": "x/y", "sha": commit, "siblings": siblings, "tags": [], "private": False}
         return self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -94,7 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             headers |= {
                 "X-Linked-Etag": f'"{hashlib.sha256(data).hexdigest()}"',
                 "X-Linked-Size": str(len(data)),
-                "Location": f"/cdn/{owner_name}/{commit}/{name}",
+                # Another host name, as on the Hub: the client follows redirects within a host by itself.
+                "Location": f"http://localhost:{self.server.server_port}/cdn/{owner_name}/{commit}/{name}",
             }
             return self._send(302, b"", headers)
         return self._send(200, repo.tampered.get(name, data), headers)
@@ -119,7 +125,7 @@ def serving(repos: dict[str, Repo]) -> Iterator[Hub]:
     handler = type("Handler", (_Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     handler.hub = hub = Hub(f"http://127.0.0.1:{server.server_port}", repos)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield hub

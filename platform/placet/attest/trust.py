@@ -10,6 +10,7 @@ What this does not do: it cannot tell that a key was stolen before its grant was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -214,10 +215,31 @@ def verify_roles(root: TrustRoot, raw: bytes) -> Roles:
             f"the roles statement is of office {roles.office!r}, not {root.office!r}",
             hint="a record of another office was put here",
         )
-    for grant in roles.grants:
+    check_grants(root, roles.grants)
+    return roles
+
+
+def check_grants(root: TrustRoot, grants: Sequence[KeyGrant]) -> None:
+    """Return if `grants` hold together: each key has its id and one person, and no root key or role is granted.
+
+    Raises:
+        IntegrityError: They do not.
+    """
+    person_of: dict[Digest, str] = {}
+    for grant in grants:
         if parse_public_key(grant.public_key).key_id != grant.key_id:
             raise IntegrityError(f"the key of {grant.person} does not have its id", hint="run `placet audit`")
-    return roles
+        if Role.ROOT in grant.roles or any(key.key_id == grant.key_id for key in root.keys):
+            raise IntegrityError(
+                f"the grant of {grant.person} makes a root key of another key, or gives a root key another role",
+                hint="root keys sign roles statements and nothing else: grant another key",
+            )
+        other = person_of.setdefault(grant.key_id, grant.person)
+        if other != grant.person:
+            raise IntegrityError(
+                f"one key is granted to two people, {other} and {grant.person}",
+                hint="each person needs a key of their own: `placet keys new`",
+            )
 
 
 def check_succession(old: Roles, new: Roles, index: int) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from placet.cli.render import moment, print_table
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from placet.report.queue import Queue, QueueItem
+    from placet.report.queue import Queue
 
 
 def register(app: typer.Typer) -> None:
@@ -45,14 +45,32 @@ def report(
             raise UsageError("which adapter's report?", hint="placet report ADAPTER --html FILE")
         _list(session)
         return
-    raise NotImplementedError
+    _one(session, adapter, html)
 
 
 def _list(session: Session) -> None:
+    from placet.report.data import to_data
     from placet.report.queue import load_queue
 
     queue = load_queue(session.office())
-    session.result(_queue_json(queue), lambda console: _show_queue(console, queue))
+    session.result(to_data(queue), lambda console: _show_queue(console, queue))
+
+
+def _one(session: Session, adapter: str, html: Path | None) -> None:
+    from placet.report.adapter import load_adapter_report
+    from placet.report.data import to_data
+    from placet.report.page import render_html
+    from placet.report.samples import load_samples, samples_readable
+    from placet.report.terminal import render_terminal
+
+    office = session.office()
+    found = load_adapter_report(office, adapter)
+    if html is not None:
+        samples = [load_samples(office, figures) for figures in found.figures] if samples_readable() else []
+        save_text(html, render_html(found, samples))
+    session.result(to_data(found), lambda console: console.print(render_terminal(found)))
+    if html is not None:
+        session.say(f"Report written to {html}")
 
 
 def _show_queue(console: Console, queue: Queue) -> None:
@@ -78,35 +96,3 @@ def _show_queue(console: Console, queue: Queue) -> None:
         console.print(
             f"on {running.channel}: {running.label} since {moment(running.released_at)}", soft_wrap=True
         )
-
-
-def _queue_json(queue: Queue) -> dict[str, Any]:
-    return {
-        "office": queue.office,
-        "head": queue.head.to_json(),
-        "adapters": [_item_json(item) for item in queue.items],
-        "running": [
-            {"channel": item.channel, "label": item.label, "adapter": item.adapter} for item in queue.running
-        ],
-    }
-
-
-def _item_json(item: QueueItem) -> dict[str, Any]:
-    return {
-        "label": item.label,
-        "adapter": item.adapter,
-        "base": item.base,
-        "state": item.state.value,
-        "why": item.standing.detail,
-        "next": item.standing.next_step,
-        "decision": item.decision.value if item.decision else None,
-        "gatesPassed": item.gates_passed,
-        "gates": item.gates,
-        "approvals": item.approvals,
-        "approvalsNeeded": item.approvals_needed,
-        "refused": item.refused,
-        "submitter": item.submitter,
-        "at": item.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "record": item.record,
-        "index": item.index,
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from placet.training.recipe import LoraRecipe
 
@@ -18,13 +19,14 @@ class DemoAdapter:
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """A base, the adapters trained on it (the first is the parent of the others), and the policy.
+    """A base, the adapters trained on it (the first is the parent of the others), a policy and its suites.
 
-    `base_source` is as on the command line; `policy` is a file in the policies folder.
+    `base_source` is as on the command line.
     """
 
     base_source: str
     base_label: str
     base_license: str
-    policy: str
+    policy: Path
+    suites: Path
     adapters: tuple[DemoAdapter, ...]

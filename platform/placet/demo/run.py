@@ -47,7 +47,6 @@ from placet.pipeline.bases import add_base, base_folder
 from placet.pipeline.gate import gate
 from placet.pipeline.submission import submit
 from placet.release.desk import release
-from placet.resources import evals_dir, policies_dir
 from placet.review.desk import review
 from placet.sources import FolderSource, parse_source
 from placet.training.recipe import LoraRecipe, examples_digest
@@ -112,17 +111,16 @@ def run_demo(home: Path, progress: Progress, plan: DemoPlan) -> DemoResult:
         office, parse_source(plan.base_source), plan.base_label, progress, license=plan.base_license
     )
     first, *others = plan.adapters
-    policy = policies_dir() / plan.policy
-    folder = _trained(office, base, first, progress)
+    folder = _trained(office, base, first, plan, progress)
     good = _submitted(office, base, first, folder, progress)
-    gate(office, [good], policy, progress)
+    gate(office, [good], plan.policy, progress, suites_dir=plan.suites)
     to_first = time.monotonic() - began
     broken = _refuse_broken(office, base, folder, progress)
     rest = [
-        _submitted(office, base, adapter, _trained(office, base, adapter, progress), progress)
+        _submitted(office, base, adapter, _trained(office, base, adapter, plan, progress), progress)
         for adapter in others
     ]
-    gate(office, rest, policy, progress)
+    gate(office, rest, plan.policy, progress, suites_dir=plan.suites)
     bundle, steps = _release(office, good, progress)
     rows = (*_adapter_rows(office, plan.adapters), *_broken_rows(office, broken))
     report = office.audit()
@@ -154,7 +152,9 @@ def _office(home: Path) -> Office:
     return office
 
 
-def _trained(office: Office, base: Verified[Base], adapter: DemoAdapter, progress: Progress) -> Path:
+def _trained(
+    office: Office, base: Verified[Base], adapter: DemoAdapter, plan: DemoPlan, progress: Progress
+) -> Path:
     """Return the folder of the trained adapter, training it if it is not there; its provenance lies beside it."""
     recipe = adapter.recipe
     folder = _training_folder(office, recipe)
@@ -164,7 +164,7 @@ def _trained(office: Office, base: Verified[Base], adapter: DemoAdapter, progres
     from placet.training.lora import train_lora
     from placet.training.provenance import sign_training, training_record
 
-    examples = examples_of(recipe, evals_dir())
+    examples = examples_of(recipe, plan.suites)
     parent_folder = None if recipe.parent is None else _training_folder(office, recipe.parent)
     started = folder.with_name(f"{folder.name}.started")
     if not started.exists():

@@ -6,12 +6,14 @@ Source: C2SP tlog-checkpoint and signed-note (Ed25519, signature type 0x01).
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
-from placet.attest.keys import PublicKey, Signer
-from placet.domain.errors import IntegrityError
+from placet.attest.keys import PublicKey, Signer, parse_public_key
+from placet.attest.predicates import Role
+from placet.attest.strict_json import parse_base64
+from placet.attest.trust import Trust
+from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import LedgerHead
 
 _ED25519 = b"\x01"
@@ -59,11 +61,11 @@ def verify_checkpoint(note: str, origin: str, key: PublicKey) -> Checkpoint:
             raise ValueError("not a signed note")
         if lines[1] != str(int(lines[1])) or int(lines[1]) < 0:
             raise ValueError("a log size is a plain decimal number")
-        size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+        size, root = int(lines[1]), parse_base64(lines[2])
         if len(root) != hashlib.sha256().digest_size:
             raise ValueError("a root is 32 bytes")
         found = _signature_of(signatures, origin, key)
-    except (ValueError, binascii.Error) as error:
+    except (Error, ValueError) as error:
         raise IntegrityError(
             f"a checkpoint is malformed: {error}", hint="get it from the office again"
         ) from error
@@ -78,13 +80,44 @@ def verify_checkpoint(note: str, origin: str, key: PublicKey) -> Checkpoint:
     return Checkpoint(origin, size, root, note)
 
 
+def verify_log_checkpoint(trust: Trust, note: str, origin: str) -> Checkpoint:
+    """Return the checkpoint in `note`, signed by a key that held the log role when the log had that size.
+
+    A log key signs from the record that grants it the role up to the one that ends the grant.
+
+    Raises:
+        IntegrityError: No such key signed it.
+        NotAuthorizedError: One did, for a size at which it did not hold the role.
+    """
+    failure: IntegrityError | None = None
+    for grant in trust.roles.grants:
+        if Role.LOG not in grant.roles:
+            continue
+        try:
+            checkpoint = verify_checkpoint(note, origin, parse_public_key(grant.public_key))
+        except IntegrityError as error:
+            failure = failure or error
+            continue
+        until = grant.valid_until
+        if grant.valid_from < checkpoint.size and (until is None or checkpoint.size <= until + 1):
+            return checkpoint
+        failure = NotAuthorizedError(
+            f"the log's key of {grant.person} signed a checkpoint of size {checkpoint.size}, but it held the role "
+            f"from {grant.valid_from}" + ("" if until is None else f" until {until}"),
+            hint="a log key that was retired must not sign any more: get the checkpoint from the office again",
+        )
+    raise failure or IntegrityError("no key holds the log role", hint="grant it: `placet keys grant`")
+
+
 def _signature_of(block: str, name: str, key: PublicKey) -> bytes | None:
-    for line in block.splitlines():
+    found: bytes | None = None
+    # Every line is looked at, so that nothing can be hung on behind the signature.
+    for line in block.removesuffix("\n").split("\n"):
         dash, _, rest = line.partition(" ")
         signer, _, encoded = rest.rpartition(" ")
         if dash != _DASH:
             raise ValueError("a signature line starts with a dash")
-        blob = base64.b64decode(encoded, validate=True)
-        if signer == name and blob[:4] == key_hash(name, key):
-            return blob[4:]
-    return None
+        blob = parse_base64(encoded)
+        if found is None and signer == name and blob[:4] == key_hash(name, key):
+            found = blob[4:]
+    return found

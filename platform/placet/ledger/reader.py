@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from placet.attest.keys import PublicKey, parse_public_key
-from placet.attest.predicates import PREDICATES, Kind, Role, Roles, spec_of
+from placet.attest.predicates import PREDICATES, Kind, Roles, spec_of
 from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, verify_roles
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
-from placet.ledger.checkpoint import Checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import EMPTY_ROOT, leaf_hash
 from placet.ledger.store import Entry, LedgerStore
 
@@ -106,21 +105,9 @@ class LedgerReader:
 
 
 def verify_note(trust: Trust, origin: str, note: str) -> Checkpoint:
-    """Return the checkpoint in `note`, signed by a key that holds or held the log role.
+    """Return the checkpoint in `note`, signed by a key that held the log role at that size.
 
     Raises:
         IntegrityError: No such key signed it.
     """
-    last: IntegrityError | None = None
-    for key in log_keys(trust):
-        try:
-            return verify_checkpoint(note, origin, key)
-        except IntegrityError as error:
-            last = error
-    raise last or IntegrityError("no key holds the log role", hint="grant it: `placet keys grant`")
-
-
-def log_keys(trust: Trust) -> tuple[PublicKey, ...]:
-    """Return the keys that hold or held the log role, each once."""
-    keys = {g.key_id: parse_public_key(g.public_key) for g in trust.roles.grants if Role.LOG in g.roles}
-    return tuple(keys.values())
+    return verify_log_checkpoint(trust, note, origin)

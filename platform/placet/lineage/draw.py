@@ -45,7 +45,7 @@ def to_dot(lineage: Lineage) -> str:
     """Return `lineage` as a DOT graph, left to right; nodes carry the SVG classes `kind-…` and `status-…`."""
     lines = [
         "digraph lineage {",
-        f'  graph [rankdir=LR, bgcolor="transparent", nodesep=0.22, ranksep=0.45, pad=0.15, fontname="{_FONT}"];',
+        f'  graph [rankdir=LR, bgcolor="transparent", nodesep=0.18, ranksep=0.3, pad=0.15, fontname="{_FONT}"];',
         f'  node [fontname="{_FONT}", fontsize=11, margin="0.14,0.07", penwidth=1.1, height=0.5];',
         f'  edge [fontname="{_FONT}", fontsize=9, color="#9aa4b1", fontcolor="#5b6573", arrowsize=0.6];',
     ]

@@ -24,6 +24,8 @@ class Limit:
     Attributes:
         word: What it is called.
         sign: How the passing condition is written.
+        kept: How keeping it is said.
+        broken: How breaking it is said.
         judge: Bounds and threshold to outcome.
         bound_said: How the deciding bound reads for an outcome.
         bound_used: Which bound decided an outcome.
@@ -33,6 +35,8 @@ class Limit:
 
     word: str
     sign: str
+    kept: str
+    broken: str
     judge: Callable[[Bounds, float], Outcome]
     bound_said: Callable[[Outcome], str]
     bound_used: Callable[[Bounds, Outcome], float]
@@ -68,7 +72,7 @@ def judge_mean(gate: FloorGate | CeilingGate, run: Rows, limit: Limit) -> Judgem
             f"{figure(bounds.high)}: the {limit.word} of {figure(gate.threshold)} lies between, so nothing is shown."
         )
     else:
-        relation = "keeps" if outcome is Outcome.PASS else "breaks"
+        relation = limit.kept if outcome is Outcome.PASS else limit.broken
         said += (
             f", with {percent(gate.alpha)} confidence {limit.bound_said(outcome)} "
             f"{figure(limit.bound_used(bounds, outcome))}: it {relation} the {limit.word} of {figure(gate.threshold)}."

@@ -87,14 +87,13 @@ def plot_of(gate: GateResult) -> Plot | None:
     # The policy records intervals of the difference wherever a baseline is compared.
     difference = gate.baseline is not None
     point = gate.figure - gate.baseline if gate.baseline is not None else gate.figure
-    above = "≥" in gate.comparison or ">" in gate.comparison
-    below = "≤" in gate.comparison or "<" in gate.comparison
+    signs = [sign for sign in "≥>≤<" if sign in gate.comparison]
     return Plot(
         point=point,
         low=gate.interval.low,
         high=gate.interval.high,
         threshold=gate.threshold,
-        passes_above=above if above != below else None,
+        sign=signs[0] if len(signs) == 1 else "",
         difference=difference,
     )
 
@@ -326,6 +325,10 @@ def _training(item: Verified[Training]) -> TrainingView:
             (dependency.annotations.get("role", "material"), dependency.name)
             for dependency in record.build_definition.resolved_dependencies
         ),
-        parameters=tuple(record.build_definition.external_parameters.items()),
+        parameters=tuple(
+            (key, value)
+            for key, value in record.build_definition.external_parameters.items()
+            if key not in {"name", "label"}
+        ),
         record=item.id,
     )

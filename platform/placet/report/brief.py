@@ -5,6 +5,7 @@ from __future__ import annotations
 from placet.domain.records import Outcome, Severity
 from placet.lineage.graph import Status
 from placet.report.cases import Dossier
+from placet.report.plots import words
 from placet.report.text import figure, moment, plain, plural, signed
 from placet.report.view import (
     OUTCOME_STATUS,
@@ -63,7 +64,8 @@ def _risks(case: Dossier, verdict: VerdictView | None) -> tuple[Line, ...]:
     for gate in verdict.open_gates():
         optional = "" if gate.result.required else " (not required)"
         name = f"{gate.result.gate} is {gate.result.outcome}{optional}"
-        lines.append((OUTCOME_STATUS[gate.result.outcome], f"{name}: {plain(gate.result.reason, 180)}"))
+        why = words(gate.plot) if gate.plot else plain(gate.result.reason, 240)
+        lines.append((OUTCOME_STATUS[gate.result.outcome], f"{name}: {why}"))
     tight = sorted((g for g in verdict.gates if _room(g) is not None), key=lambda g: _room(g) or 0.0)
     if tight:
         named = ", ".join(f"{g.result.gate} ({figure(_room(g))})" for g in tight[:_TIGHTEST])

@@ -75,6 +75,7 @@ def banner(report: AdapterReport) -> Html:
     """Return the verdict in one line, with where the adapter stands."""
     verdict, standing = report.verdict, report.standing
     next_step = f". Next: {standing.next_step}." if standing.next_step else "."
+    colon = "" if standing.state in {State.RELEASED, State.REVOKED, State.APPROVED} else ":"
     if verdict is None:
         word = el("span", "NO VERDICT YET", class_="word")
         rest = el("span", f"{standing.detail}{next_step}".capitalize(), class_="rest")
@@ -89,7 +90,7 @@ def banner(report: AdapterReport) -> Html:
         f"{verdict.passed} of {plural(len(verdict.gates), 'gate')} passed under {policy} ",
         identifier(verdict.policy.digest),
         f", {moment(verdict.decided_at)}. ",
-        el("b", str(standing.state).capitalize()),
+        el("b", str(standing.state).capitalize() + colon),
         f" {standing.detail}{next_step}",
         class_="rest",
     )
@@ -111,9 +112,13 @@ def brief_cards(brief: Brief) -> Html:
 
 
 def gates_table(verdict: VerdictView) -> Html:
-    """Return every gate with figure, interval against threshold, reason, fix, why and evidence."""
+    """Return every gate with figure, interval against threshold, reason, fix, why and evidence.
+
+    What did not pass comes first; within that, the policy's order is kept.
+    """
     head = ("Gate", "Outcome", "Figure", "Interval against limit", "Reason")
-    return table(head, [_gate_row(gate) for gate in verdict.gates], numbers=(2,))
+    gates = sorted(verdict.gates, key=lambda gate: gate.result.outcome is Outcome.PASS)
+    return table(head, [_gate_row(gate) for gate in gates], numbers=(2,))
 
 
 def _gate_row(gate: GateView) -> Html:
@@ -143,13 +148,18 @@ def _gate_row(gate: GateView) -> Html:
         el("th", result.gate, optional, scope="row"),
         el("td", badge(gate.status, str(result.outcome)), waived, class_="tight"),
         el("td", figures, class_="number"),
-        el("td", picture),
+        el("td", picture, class_="picture"),
         el(
             "td",
             result.reason,
             el("div", el("b", "To pass: "), result.fix, class_="fix") if result.fix else None,
-            el("div", result.why, class_="why") if result.why else None,
-            el("div", "rests on", spaced, class_="why") if evidence else None,
+            el(
+                "details",
+                el("summary", "Why this gate, and what it rests on"),
+                el("div", result.why, class_="why") if result.why else None,
+                el("div", "records", spaced, class_="why") if evidence else None,
+                class_="plain",
+            ),
             class_="text",
         ),
         id=f"gate-{result.gate}",

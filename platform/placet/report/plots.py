@@ -58,8 +58,8 @@ def interval_svg(plot: Plot, *, passed: bool) -> Html:
 def words(plot: Plot) -> str:
     """Return what the picture shows, in words."""
     write = signed if plot.difference else figure
-    what = "difference to the base " if plot.difference else ""
-    side = {True: "passes at or above", False: "passes at or below", None: "limit"}[plot.passes_above]
+    what = "against the base " if plot.difference else ""
+    side = f"passes if {plot.sign}" if plot.sign else "limit"
     return (
         f"{what}{write(plot.point)}, interval {write(plot.low)} to {write(plot.high)}, "
         f"{side} {write(plot.threshold)}"
@@ -93,7 +93,7 @@ def _nice(value: float) -> float:
 def _labels(plot: Plot, low: float, high: float, limit: float, zero: float | None) -> list[Html]:
     """Return the axis' figures: the limit always, its ends and 0 where they leave room for it."""
     write = signed if plot.difference else figure
-    sign = {True: "≥ ", False: "≤ ", None: ""}[plot.passes_above]
+    sign = f"{plot.sign} " if plot.sign else ""
     anchor = "middle" if 34 < limit < WIDTH - 34 else "start" if limit <= 34 else "end"
     place = limit if anchor == "middle" else _LEFT - 8 if anchor == "start" else WIDTH - _RIGHT + 8
     texts = [

@@ -81,6 +81,9 @@ def checks_table(report: AdapterReport) -> Html:
     """Return intake's checks with their findings."""
     if not report.checks:
         return el("p", "No intake record.")
+    if all(check.status is CheckStatus.PASSED and not check.findings for check in report.checks):
+        names = ", ".join(check.check for check in report.checks)
+        return el("p", badge(Status.GOOD, "passed"), f" {plural(len(report.checks), 'check')}: {names}")
     signs = {CheckStatus.PASSED: Status.GOOD, CheckStatus.FAILED: Status.BAD}
     rows = []
     for check in report.checks:

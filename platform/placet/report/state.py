@@ -83,7 +83,9 @@ def standing_of(
     waivers = [line for line in approval.missing if "waiver" in line]
     if record_.decision is Decision.NEEDS_REVIEW and waivers:
         return Standing(
-            State.NEEDS_REVIEW, f"{plain(waivers[0], 160)}; {count}", "weigh the inconclusive gate"
+            State.NEEDS_REVIEW,
+            f"{plain(waivers[0], 160)}; {count}",
+            "approvers waive the gate, or reject the adapter",
         )
     return Standing(State.AWAITING_APPROVAL, count, "an approver signs a decision")
 

@@ -24,7 +24,8 @@ def signed(value: float | None, places: int = 4) -> str:
     if value is None:
         return "–"
     text = figure(value, places)
-    return f"+{text}" if float(text.replace("−", "-")) > 0 else text if text.startswith("−") else f"±{text}"
+    number = float(text.replace("−", "-"))
+    return "0" if number == 0 else f"+{text}" if number > 0 else text
 
 
 def moment(value: datetime) -> str:

@@ -46,7 +46,7 @@ class Plot:
         low: Lower end of the interval, as `point`.
         high: Upper end.
         threshold: The limit.
-        passes_above: True if values at or above the threshold pass, False if at or below, None if unknown.
+        sign: The condition that passes, point to threshold: ``≥``, ``>``, ``≤`` or ``<``; empty if unknown.
         difference: Whether the axis is a difference to the base.
     """
 
@@ -54,8 +54,13 @@ class Plot:
     low: float
     high: float
     threshold: float
-    passes_above: bool | None
+    sign: str
     difference: bool
+
+    @property
+    def passes_above(self) -> bool | None:
+        """Whether values above the threshold pass; None if unknown."""
+        return None if not self.sign else self.sign in "≥>"
 
     @property
     def room(self) -> float | None:

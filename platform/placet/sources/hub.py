@@ -161,27 +161,29 @@ class HubSource:
         """Turn what huggingface_hub raises into words that say how to mend it."""
         from huggingface_hub import errors
 
+        # In order of precedence: a gated repository is also one "not found" to the library.
         kinds: tuple[tuple[type[Exception], str, str], ...] = (
             (
                 errors.GatedRepoError,
                 "is gated, and you have not been let in",
-                "ask for access on its page, then set HF_TOKEN",
+                "ask for access on its page, set HF_TOKEN",
             ),
             (
                 errors.RepositoryNotFoundError,
                 "was not found, or is private",
-                "check owner and name; for a private repository set HF_TOKEN",
+                "check the name; if private, set HF_TOKEN",
             ),
             (
                 errors.RevisionNotFoundError,
                 "has no such revision",
-                "name a branch, a tag or a commit that exists",
+                "name a branch, tag or commit that exists",
             ),
             (
-                errors.EntryNotFoundError,
-                "lost a file while it was read",
-                "run the same command again",
+                errors.LocalEntryNotFoundError,
+                "could not be read to the end",
+                "check network and HF_ENDPOINT, run again",
             ),
+            (errors.EntryNotFoundError, "lost a file while it was read", "run the same command again"),
             (errors.OfflineModeIsEnabled, "cannot be reached: HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE"),
         )
         try:

@@ -48,6 +48,8 @@ def _fix_counts(ones: int, n: int, threshold: float, alpha: float, outcome: Outc
 _CEILING = Limit(
     word="ceiling",
     sign="≤",
+    kept="stays within",
+    broken="exceeds",
     judge=judge_ceiling,
     bound_said=lambda outcome: "at least" if outcome is Outcome.FAIL else "at most",
     bound_used=lambda bounds, outcome: bounds.low if outcome is Outcome.FAIL else bounds.high,

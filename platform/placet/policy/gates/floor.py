@@ -48,6 +48,8 @@ def _fix_counts(ones: int, n: int, threshold: float, alpha: float, outcome: Outc
 _FLOOR = Limit(
     word="floor",
     sign="≥",
+    kept="reaches",
+    broken="falls short of",
     judge=judge_floor,
     bound_said=lambda outcome: "at most" if outcome is Outcome.FAIL else "at least",
     bound_used=lambda bounds, outcome: bounds.high if outcome is Outcome.FAIL else bounds.low,

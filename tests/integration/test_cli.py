@@ -1,0 +1,652 @@
+"""The command line against real offices on disk, with real keys, and as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from placet.cli import app
+from placet.domain.errors import UsageError
+from placet.domain.records import Decision
+from placet.ledger.lock import ledger_lock
+from placet.resources import default_policy, evals_dir, policies_dir, resource_dir
+from tests.support import offices
+
+Run = Callable[..., Any]
+NEW_PASSPHRASE = "a passphrase for tests"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An office made once, to be copied: desk-good is released, desk-terse is inconclusive."""
+
+    home: Path
+    bundle: Path
+    pin: str
+    verdict: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    home = tmp_path_factory.mktemp("made") / "office"
+    sample = offices.make_office(home)
+    # Bundles are verified at the real time, so approvals have to be fresh.
+    sample.clock.now = datetime.now(UTC) - timedelta(hours=3)
+    good, _, bundle = offices.walk_to_release(sample, "desk-good")
+    offices.walk_to_verdict(
+        sample,
+        "desk-terse",
+        base=good.base,
+        parent=good.ref,
+        decision=Decision.NEEDS_REVIEW,
+        gates=[offices.passing_gate(), offices.inconclusive_gate("general-ability", waivers_needed=1)],
+    )
+    offices.walk_to_verdict(
+        sample, "desk-ready", base=good.base, parent=good.ref, gates=[offices.passing_gate()]
+    )
+    return Made(home, bundle, sample.office.root.pin, good.verdict.id)
+
+
+@pytest.fixture
+def office(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the office at ./office, its passphrase in the environment."""
+    shutil.copytree(made.home, tmp_path / "office")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLACET_PASSPHRASE", offices.PASSPHRASE)
+    return tmp_path / "office"
+
+
+@pytest.fixture
+def run() -> Run:
+    runner = CliRunner()
+
+    def invoke(*arguments: str | Path) -> Any:
+        return runner.invoke(app, [str(item) for item in arguments], catch_exceptions=False)
+
+    return invoke
+
+
+def value_of(done: Any) -> Any:
+    """Return the JSON on stdout, which is all of stdout."""
+    return json.loads(done.stdout)
+
+
+# --- making an office -------------------------------------------------------------------------------------
+
+
+def test_an_office_is_made_and_its_people_get_keys(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PLACET_PASSPHRASE", NEW_PASSPHRASE)
+
+    made = run("init", "--name", "ACME models", "--json")
+    key = run("keys", "new", "cleo", "--person", "Cleo", "--role", "approver", "--role", "releaser", "--json")
+    listed = run("keys", "list", "--json")
+
+    assert (made.exit_code, key.exit_code, listed.exit_code) == (0, 0, 0)
+    assert value_of(made)["pin"] == value_of(listed)["pin"]
+    assert value_of(key)["roles"] == ["approver", "releaser"]
+    assert [item["name"] for item in value_of(listed)["keys"]] == ["log", "evaluator", "cleo"]
+    assert value_of(run("audit", "--json"))["whole"] is True
+
+
+def test_a_second_office_in_the_same_folder_is_refused(run: Run, office: Path) -> None:
+    done = run("init", "--name", "Another")
+
+    assert done.exit_code == 2
+    assert "is an office already" in done.stderr
+
+
+def test_where_there_is_no_office_the_message_says_how_to_make_one(run: Run, tmp_path: Path) -> None:
+    done = run("audit", "--home", tmp_path / "nowhere")
+
+    assert done.exit_code == 2
+    assert "placet init" in done.stderr
+
+
+def test_a_wrong_passphrase_changes_nothing(run: Run, office: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACET_PASSPHRASE", "not the passphrase")
+
+    done = run("keys", "new", "cleo", "--person", "Cleo", "--role", "approver")
+
+    assert done.exit_code == 2
+    assert "wrong passphrase" in done.stderr
+    assert not (office / "keys" / "cleo.pem").exists()
+
+
+def test_without_a_passphrase_and_a_terminal_the_message_names_the_variable(
+    run: Run, office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PLACET_PASSPHRASE")
+
+    done = run("review", "desk-ready", "--approve", "--key", "ada", "--comment", "x")
+
+    assert done.exit_code == 2
+    assert "PLACET_PASSPHRASE_ADA" in done.stderr
+
+
+def test_a_key_that_is_not_here_is_named(run: Run, office: Path) -> None:
+    done = run("release", "desk-good", "--channel", "staging", "--key", "nobody")
+
+    assert done.exit_code == 2
+    assert "nobody.pem" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["nobody", "sha256:0123456789ab"])
+def test_a_key_that_is_not_known_cannot_be_ended(run: Run, office: Path, name: str) -> None:
+    assert run("keys", "end", name).exit_code == 2
+
+
+def test_an_exported_key_can_be_granted_elsewhere(run: Run, office: Path, tmp_path: Path) -> None:
+    exported = run("keys", "export", "ada", "--out", tmp_path / "ada.pub")
+    granted = run("keys", "grant", tmp_path / "ada.pub", "--person", "ada", "--role", "releaser", "--json")
+
+    assert (exported.exit_code, granted.exit_code) == (0, 0)
+    assert value_of(granted)["roles"] == ["releaser"]
+
+
+# --- unknown names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gate nix",
+        "report nix",
+        "review nix --approve --key ada --comment x",
+        "waive nix general --key ada --reason x --days 3",
+        "release nix --channel staging --key rhea",
+        "revoke adapter nix --key rhea --reason x",
+        "revoke base nix --key rhea --reason x",
+        "revoke record nix --key rhea --reason x",
+        "lineage nix",
+        "ledger show 99999",
+        "ledger show --kind nix",
+        "submit ./nowhere --base nix --key sam",
+        "policy check nix.yaml",
+        "policy test nix.yaml",
+    ],
+)
+def test_an_unknown_name_is_a_usage_error_with_a_hint(run: Run, office: Path, line: str) -> None:
+    done = run(*shlex.split(line), "--json")
+
+    assert done.exit_code == 2
+    assert value_of(done)["error"]["hint"]
+    assert done.stderr.startswith("Error: ")
+
+
+def test_nothing_to_revoke_and_nothing_to_export_is_a_usage_error(run: Run, office: Path) -> None:
+    assert run("revoke").exit_code == 2
+    assert run("revoke", "adapter").exit_code == 2
+
+
+# --- deciding ---------------------------------------------------------------------------------------------
+
+
+def test_two_people_approve_and_the_adapter_is_released_and_verified(run: Run, office: Path) -> None:
+    first = run("review", "desk-ready", "--approve", "--key", "ada", "--comment", "Looked at it.", "--json")
+    second = run("review", "desk-ready", "--approve", "--key", "ben", "--comment", "I too.", "--json")
+    released = run("release", "desk-ready", "--channel", "production", "--key", "rhea", "--json")
+    bundle, pin = value_of(released)["bundle"], value_of(released)["pin"]
+    verified = run("verify", bundle, "--pin", pin, "--json")
+
+    assert (first.exit_code, second.exit_code, released.exit_code, verified.exit_code) == (0, 0, 0, 0)
+    assert value_of(first)["approval"] == {
+        "approved": False,
+        "approvers": ["ada"],
+        "missing": value_of(first)["approval"]["missing"],
+    }
+    assert value_of(second)["approval"]["approved"] is True
+    assert value_of(verified)["approvers"] == ["ada", "ben"]
+
+
+def test_whoever_submitted_it_cannot_decide(run: Run, office: Path) -> None:
+    run("keys", "new", "sam2", "--person", "sam", "--role", "approver")
+
+    done = run("review", "desk-ready", "--approve", "--key", "sam2", "--comment", "Mine is fine.")
+
+    assert done.exit_code == 1
+    assert "submitted it" in done.stderr
+
+
+def test_a_verdict_that_is_not_the_one_looked_at_is_not_signed(run: Run, office: Path, made: Made) -> None:
+    other = run(
+        "review", "desk-ready", "--reject", "--key", "ada", "--comment", "x", "--verdict", made.verdict
+    )
+    same = run(
+        "review", "desk-good", "--reject", "--key", "ada", "--comment", "x", "--verdict", made.verdict[7:19]
+    )
+
+    assert other.exit_code == 2
+    assert "the newest verdict is" in other.stderr
+    assert same.exit_code == 0
+
+
+def test_an_inconclusive_gate_is_waived_by_a_person(run: Run, office: Path) -> None:
+    done = run(
+        "waive",
+        "desk-terse",
+        "general-ability",
+        "--key",
+        "ada",
+        "--reason",
+        "few rows",
+        "--days",
+        "9",
+        "--json",
+    )
+
+    assert done.exit_code == 0
+    assert value_of(done)["record"]["gate"] == "general-ability"
+
+
+def test_an_adapter_that_is_not_approved_is_not_released(run: Run, office: Path) -> None:
+    done = run("release", "desk-ready", "--channel", "staging", "--key", "rhea")
+
+    assert done.exit_code != 0
+    assert "not approved" in done.stderr
+
+
+# --- verifying --------------------------------------------------------------------------------------------
+
+
+def test_verify_prints_every_step(run: Run, made: Made) -> None:
+    done = run("verify", made.bundle, "--pin", made.pin)
+
+    assert done.exit_code == 0
+    names = ["trust root", "checkpoint", "records", "files", "evidence", "approval", "revocation"]
+    assert [line[8:20].strip() for line in done.stdout.splitlines()[:7]] == names
+    assert "VERIFIED: desk-good" in done.stdout
+    assert "give --revocations FILE" in done.stdout
+
+
+def test_one_flipped_byte_is_refused_and_later_steps_are_not_run(
+    run: Run, made: Made, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(made.bundle, bundle)
+    weights = bundle / "adapter" / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(bytes(data))
+
+    told = run("verify", bundle, "--pin", made.pin)
+    done = run("verify", bundle, "--pin", made.pin, "--json")
+
+    assert (told.exit_code, done.exit_code) == (1, 1)
+    assert "FAILED  files" in told.stdout
+    assert "NOT VERIFIED" in told.stdout
+    assert {item["step"]: item["result"] for item in value_of(done)["steps"]} == {
+        "trust root": "ok", "checkpoint": "ok", "records": "ok", "files": "failed", "evidence": "not-run",
+        "approval": "not-run", "revocation": "not-run",
+    }  # fmt: skip
+
+
+def test_another_pin_is_refused(run: Run, made: Made) -> None:
+    done = run("verify", made.bundle, "--pin", "sha256:" + "0" * 64, "--json")
+
+    assert done.exit_code == 1
+    assert value_of(done)["steps"][0] == {
+        "step": "trust root",
+        "result": "failed",
+        "detail": value_of(done)["steps"][0]["detail"],
+    }
+
+
+@pytest.mark.parametrize("pin", ["", "sha256:xyz", "0" * 64])
+def test_a_malformed_pin_is_a_usage_error(run: Run, made: Made, pin: str) -> None:
+    assert run("verify", made.bundle, "--pin", pin).exit_code == 2
+
+
+def test_a_feed_that_cannot_be_read_is_a_usage_error(run: Run, made: Made, tmp_path: Path) -> None:
+    assert run("verify", made.bundle, "--pin", made.pin, "--revocations", tmp_path / "none").exit_code == 2
+
+
+def test_a_revoked_release_is_refused_with_the_feed(
+    run: Run, office: Path, made: Made, tmp_path: Path
+) -> None:
+    feed = tmp_path / "feed.json"
+    before = run("revoke", "--export", feed)
+    unaffected = run("verify", made.bundle, "--pin", made.pin, "--revocations", feed)
+    revoked = run(
+        "revoke", "adapter", "desk-good", "--key", "rhea", "--reason", "leaks", "--export", feed, "--json"
+    )
+    refused = run("verify", made.bundle, "--pin", made.pin, "--revocations", feed)
+
+    assert (before.exit_code, unaffected.exit_code, revoked.exit_code, refused.exit_code) == (0, 0, 0, 1)
+    assert value_of(revoked)["revocation"]["record"]["reason"] == "leaks"
+    assert "was revoked by rhea: leaks" in refused.stdout
+
+
+def test_a_base_is_revoked_by_its_label_and_a_record_by_its_id(run: Run, office: Path, made: Made) -> None:
+    base = run("revoke", "base", "tiny-base", "--key", "rhea", "--reason", "poisoned", "--json")
+    record = run("revoke", "record", made.verdict[:24], "--key", "ada", "--reason", "wrong rows", "--json")
+
+    assert value_of(base)["revocation"]["record"]["targetKind"] == "base"
+    assert value_of(record)["revocation"]["record"]["target"] == made.verdict
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def test_report_lists_where_everything_stands(run: Run, office: Path) -> None:
+    done = run("report")
+
+    assert done.exit_code == 0
+    for label in ("desk-good", "desk-terse", "desk-ready"):
+        assert label in done.stdout
+    assert {item["label"] for item in value_of(run("report", "--json"))["items"]} == {
+        "desk-good", "desk-terse", "desk-ready",
+    }  # fmt: skip
+
+
+def test_report_of_an_adapter_is_told_as_json_and_as_one_page(run: Run, office: Path, tmp_path: Path) -> None:
+    page = tmp_path / "desk-good.html"
+
+    done = run("report", "desk-good", "--json")
+    told = run("report", "desk-good")
+
+    assert (done.exit_code, told.exit_code) == (0, 0)
+    assert value_of(done)["adapter"]["label"] == "desk-good"
+    assert "desk-good" in told.stdout
+    assert "ALLOW" in told.stdout
+    assert run("report", "desk-terse", "--html", page, "--json").exit_code in {0, 1}
+
+
+def test_a_page_of_all_adapters_is_a_usage_error(run: Run, office: Path, tmp_path: Path) -> None:
+    assert run("report", "--html", tmp_path / "x.html").exit_code == 2
+
+
+def test_lineage_is_a_tree_a_graph_and_json(run: Run, office: Path, tmp_path: Path) -> None:
+    tree = run("lineage", "desk-good", "--dot", tmp_path / "g.dot")
+    graph = run("lineage", "--json")
+
+    assert "desk-good" in tree.stdout
+    assert (tmp_path / "g.dot").read_text().startswith("digraph")
+    assert {"nodes", "edges"} <= value_of(graph).keys()
+
+
+def test_the_ledger_shows_records_by_kind_by_index_and_by_id(run: Run, office: Path, made: Made) -> None:
+    verdicts = value_of(run("ledger", "show", "--kind", "verdict", "--last", "2", "--json"))
+    by_id = value_of(run("ledger", "show", made.verdict, "--json"))
+    by_index = value_of(run("ledger", "show", str(by_id["index"]), "--json"))
+
+    assert [item["kind"] for item in verdicts] == ["verdict", "verdict"]
+    assert by_id == by_index
+    assert "verdict" in run("ledger", "show").stdout
+
+
+def test_a_file_that_cannot_be_written_is_a_storage_error(run: Run, office: Path, tmp_path: Path) -> None:
+    done = run("lineage", "--dot", tmp_path / "no" / "such" / "folder.dot")
+
+    assert done.exit_code == 3
+    assert "cannot be written" in done.stderr
+
+
+# --- auditing ---------------------------------------------------------------------------------------------
+
+
+def test_a_whole_ledger_gives_a_checkpoint_that_a_later_audit_takes(
+    run: Run, office: Path, tmp_path: Path
+) -> None:
+    saved = run("audit", "--save-checkpoint", tmp_path / "c", "--json")
+    run("revoke", "adapter", "desk-terse", "--key", "rhea", "--reason", "x")
+    later = run("audit", "--checkpoint", tmp_path / "c")
+
+    assert value_of(saved)["savedCheckpoint"] == str(tmp_path / "c")
+    assert later.exit_code == 0
+    assert "a checkpoint kept elsewhere" in later.stdout
+    assert "WHOLE" in later.stdout
+
+
+def test_an_edited_record_is_found_and_no_checkpoint_is_saved(run: Run, office: Path, tmp_path: Path) -> None:
+    _edit(office, "UPDATE entries SET envelope = envelope || 'x'::BLOB WHERE idx = 3")
+
+    done = run("audit", "--save-checkpoint", tmp_path / "c", "--json")
+
+    assert done.exit_code == 1
+    assert "edited-record" in {item["id"] for item in value_of(done)["findings"]}
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_cut_ledger_is_found_with_a_checkpoint_kept_elsewhere(
+    run: Run, office: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text(run("ledger", "checkpoint").stdout)
+    shutil.copytree(office, tmp_path / "old")
+    run("revoke", "adapter", "desk-terse", "--key", "rhea", "--reason", "x")
+    newer = tmp_path / "newer"
+    newer.write_text(run("ledger", "checkpoint").stdout)
+
+    done = run("audit", "--home", tmp_path / "old", "--checkpoint", newer, "--checkpoint", kept, "--json")
+
+    assert done.exit_code == 1
+    assert [item["id"] for item in value_of(done)["findings"]] == ["truncated-log"]
+
+
+def test_index_tables_that_lie_are_found_and_made_again(run: Run, office: Path) -> None:
+    _edit(office, "DELETE FROM subjects WHERE idx = 5")
+
+    assert run("audit").exit_code == 1
+    assert run("ledger", "rebuild").exit_code == 0
+    assert run("audit").exit_code == 0
+
+
+def test_a_checkpoint_file_that_is_not_there_is_a_usage_error(run: Run, office: Path, tmp_path: Path) -> None:
+    assert run("audit", "--checkpoint", tmp_path / "none").exit_code == 2
+
+
+def test_a_ledger_held_by_another_process_is_waited_for_and_its_holder_named(
+    run: Run, office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLACET_WAIT_S", "0.3")
+    began = time.monotonic()
+
+    with ledger_lock(office / "ledger.duckdb.lock", exclusive=True):
+        done = run("keys", "list", "--json")
+
+    assert done.exit_code == 3
+    assert f"process {os.getpid()}" in value_of(done)["error"]["message"]
+    assert 0.3 <= time.monotonic() - began < 10
+
+
+# --- policies ---------------------------------------------------------------------------------------------
+
+
+def test_the_default_policy_is_well_formed_passes_its_cases_and_explains_itself(run: Run) -> None:
+    checked, tested, explained = (
+        run("policy", "check"),
+        run("policy", "test", "--json"),
+        run("policy", "explain"),
+    )
+
+    assert (checked.exit_code, tested.exit_code, explained.exit_code) == (0, 0, 0)
+    assert value_of(tested)["passed"] is True
+    for gate in value_of(run("policy", "check", "--json"))["gates"]:
+        assert gate in explained.stdout
+
+
+def test_a_malformed_policy_is_refused_with_file_and_line(run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "mine.yaml"
+    broken.write_text(default_policy().read_text().replace("threshold: 0.80", "treshold: 0.80"))
+
+    done = run("policy", "check", broken)
+
+    assert done.exit_code == 2
+    assert "mine.yaml:" in done.stderr
+    assert "treshold" in done.stderr
+
+
+def test_a_policy_that_decides_otherwise_than_its_cases_expect_is_told(run: Run, tmp_path: Path) -> None:
+    lax = tmp_path / "lax.yaml"
+    lax.write_text(default_policy().read_text().replace("threshold: 0.60", "threshold: 0.01"))
+
+    done = run("policy", "test", lax, "--cases", policies_dir() / "tests" / "default")
+
+    assert done.exit_code == 1
+    assert "DIFFERS" in done.stdout
+
+
+# --- examples of the help, run as they stand --------------------------------------------------------------
+
+NOT_RUN = {
+    "placet base add": "fetches a model",
+    "placet submit": "needs an adapter of a real model; tests/integration/test_pipeline.py submits",
+    "placet gate": "runs a model; tests/integration/test_pipeline.py gates",
+    "placet verify": "the bundle's name and pin are those of a real release; verified above",
+    "placet demo": "runs the whole way; it has its own test",
+    "placet ui": "serves until Ctrl-C; tested below",
+}
+
+
+def _examples() -> Iterator[tuple[str, str]]:
+    def walk(name: str, command: Any) -> Iterator[tuple[str, str]]:
+        children = getattr(command, "commands", None)
+        if children is None:
+            for line in str(command.epilog).splitlines()[1:]:
+                yield name, line
+            return
+        for child_name, child in children.items():
+            yield from walk(f"{name} {child_name}", child)
+
+    yield from walk("placet", typer.main.get_command(app))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [pair for pair in _examples() if pair[0] not in NOT_RUN and "--samples" not in pair[1]]
+)
+def test_the_example_of_every_command_works_as_it_stands(
+    run: Run, office: Path, tmp_path: Path, name: str, line: str
+) -> None:
+    policies = tmp_path / "policies"
+    policies.symlink_to(policies_dir())
+    if name == "placet init":
+        shutil.rmtree(office)
+    if name == "placet keys grant":
+        (tmp_path / "dana.pub").write_text(offices.signer_named("dana").public.pem)
+    if "--checkpoint" in line:
+        run("audit", "--save-checkpoint", "ledger-today.checkpoint")
+    if name == "placet report" and "--html" in line:
+        shutil.rmtree(office)
+        offices.make_demo_like_office(office)
+
+    done = run(*shlex.split(line.partition(" > ")[0])[1:])
+
+    assert done.exit_code == 0, done.output
+
+
+# --- as a process -----------------------------------------------------------------------------------------
+
+
+def _placet(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "placet", *(str(item) for item in arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **more}
+    )
+
+
+def test_the_process_ends_with_the_commands_exit_code(made: Made) -> None:
+    good = _placet("verify", made.bundle, "--pin", made.pin, "--json")
+    bad = _placet("verify", made.bundle, "--pin", "sha256:" + "0" * 64, "--json")
+    wrong = _placet("verify", made.bundle, "--bogus")
+
+    assert (good.returncode, bad.returncode, wrong.returncode) == (0, 1, 2)
+    assert json.loads(good.stdout)["verified"] is True
+    assert json.loads(bad.stdout)["verified"] is False
+    assert good.stderr == ""
+
+
+def test_the_home_and_the_passphrase_come_from_the_environment(office: Path) -> None:
+    done = _placet("keys", "list", "--json", PLACET_HOME=str(office))
+
+    assert done.returncode == 0, done.stderr
+    assert {"ada", "ben", "rhea"} <= {item["person"] for item in json.loads(done.stdout)["keys"]}
+
+
+def test_a_process_that_waits_for_the_ledger_is_stopped_by_ctrl_c(office: Path) -> None:
+    command = [sys.executable, "-m", "placet", "keys", "list", "--home", str(office)]
+    with ledger_lock(office / "ledger.duckdb.lock", exclusive=True):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert told == "stopped; run it again to go on where it stopped\n"
+
+
+@pytest.mark.skipif(find_spec("streamlit") is None, reason="the ui extra is not installed")
+def test_ui_serves_to_this_machine_until_it_is_stopped(office: Path) -> None:
+    command = [sys.executable, "-m", "placet", "ui", "--home", str(office), "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        while not said.rstrip().endswith("}"):
+            line = process.stdout.readline()
+            assert line, process.communicate()[1]
+            said += line
+        url = json.loads(said)["url"]
+        with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
+            assert answer.status == 200
+        assert url.startswith("http://127.0.0.1:")
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+
+    assert process.returncode == 0, told
+    assert "was ended" in told
+    with pytest.raises(OSError, match=r"refused"):
+        urllib.request.urlopen(f"{url}/_stcore/health", timeout=10)
+
+
+# --- resources --------------------------------------------------------------------------------------------
+
+
+def test_resources_are_those_of_the_checkout(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+
+    assert evals_dir() == root / "evals"
+    assert default_policy() == root / "policies" / "default.yaml"
+
+
+def test_an_installed_package_uses_its_own_copy(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "placet"
+    (package / "_resources" / "evals").mkdir(parents=True)
+
+    assert resource_dir("evals", package=package) == package / "_resources" / "evals"
+
+
+def test_a_checkout_without_the_folder_is_a_usage_error(tmp_path: Path) -> None:
+    package = tmp_path / "platform" / "placet"
+    package.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("")
+
+    with pytest.raises(UsageError, match="has no policies/"):
+        resource_dir("policies", package=package)
+
+
+def _edit(office: Path, statement: str) -> None:
+    import duckdb
+
+    with duckdb.connect(str(office / "ledger.duckdb")) as db:
+        db.execute(statement)
