@@ -35,13 +35,14 @@ from placet.attest.keys import (
     passphrase_for,
     save_key,
 )
-from placet.attest.predicates import KeyGrant, Kind, Role, Roles
+from placet.attest.predicates import KeyGrant, Kind, Role, Roles, spec_of
 from placet.attest.statement import Subject
 from placet.attest.strict_json import parse_json
 from placet.attest.trust import (
     Trust,
     TrustRoot,
     Verified,
+    check_grants,
     check_succession,
     new_root,
     parse_root,
@@ -49,12 +50,12 @@ from placet.attest.trust import (
 )
 from placet.blobs import BlobStore
 from placet.domain.digests import Digest, canonical_json
-from placet.domain.errors import IntegrityError, UsageError
+from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, UsageError
 from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import LedgerStore, Seen, StaleError
 
 R = TypeVar("R", bound=Record)
 
@@ -68,6 +69,8 @@ DEFAULT_HOME = "office"
 HOME_VARIABLE = "PLACET_HOME"
 
 ROOT_KEY, LOG_KEY, EVALUATOR_KEY = "root", "log", "evaluator"
+
+_ATTEMPTS = 20
 
 
 def utc_now() -> datetime:
@@ -159,7 +162,9 @@ class Office:
                 )
                 for key, role in ((LOG_KEY, Role.LOG), (EVALUATOR_KEY, Role.EVALUATOR))
             )
-            office._log_roles(Roles(office=name, version=1, grants=grants, issued_at=clock()))
+            first = Roles(office=name, version=1, grants=grants, issued_at=clock())
+            envelope = sign_record(Kind.ROLES, first, office._root_subject, signers[ROOT_KEY])
+            store.append((envelope,), signers[LOG_KEY])
         _write(home / "office.json", canonical_json(settings.to_json()))
         return office
 
@@ -236,21 +241,40 @@ class Office:
             raise UsageError(f"{key_name!r} cannot name a key", hint="use letters, digits, '-', '_' and '.'")
         self.check_roles(roles)
         self.signer(ROOT_KEY)
-        signer = new_signer()
-        save_key(signer, self.home / "keys" / f"{key_name}.pem", passphrase_for(key_name, self.ask))
+        path, passphrase = self.home / "keys" / f"{key_name}.pem", passphrase_for(key_name, self.ask)
+        signer = self._left_over(path, passphrase)
+        if signer is None:
+            signer = new_signer()
+            save_key(signer, path, passphrase)
         self._signers[key_name] = signer
         return self.grant(signer.public, person, roles)
+
+    def _left_over(self, path: Path, passphrase: str) -> LocalSigner | None:
+        """Return the signer of a key file that an interrupted call left before its key was granted anything."""
+        if not path.exists():
+            return None
+        trust = self.reader().trust
+        taken = {key.key_id for key in trust.root.keys} | {grant.key_id for grant in trust.roles.grants}
+        public = path.with_name(path.name + ".pub")
+        if public.exists() and parse_public_key(public.read_text()).key_id in taken:
+            raise KeyAccessError(f"{path.name} exists already", hint="choose another name for the new key")
+        signer = load_signer(path, passphrase)
+        if signer.public.key_id in taken:
+            raise KeyAccessError(f"{path.name} exists already", hint="choose another name for the new key")
+        public.write_text(signer.public.pem)
+        return signer
 
     def grant(self, key: PublicKey, person: str, roles: Sequence[Role]) -> KeyInfo:
         """Grant `roles` to `person`'s `key` from the next ledger index on, by a new roles statement."""
         self.check_roles(roles)
-        trust = self.reader().trust
-        index = len(self.store.leaves())
-        grant = KeyGrant(
-            key_id=key.key_id, public_key=key.pem, person=person, roles=tuple(roles), valid_from=index
-        )
-        self._succeed(trust, (*trust.roles.grants, grant), index)
-        return self._info(grant)
+
+        def add(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
+            new = KeyGrant(
+                key_id=key.key_id, public_key=key.pem, person=person, roles=tuple(roles), valid_from=index
+            )
+            return (*grants, new)
+
+        return self._info(self._change_grants(add)[-1])
 
     def end_grants(self, key_id: str) -> int:
         """End every grant of a key from the next ledger index on; what it signed before stays valid.
@@ -258,20 +282,22 @@ class Office:
         Raises:
             UsageError: The key holds nothing that could end.
         """
-        trust, index = self.reader().trust, len(self.store.leaves())
         ended = 0
-        grants = []
-        for grant in trust.roles.grants:
-            if grant.key_id == key_id and grant.valid_until is None:
-                grants.append(grant.model_copy(update={"valid_until": index}))
-                ended += 1
-            else:
-                grants.append(grant)
-        if not ended:
-            raise UsageError(
-                f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what"
+
+        def end(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
+            nonlocal ended
+            held = [grant for grant in grants if grant.key_id == key_id and grant.valid_until is None]
+            ended = len(held)
+            if not held:
+                raise UsageError(
+                    f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what"
+                )
+            return tuple(
+                grant.model_copy(update={"valid_until": index}) if grant in held else grant
+                for grant in grants
             )
-        self._succeed(trust, tuple(grants), index)
+
+        self._change_grants(end)
         return ended
 
     def list_keys(self) -> tuple[KeyInfo, ...]:
@@ -291,18 +317,36 @@ class Office:
                 hint="roles: " + ", ".join(role for role in Role if role is not Role.ROOT),
             )
 
-    def _succeed(self, trust: Trust, grants: tuple[KeyGrant, ...], index: int) -> None:
-        new = Roles(
-            office=self.settings.name, version=trust.roles.version + 1, grants=grants, issued_at=self.clock()
-        )
-        check_succession(trust.roles, new, index)
-        self._log_roles(new)
+    def _change_grants(
+        self, change: Callable[[tuple[KeyGrant, ...], int], tuple[KeyGrant, ...]]
+    ) -> tuple[KeyGrant, ...]:
+        """Log the next roles statement; `change` makes its grants from the last ones and its own index."""
+        root_key = self.signer(ROOT_KEY)
+        for _ in range(_ATTEMPTS):
+            trust, made = self.reader().trust, list[Roles]()
 
-    def _log_roles(self, roles: Roles) -> None:
-        envelope = sign_record(
-            Kind.ROLES, roles, (Subject("trust-root", self.root.pin),), self.signer(ROOT_KEY)
-        )
-        self.store.append((envelope,), self.signer(LOG_KEY))
+            def draft(index: int, trust: Trust = trust, made: list[Roles] = made) -> Envelope:
+                new = Roles(
+                    office=self.settings.name,
+                    version=trust.roles.version + 1,
+                    grants=change(trust.roles.grants, index),
+                    issued_at=self.clock(),
+                )
+                check_grants(self.root, new.grants)
+                check_succession(trust.roles, new, index)
+                made.append(new)
+                return sign_record(Kind.ROLES, new, self._root_subject, root_key)
+
+            try:
+                self.store.append((draft,), self.signer(LOG_KEY), seen=_roles_seen(trust))
+            except StaleError:
+                continue  # another process changed the roles: change what they are now
+            return made[-1].grants
+        raise _contended()
+
+    @property
+    def _root_subject(self) -> tuple[Subject, ...]:
+        return (Subject("trust-root", self.root.pin),)
 
     def _info(self, grant: KeyGrant) -> KeyInfo:
         file = None
@@ -333,13 +377,18 @@ class Office:
 
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""
-        trust = self.reader().trust
+        for _ in range(_ATTEMPTS):
+            trust = self.reader().trust
 
-        def check(envelope: Envelope, index: int) -> None:
-            trust.verify(envelope, index)
+            def check(envelope: Envelope, index: int, trust: Trust = trust) -> None:
+                trust.verify(envelope, index)
 
-        entries = self.store.append(envelopes, self.signer(LOG_KEY), check)
-        return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
+            try:
+                entries = self.store.append(envelopes, self.signer(LOG_KEY), check, seen=_roles_seen(trust))
+            except StaleError:
+                continue  # the roles changed meanwhile, and with them perhaps what a key may sign
+            return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
+        raise _contended()
 
     def audit(self, outside: Sequence[str] = (), *, blobs: bool = True) -> AuditReport:
         """Audit the whole log against the pinned root; see :func:`placet.ledger.audit.audit`."""
@@ -348,6 +397,18 @@ class Office:
             self.blobs.verify(digest)
 
         return audit(self.store, self.root, outside=outside, check_blob=check_blob if blobs else None)
+
+
+def _roles_seen(trust: Trust) -> Seen:
+    # Versions count up by one from 1, so the version is the number of statements.
+    return Seen(spec_of(Kind.ROLES).predicate_type, trust.roles.version)
+
+
+def _contended() -> LedgerBusyError:
+    return LedgerBusyError(
+        f"the roles of the office changed {_ATTEMPTS} times while this was tried",
+        hint="somebody is changing keys: try again when they are done; nothing was added",
+    )
 
 
 def _write(path: Path, data: bytes) -> None:

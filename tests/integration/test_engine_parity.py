@@ -164,6 +164,7 @@ def test_every_kind_of_lora_is_merged_exactly_and_taken_out_again(
     lm.add_adapter("A", adapter)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
     shared = {id(p) for p in lm.model.parameters()}
+    config = lm.model.config.to_dict()
     lm.use_adapter("A")
     if not (tied and "modules_to_save" in options):  # lm-eval's own loader fails on these
         assert_same(scores(lm), scores(ordinary(base, adapter)))
@@ -172,6 +173,7 @@ def test_every_kind_of_lora_is_merged_exactly_and_taken_out_again(
     assert list(after) == list(before)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert {id(p) for p in lm.model.parameters()} == shared
+    assert lm.model.config.to_dict() == config
 
 
 def test_going_from_adapter_to_adapter_leaves_nothing_behind(

@@ -64,7 +64,9 @@ def _source(hub: Hub, revision: str = "main", **options: object) -> HubSource:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_a_branch_is_resolved_to_a_commit_and_its_files_fetched(hub: Hub, tmp_path: Path) -> None:
@@ -176,7 +178,10 @@ def test_a_repository_beyond_the_bound_is_not_downloaded(hub: Hub, tmp_path: Pat
 
 
 def test_no_file_wanted_is_an_error(hub: Hub, tmp_path: Path) -> None:
-    assert "no file that was asked for" in _error(hub, tmp_path, _source(hub, allow_patterns=("*.gguf",))).message
+    assert (
+        "no file that was asked for"
+        in _error(hub, tmp_path, _source(hub, allow_patterns=("*.gguf",))).message
+    )
 
 
 def _fetch(endpoint: str, cache: Path) -> None:

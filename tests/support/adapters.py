@@ -91,7 +91,12 @@ TOKENIZER: dict[str, Any] = {
     "version": "1.0",
     "truncation": None,
     "padding": None,
-    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]], "ignore_merges": False},
+    "model": {
+        "type": "BPE",
+        "vocab": {"a": 0, "b": 1, "ab": 2},
+        "merges": [["a", "b"]],
+        "ignore_merges": False,
+    },
 }
 TOKENIZER_CONFIG: dict[str, Any] = {"eos_token": "b", "tokenizer_class": "TokenizersBackend"}
 

@@ -85,7 +85,12 @@ def test_symlinks_folders_and_pipes_are_not_stored(store: BlobStore, tmp_path: P
     (tmp_path / "link").symlink_to(tmp_path / "real")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
-    for name, words in {"link": "symlink", "pipe": "plain file", "folder": "plain file", "absent": "cannot be read"}.items():
+    for name, words in {
+        "link": "symlink",
+        "pipe": "plain file",
+        "folder": "plain file",
+        "absent": "cannot be read",
+    }.items():
         with pytest.raises(SourceError, match=words):
             store.put_file(tmp_path / name)
 
@@ -98,7 +103,8 @@ def test_a_stream_beyond_its_bound_is_dropped(store: BlobStore) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "hint"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "may not write")]
+    ("number", "hint"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "may not write")],
 )
 def test_a_disk_that_refuses_is_a_storage_error_and_leaves_nothing(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch, number: int, hint: str

@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
     return make_base(tmp_path / "base")
 
 
-def _resave(folder: Path, tensors: dict[str, tuple[str, np.ndarray]], name: str = "model.safetensors") -> None:
+def _resave(
+    folder: Path, tensors: dict[str, tuple[str, np.ndarray]], name: str = "model.safetensors"
+) -> None:
     (folder / name).write_bytes(safetensors_bytes(tensors))
 
 
@@ -100,7 +102,9 @@ def _other_files(folder: Path) -> None:
 @pytest.mark.parametrize(
     "change", [_reorder, _shard, _add_tied_head, _older_config, _older_tokenizer, _other_files]
 )
-def test_layout_and_library_version_do_not_change_the_id(folder: Path, change: Callable[[Path], None]) -> None:
+def test_layout_and_library_version_do_not_change_the_id(
+    folder: Path, change: Callable[[Path], None]
+) -> None:
     before = described(folder)
     change(folder)
     after = described(folder)

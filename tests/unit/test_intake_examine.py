@@ -60,7 +60,11 @@ def test_a_good_adapter_becomes_a_subject(desk: Desk) -> None:
     assert intake.adapter is not None
     assert intake.adapter.label == "adapter"
     assert intake.adapter.id == intake.files_id == files_digest(intake.files)
-    assert [entry.path for entry in intake.files] == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+    assert [entry.path for entry in intake.files] == [
+        "README.md",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
     assert all(desk.blobs.verify(entry.sha256) == entry.size for entry in intake.files)
     assert intake.examined_at == NOW
     assert Intake.from_json(intake.to_json()) == intake
@@ -201,7 +205,10 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "prompt tuning": ({"peft_type": "PROMPT_TUNING"}, "unsupported-kind"),
     "no kind": ({"peft_type": None}, "unsupported-kind"),
     "classifier": ({"task_type": "SEQ_CLS"}, "unsupported-kind"),
-    "auto mapping": ({"auto_mapping": {"parent_library": "os", "base_model_class": "system"}}, "code-in-config"),
+    "auto mapping": (
+        {"auto_mapping": {"parent_library": "os", "base_model_class": "system"}},
+        "code-in-config",
+    ),
     "parent library": ({"parent_library": "os"}, "code-in-config"),
     "megatron": ({"megatron_config": {"a": 1}}, "code-in-config"),
     "megatron core": ({"megatron_core": "evil.module"}, "code-in-config"),
@@ -402,7 +409,12 @@ def test_links_are_never_followed_wherever_they_lead(desk: Desk, tmp_path: Path)
     secret.mkdir()
     (secret / "key").write_bytes(b"private")
     for number, (name, target) in enumerate(
-        [("README.md", secret / "key"), ("sub", secret), ("LICENSE", Path("adapter_config.json")), ("x", Path("gone"))]
+        [
+            ("README.md", secret / "key"),
+            ("sub", secret),
+            ("LICENSE", Path("adapter_config.json")),
+            ("x", Path("gone")),
+        ]
     ):
         folder = make_adapter(tmp_path / f"linked-{number}")
         (folder / name).symlink_to(target)
@@ -467,15 +479,27 @@ def test_limits_on_sizes_entries_and_depth_are_findings(tmp_path: Path) -> None:
     [
         ("chat_template.jinja", TEMPLATE.encode() + b" ", "foreign-chat-template"),
         ("tokenizer_config.json", json.dumps({"chat_template": "{{ x }}"}).encode(), "foreign-chat-template"),
-        ("tokenizer_config.json", json.dumps({"chat_template": [{"name": "a"}]}).encode(), "foreign-chat-template"),
+        (
+            "tokenizer_config.json",
+            json.dumps({"chat_template": [{"name": "a"}]}).encode(),
+            "foreign-chat-template",
+        ),
         ("tokenizer_config.json", b'{"chat_template": "\\ud800"}', "foreign-chat-template"),
-        ("tokenizer_config.json", json.dumps({"auto_map": {"AutoTokenizer": "x.Y"}}).encode(), "code-in-config"),
+        (
+            "tokenizer_config.json",
+            json.dumps({"auto_map": {"AutoTokenizer": "x.Y"}}).encode(),
+            "code-in-config",
+        ),
         ("tokenizer_config.json", b'{"a": 1, "a": 2}', "malformed-tokenizer"),
         ("tokenizer_config.json", b"[]", "malformed-tokenizer"),
         ("tokenizer.json", b"{", "malformed-tokenizer"),
         ("tokenizer.json", b'{"a": "\\ud800"}', "malformed-tokenizer"),
         ("tokenizer.json", json.dumps(TOKENIZER | {"model": {"type": "BPE"}}).encode(), "foreign-tokenizer"),
-        ("special_tokens_map.json", json.dumps({"pad_token": {"content": "a"}}).encode(), "special-tokens-differ"),
+        (
+            "special_tokens_map.json",
+            json.dumps({"pad_token": {"content": "a"}}).encode(),
+            "special-tokens-differ",
+        ),
     ],
 )
 def test_what_would_change_the_prompt_is_found(desk: Desk, name: str, data: bytes, expected: str) -> None:

@@ -87,11 +87,17 @@ CASES: dict[str, tuple[bytes, str]] = {
     "unknown type": (_file({"a": _entry(dtype="F128")}), "unsupported-dtype"),
     "type not text": (_file({"a": _entry(dtype=["F32"])}), "unsupported-dtype"),
     "negative dimension": (_file({"a": _entry(shape=[-1])}), "malformed-weights"),
-    "minus zero": (with_header('{"a":{"dtype":"F32","shape":[],"data_offsets":[-0,4]}}', b"\0" * 4), "malformed-weights"),
+    "minus zero": (
+        with_header('{"a":{"dtype":"F32","shape":[],"data_offsets":[-0,4]}}', b"\0" * 4),
+        "malformed-weights",
+    ),
     "empty tensor": (_file({"a": _entry(shape=[0], offsets=[0, 0])}, b""), "malformed-weights"),
     "true for one": (_file({"a": _entry(shape=[True])}), "malformed-weights"),
     "fraction": (_file({"a": _entry(shape=[1.0])}), "malformed-weights"),
-    "exponent": (with_header('{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}', b"\0" * 4), "malformed-weights"),
+    "exponent": (
+        with_header('{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,4]}}', b"\0" * 4),
+        "malformed-weights",
+    ),
     "NaN": (with_header('{"a": NaN}'), "malformed-weights"),
     "huge number": (_file({"a": _entry(shape=[10**30])}), "malformed-weights"),
     "overflowing shape": (_file({"a": _entry(shape=[2**40, 2**40])}), "malformed-weights"),
@@ -178,8 +184,12 @@ def test_arbitrary_bytes_raise_nothing_but_the_refusal(data: bytes) -> None:
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 40) | st.floats() | st.sampled_from(["F32", "F16", "x"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "__metadata__", "w"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["dtype", "shape", "data_offsets", "__metadata__", "w"]), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 

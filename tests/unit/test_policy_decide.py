@@ -11,7 +11,7 @@ import pytest
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Verdict
-from placet.policy.cases import EvidenceCase
+from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.fabricate import fabricate_evidence

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, LedgerHead, Outcome
-from placet.policy.cases import EvidenceCase
+from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.fabricate import fabricate_evidence

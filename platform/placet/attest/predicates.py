@@ -65,7 +65,11 @@ class Kind(StrEnum):
 
 def _one_name(person: str) -> str:
     # Two spellings that look alike would count as two people.
-    if not person.strip() or person != unicodedata.normalize("NFC", person.strip()) or not person.isprintable():
+    if (
+        not person.strip()
+        or person != unicodedata.normalize("NFC", person.strip())
+        or not person.isprintable()
+    ):
         raise ValueError("a person needs a visible name without spaces around it")
     return person
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from placet.cli.errors import REFUSED
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
@@ -70,9 +69,9 @@ def _show(console: Console, report: AuditReport, saved: str | None) -> None:
     for words in report.checked:
         console.print(f"checked  {words}", soft_wrap=True)
     for finding in report.findings:
-        console.print(Text(f"FOUND    {finding.id}: {finding.message}", style="red"), soft_wrap=True)
+        console.print(words(f"FOUND    {finding.id}: {finding.message}", style="red"), soft_wrap=True)
     for words in report.blind:
-        console.print(Text(f"blind    {words}", style="dim"), soft_wrap=True)
+        console.print(words(f"blind    {words}", style="dim"), soft_wrap=True)
     if report.whole:
         console.print(
             f"WHOLE: {report.records} records, root {report.root}", style="bold green", soft_wrap=True

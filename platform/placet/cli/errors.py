@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from placet.domain.errors import (
@@ -58,6 +59,17 @@ def exit_code(error: Error) -> int:
 def error_json(kind: str, message: str, hint: str, code: int) -> dict[str, Any]:
     """Return the object that stands on stdout instead of a result."""
     return {"error": {"kind": kind, "message": message, "hint": hint, "exitCode": code}}
+
+
+def disk_trouble(error: OSError) -> StorageError | None:
+    """Return the error for a disk that has no room or takes no writes, wherever it showed; None for any other."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}:
+        return None
+    where = f" ({error.filename})" if error.filename else ""
+    return StorageError(
+        f"the disk took no more{where}: {error.strerror}",
+        hint="free some space and run the same command again; what is on record stays",
+    )
 
 
 def missing_extra(error: ModuleNotFoundError) -> UsageError | None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import print_pairs
+from placet.cli.render import print_pairs, words
 from placet.cli.session import JsonOption, Session, add_command
 
 if TYPE_CHECKING:
@@ -109,8 +108,8 @@ def _notes(session: Session, policy: Policy) -> dict[str, SampleNote]:
 
 def _show_results(console: Console, results: tuple[CaseResult, ...]) -> None:
     for item in results:
-        mark = Text("ok      ", style="green") if item.passed else Text("DIFFERS ", style="bold red")
-        console.print(mark + Text(f"{item.name}: {item.title}"), soft_wrap=True)
+        mark = words("ok      ", style="green") if item.passed else words("DIFFERS ", style="bold red")
+        console.print(mark + words(f"{item.name}: {item.title}"), soft_wrap=True)
         for problem in item.problems:
             console.print(f"          {problem}", soft_wrap=True)
     failed = sum(not item.passed for item in results)
@@ -131,7 +130,7 @@ def _results_json(policy: Policy, results: tuple[CaseResult, ...]) -> dict[str, 
 
 
 def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> None:
-    console.print(Text(f"{policy.id} {policy.version}: {policy.title}", style="bold"), soft_wrap=True)
+    console.print(words(f"{policy.id} {policy.version}: {policy.title}", style="bold"), soft_wrap=True)
     console.print(policy.description)
     console.print(f"Risk: {policy.risk_tier}")
     review = policy.review
@@ -142,7 +141,9 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
     )
     for gate in policy.gates:
         console.print()
-        console.print(Text(gate.id, style="bold") + Text(f"  {gate.kind}{_condition(gate)}"), soft_wrap=True)
+        console.print(
+            words(gate.id, style="bold") + words(f"  {gate.kind}{_condition(gate)}"), soft_wrap=True
+        )
         console.print(f"  {gate.why}")
         if gate.id in notes:
             console.print(f"  {notes[gate.id].text}")

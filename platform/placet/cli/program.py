@@ -68,6 +68,11 @@ class PlacetGroup(TyperGroup):
             if missing is None:
                 raise
             _fail(missing, as_json)
+        except OSError as error:
+            full = errors.disk_trouble(error)
+            if full is None:
+                raise
+            _fail(full, as_json)
         except (KeyboardInterrupt, typer.Abort):
             _tell(errors.STOPPED_MESSAGE)
             if as_json:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from placet.cli.session import printable
 from placet.domain.digests import short
 
 if TYPE_CHECKING:
@@ -37,27 +38,27 @@ def print_pairs(console: Console, pairs: Iterable[tuple[str, object]]) -> None:
     kept = [(name, value) for name, value in pairs if value not in (None, "")]
     width = max((len(name) for name, _ in kept), default=0)
     for name, value in kept:
-        console.print(Text(f"{name:<{width}}  ", style="dim") + _cell(value), soft_wrap=True)
+        console.print(words(f"{name:<{width}}  ", style="dim") + _cell(value), soft_wrap=True)
 
 
 def print_verdict(console: Console, verdict: Verdict, record_id: str) -> None:
     """Print a verdict: its decision, then each gate with figure, interval, threshold, outcome and what to change."""
-    head = Text(f"{verdict.adapter.label}: ", style="bold") + _cell(verdict.decision.value)
+    head = words(f"{verdict.adapter.label}: ", style="bold") + _cell(verdict.decision.value)
     console.print(
-        head + Text(f"  under {verdict.policy.id} {verdict.policy.version}", style="dim"), soft_wrap=True
+        head + words(f"  under {verdict.policy.id} {verdict.policy.version}", style="dim"), soft_wrap=True
     )
     width = max((len(gate.gate) for gate in verdict.gates), default=0)
     for gate in verdict.gates:
-        outcome = Text(f"{gate.outcome.value:<12}", style=STYLES.get(gate.outcome.value, ""))
+        outcome = words(f"{gate.outcome.value:<12}", style=STYLES.get(gate.outcome.value, ""))
         advisory = "" if gate.required else " (advisory)"
-        line = Text("  ") + outcome + Text(f"  {gate.gate:<{width}}  {gate_figures(gate)}{advisory}")
+        line = words("  ") + outcome + words(f"  {gate.gate:<{width}}  {gate_figures(gate)}{advisory}")
         console.print(line, soft_wrap=True)
         if gate.outcome.value != "PASS":
             indent = " " * 16
-            console.print(Text(f"{indent}why: {gate.reason}"), soft_wrap=True)
+            console.print(words(f"{indent}why: {gate.reason}"), soft_wrap=True)
             if gate.fix:
-                console.print(Text(f"{indent}to pass: {gate.fix}"), soft_wrap=True)
-    console.print(Text(f"  verdict {short(record_id)}, adapter {short(verdict.adapter.id)}", style="dim"))
+                console.print(words(f"{indent}to pass: {gate.fix}"), soft_wrap=True)
+    console.print(words(f"  verdict {short(record_id)}, adapter {short(verdict.adapter.id)}", style="dim"))
 
 
 def gate_figures(gate: GateResult) -> str:
@@ -88,10 +89,10 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> None:
     """Print what checks found: what, where, and how to mend it."""
     for finding in findings:
         where = f" ({finding.where})" if finding.where else ""
-        head = Text(f"  {finding.severity.value:<7}", style=STYLES.get(finding.severity.value, ""))
-        console.print(head + Text(f"{finding.id}: {finding.message}{where}"), soft_wrap=True)
+        head = words(f"  {finding.severity.value:<7}", style=STYLES.get(finding.severity.value, ""))
+        console.print(head + words(f"{finding.id}: {finding.message}{where}"), soft_wrap=True)
         if finding.fix:
-            console.print(Text(f"         to mend it: {finding.fix}"), soft_wrap=True)
+            console.print(words(f"         to mend it: {finding.fix}"), soft_wrap=True)
 
 
 def moment(value: Any) -> str:
@@ -109,6 +110,10 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def words(text: str, style: str = "") -> Text:
+    """Return `text` in a style, its control characters replaced."""
+    return Text(printable(text), style=style)
+
+
 def _cell(value: object) -> Text:
-    text = str(value)
-    return Text(text, style=STYLES.get(text, ""))
+    return words(str(value), STYLES.get(str(value), ""))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from placet.domain.errors import KeyAccessError, UsageError
 
@@ -67,9 +68,24 @@ def write_json(value: Any) -> None:
     out.flush()
 
 
+class SafeConsole(Console):
+    """A console on which no text from a record or a file can move the cursor, colour or clear the screen."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return `text` for printing, its control characters replaced."""
+        return super().render_str(printable(text), **options)
+
+
+def printable(text: str) -> str:
+    """Return `text` with control and direction-changing characters replaced; line ends and tabs stay."""
+    from placet.lineage.draw import printable as replaced
+
+    return replaced(text)
+
+
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that neither colours what it guesses at nor cuts tables short in a pipe."""
-    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = SafeConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         console.width = PIPED_WIDTH
     return console

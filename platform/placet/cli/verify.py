@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from placet.cli.errors import REFUSED
 from placet.cli.session import JsonOption, Session, add_command
@@ -99,7 +98,7 @@ def _show_failure(console: Console, error: VerificationError, skipped: list[str]
 
 
 def _step(console: Console, mark: str, style: str, name: str, words: str) -> None:
-    console.print(Text(f"{mark:<8}", style=style) + Text(f"{name:<12}{words}"), soft_wrap=True)
+    console.print(words(f"{mark:<8}", style=style) + words(f"{name:<12}{words}"), soft_wrap=True)
 
 
 def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:

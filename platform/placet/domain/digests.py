@@ -124,5 +124,6 @@ def _refuse_lone_surrogates(text: str, where: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise Error(
-            f"{where}: text that is not Unicode (a lone surrogate)", hint="a file name may not be UTF-8: rename it"
+            f"{where}: text that is not Unicode (a lone surrogate)",
+            hint="a file name may not be UTF-8: rename it",
         ) from error

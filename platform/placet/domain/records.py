@@ -403,7 +403,10 @@ class ReviewRule(Record):
     """How many people must approve, who may not, and how long their approval lasts."""
 
     approvals: int = Field(ge=1)
-    separate_from: tuple[Annotated[str, Field(pattern="^(trainer|submitter)$")], ...] = ("trainer", "submitter")
+    separate_from: tuple[Annotated[str, Field(pattern="^(trainer|submitter)$")], ...] = (
+        "trainer",
+        "submitter",
+    )
     valid_days: int = Field(ge=1)
     waivers_needed: int = Field(default=2, ge=1)
 

@@ -55,6 +55,7 @@ class ResidentBase:
         self._weights: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._tied: list[tuple[Any, str, torch.nn.Parameter]] = []
         self._attributes: frozenset[str] = frozenset()
+        self._config: dict[str, Any] = {}
         self._base_logits: torch.Tensor | None = None
 
     def merge(self, adapter: Path, label: str) -> MergeReport:
@@ -87,10 +88,13 @@ class ResidentBase:
         if self._modules:
             for name in set(vars(self._model)) - self._attributes:
                 delattr(self._model, name)
+            vars(self._model.config).clear()
+            vars(self._model.config).update(self._config)
         self._modules, self._weights, self._tied = [], [], []
 
     def _remember_modules(self) -> None:
         self._attributes = frozenset(vars(self._model))
+        self._config = dict(vars(self._model.config))
         self._modules = [
             (parent, name, child)
             for parent in self._model.modules()

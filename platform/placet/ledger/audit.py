@@ -20,8 +20,9 @@ from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.progress import NullProgress, Progress, tracked
 from placet.domain.records import Measurement, Plan, Record, Release, Review, Submission, Verdict
-from placet.ledger.merkle import leaf_hash, tree_root
-from placet.ledger.reader import load_trust, verify_note
+from placet.ledger.checkpoint import verify_log_checkpoint
+from placet.ledger.merkle import GrowingTree, leaf_hash, tree_root
+from placet.ledger.reader import load_trust
 from placet.ledger.store import Entry, LedgerStore, derive
 
 BlobCheck = Callable[[Digest], None]
@@ -142,11 +143,10 @@ def _trust(run: _Audit, store: LedgerStore, root: TrustRoot) -> Trust | None:
 
 def _check_checkpoints(run: _Audit, store: LedgerStore, trust: Trust, entries: Sequence[Entry]) -> None:
     notes = store.checkpoint_notes()
-    leaves = [leaf_hash(entry.envelope) for entry in entries]
-    good_up_to = 0
+    tree, good_up_to = GrowingTree(), 0
     for size, note in notes:
         try:
-            checkpoint = verify_note(trust, store.origin, note)
+            checkpoint = verify_log_checkpoint(trust, note, store.origin)
         except IntegrityError as error:
             run.add("forged-checkpoint", f"the checkpoint at size {size} does not verify: {error}")
             continue
@@ -154,14 +154,17 @@ def _check_checkpoints(run: _Audit, store: LedgerStore, trust: Trust, entries: S
             run.add(
                 "forged-checkpoint", f"the checkpoint filed under size {size} is of size {checkpoint.size}"
             )
-        elif size > len(leaves):
+            continue
+        if size > len(entries):
             run.add(
                 "truncated-log",
-                f"a checkpoint covers {size} records but the ledger file holds {len(leaves)}",
+                f"a checkpoint covers {size} records but the ledger file holds {len(entries)}",
                 size,
             )
             break
-        elif checkpoint.root != tree_root(leaves[:size]):
+        for entry in entries[tree.size : size]:
+            tree.add(leaf_hash(entry.envelope))
+        if checkpoint.root != tree.root():
             run.add(
                 "rewritten-log",
                 f"records {good_up_to} to {size - 1} are not the ones the checkpoint at size {size} was signed over: "
@@ -169,8 +172,7 @@ def _check_checkpoints(run: _Audit, store: LedgerStore, trust: Trust, entries: S
                 good_up_to,
             )
             break
-        else:
-            good_up_to = size
+        good_up_to = size
     if not notes or (not run.findings and notes[-1][0] != len(entries)):
         run.add(
             "unsigned-tail", f"{len(entries) - good_up_to} records at the end are covered by no checkpoint"
@@ -184,7 +186,7 @@ def _check_outside(
     leaves = [leaf_hash(entry.envelope) for entry in entries]
     for note in outside:
         try:
-            checkpoint = verify_note(trust, store.origin, note)
+            checkpoint = verify_log_checkpoint(trust, note, store.origin)
         except IntegrityError as error:
             run.add("foreign-checkpoint", f"the checkpoint given is not one of this log: {error}")
             continue

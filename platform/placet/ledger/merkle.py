@@ -27,21 +27,38 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+class GrowingTree:
+    """The root of a log while leaves are added: O(log n) memory, O(log n) for each root."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        # Roots of the complete subtrees that make the tree up, largest first, as (size, hash).
+        self._subtrees: list[tuple[int, bytes]] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Append a leaf hash."""
+        size, current = 1, leaf
+        while self._subtrees and self._subtrees[-1][0] == size:
+            size, current = size * 2, node_hash(self._subtrees.pop()[1], current)
+        self._subtrees.append((size, current))
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root over all leaves so far; :data:`EMPTY_ROOT` for none."""
+        if not self._subtrees:
+            return EMPTY_ROOT
+        *larger, (_, root) = self._subtrees
+        for _, subtree in reversed(larger):
+            root = node_hash(subtree, root)
+        return root
+
+
 def tree_root(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes `leaves`; :data:`EMPTY_ROOT` for none."""
-    if not leaves:
-        return EMPTY_ROOT
-    # One pass with a stack of complete subtrees (size, hash): O(n) time, O(log n) memory, no recursion.
-    stack: list[tuple[int, bytes]] = []
+    tree = GrowingTree()
     for leaf in leaves:
-        size, current = 1, leaf
-        while stack and stack[-1][0] == size:
-            size, current = size * 2, node_hash(stack.pop()[1], current)
-        stack.append((size, current))
-    root = stack.pop()[1]
-    while stack:
-        root = node_hash(stack.pop()[1], root)
-    return root
+        tree.add(leaf)
+    return tree.root()
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, ve
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
-from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
+from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import EMPTY_ROOT, leaf_hash
 from placet.ledger.store import Entry, LedgerStore
 
@@ -31,6 +31,10 @@ def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
         roles = verify_roles(root, entry.envelope)
         if current is not None:
             check_succession(current, roles, entry.index)
+        elif roles.version != 1:
+            raise IntegrityError(
+                f"the first roles statement is version {roles.version}, not 1", hint="run `placet audit`"
+            )
         current = roles
     if current is None:
         raise IntegrityError(
@@ -89,7 +93,7 @@ class LedgerReader:
         note = self._store.latest_checkpoint()
         if note is None:
             return LedgerHead(size=0, root=EMPTY_ROOT.hex())
-        return verify_note(self.trust, self._store.origin, note).head
+        return verify_log_checkpoint(self.trust, note, self._store.origin).head
 
     def _verified(self, entry: Entry, kind: Kind, model: type[R]) -> Verified[R]:
         if leaf_hash(entry.envelope) != entry.leaf:
@@ -102,12 +106,3 @@ class LedgerReader:
                 f"record {entry.index} is a {verified.kind} record, not {kind}", hint="run `placet audit`"
             )
         return cast("Verified[R]", cast("Any", verified))
-
-
-def verify_note(trust: Trust, origin: str, note: str) -> Checkpoint:
-    """Return the checkpoint in `note`, signed by a key that held the log role at that size.
-
-    Raises:
-        IntegrityError: No such key signed it.
-    """
-    return verify_log_checkpoint(trust, note, origin)

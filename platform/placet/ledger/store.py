@@ -20,13 +20,28 @@ from placet.attest.envelope import Envelope, parse_envelope
 from placet.attest.keys import PublicKey, Signer
 from placet.attest.statement import parse_statement
 from placet.domain.digests import Digest
-from placet.domain.errors import IntegrityError, StorageError, UsageError
+from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
 from placet.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock
 from placet.ledger.merkle import leaf_hash, tree_root
 
 Check = Callable[[Envelope, int], None]
 """Called with each new envelope and the index it would get; raises to refuse it."""
+
+Draft = Callable[[int], Envelope]
+"""Makes an envelope that depends on the index it gets."""
+
+
+class StaleError(Error):
+    """Records that the caller had taken into account were added to meanwhile: look again and repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How many records of a predicate type the caller has seen."""
+
+    predicate_type: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +90,25 @@ class LedgerStore:
             raise UsageError(
                 f"there is a ledger at {self.path}", hint="choose another folder for a new office"
             )
-        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._open(create=True) as db:
-            for migration in _migrations():
-                db.execute(migration)
+        # Made under another name and renamed, so that a killed process leaves no ledger without tables.
+        unfinished = self.path.with_name(self.path.name + ".new")
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s):
+            for leftover in (unfinished, unfinished.with_name(unfinished.name + ".wal")):
+                leftover.unlink(missing_ok=True)
+            with self._open(unfinished) as db:
+                for migration in _migrations():
+                    db.execute(migration)
+            if self.path.exists():
+                raise UsageError(f"there is a ledger at {self.path}", hint="another process made it just now")
+            unfinished.rename(self.path)
 
     def append(
-        self, envelopes: Sequence[Envelope], log: Signer, check: Check | None = None
+        self,
+        envelopes: Sequence[Envelope | Draft],
+        log: Signer,
+        check: Check | None = None,
+        *,
+        seen: Seen | None = None,
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -88,16 +116,21 @@ class LedgerStore:
             envelopes: What to add. One whose record is in the log already is not added again.
             log: The log's signing key.
             check: Decides about each new envelope, given its index.
+            seen: What `check` rests on; nothing is added if the log has more of it by now.
 
         Raises:
+            StaleError: It has.
             IntegrityError: The stored log does not match its last checkpoint, or `check` refused.
             LedgerBusyError, StorageError: See there; nothing was added.
         """
         with self._writing() as db:
             leaves = self._leaves(db)
             self._match_checkpoint(db, leaves, log.public)
+            if seen is not None:
+                _require_seen(db, seen)
             entries, added = [], 0
-            for envelope in envelopes:
+            for item in envelopes:
+                envelope = item if isinstance(item, Envelope) else item(len(leaves))
                 known = db.execute(
                     "SELECT idx, record_id, leaf, envelope FROM entries WHERE record_id = ?",
                     [envelope.record_id],
@@ -219,11 +252,13 @@ class LedgerStore:
             yield db
 
     @contextmanager
-    def _open(self, *, create: bool = False, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        if not create and not self.path.exists():
+    def _open(
+        self, create: Path | None = None, *, read_only: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        if create is None and not self.path.exists():
             raise StorageError(f"no ledger at {self.path}", hint="make an office with `placet init`")
         try:
-            db = duckdb.connect(str(self.path), read_only=read_only)
+            db = duckdb.connect(str(create or self.path), read_only=read_only)
             try:
                 # Nothing outside the file is ever read by a query, and no extension is fetched.
                 db.execute("SET enable_external_access = false")
@@ -247,6 +282,15 @@ def derive(entry: Entry) -> Derived:
     statement = parse_statement(envelope.payload)
     subjects = tuple(sorted((subject.name, str(subject.digest)) for subject in statement.subjects))
     return Derived(entry.index, statement.predicate_type, envelope.key_id, subjects)
+
+
+def _require_seen(db: duckdb.DuckDBPyConnection, seen: Seen) -> None:
+    query = "SELECT count(*) FROM records WHERE predicate_type = ?"
+    row = db.execute(query, [seen.predicate_type]).fetchone()
+    if row is None or row[0] != seen.count:
+        raise StaleError(
+            "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
+        )
 
 
 def _insert(db: duckdb.DuckDBPyConnection, entry: Entry, derived: Derived) -> None:

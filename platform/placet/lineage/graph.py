@@ -347,7 +347,7 @@ class _Build:
         for key, items in suites.items():
             suite = items[-1].record
             ids = tuple(item.id for item in items)
-            figures = [(i.record.subject_kind, f"{i.record.subject_kind} {i.record.mean:.3g}") for i in items]
+            figures = [(i.record.subject_kind, f"{i.record.subject_kind} {i.record.mean:.4g}") for i in items]
             name = f"measured:{record.adapter.weights_id}:{key}"
             self.add(
                 Node(

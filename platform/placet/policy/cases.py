@@ -9,102 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
-
-from pydantic import Field, StrictBool, model_validator
+from typing import Any
 
 from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.records import LedgerHead, Outcome
+from placet.policy.casefile import PolicyCase
 from placet.policy.decide import decide
-from placet.policy.gates.model import Count, Document, Number, Slug, Text
+from placet.policy.fabricate import fabricate_evidence
 from placet.policy.loader import validated
 from placet.policy.schema import Policy
 from placet.policy.yamltree import read_yaml
-
-Cell = Count | Literal[0]
-
-
-class SuiteCase(Document):
-    """What a suite shows. One of three forms: a paired table, a share, or the values themselves."""
-
-    state: Literal[
-        "measured",
-        "unplanned",
-        "missing",
-        "partial",
-        "error",
-        "base-missing",
-        "base-other-engine",
-        "base-other-rows",
-    ] = "measured"
-    metric: Text = "acc"
-    higher_is_better: StrictBool = True
-    both: Cell | None = None
-    gained: Cell = 0
-    lost: Cell = 0
-    neither: Cell = 0
-    ones: Cell | None = None
-    of: Count | None = None
-    values: tuple[Number, ...] | None = None
-    base_values: tuple[Number, ...] | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Self:
-        if sum(form is not None for form in (self.both, self.ones, self.values)) != 1:
-            raise ValueError("needs exactly one of: both/gained/lost/neither; ones/of; values/base_values")
-        if self.ones is not None and (self.of is None or self.ones > self.of):
-            raise ValueError("`ones` needs `of`, and cannot be more")
-        if self.values is not None and (
-            self.base_values is None or len(self.base_values) != len(self.values)
-        ):
-            raise ValueError("`values` needs as many `base_values`")
-        if not self.subject_values():
-            raise ValueError("has no document")
-        return self
-
-    def subject_values(self) -> tuple[float, ...]:
-        """Return the adapter's values, one for each document."""
-        if self.both is not None:
-            return (1.0,) * (self.both + self.gained) + (0.0,) * (self.lost + self.neither)
-        if self.ones is not None and self.of is not None:
-            return (1.0,) * self.ones + (0.0,) * (self.of - self.ones)
-        return self.values or ()
-
-    def baseline_values(self) -> tuple[float, ...]:
-        """Return the base's values on the same documents; a share says nothing of the base, so all 0."""
-        if self.both is not None:
-            return (1.0,) * self.both + (0.0,) * self.gained + (1.0,) * self.lost + (0.0,) * self.neither
-        if self.ones is not None and self.of is not None:
-            return (0.0,) * self.of
-        return self.base_values or ()
-
-
-class EvidenceCase(Document):
-    """Evidence in a few words."""
-
-    intake: Literal["clean", "warned", "refused", "errored", "missing"] = "clean"
-    provenance: Literal["signed", "continued", "unsigned", "missing", "other-base", "parent-missing"] = (
-        "signed"
-    )
-    suites: dict[Slug, SuiteCase]
-    earlier: dict[Slug, SuiteCase] = Field(
-        default_factory=dict, description="suites of an earlier plan under this policy on the same weights"
-    )
-
-
-class Expectation(Document):
-    """The decision, and the outcome of every gate that does not pass."""
-
-    decision: Literal["ALLOW", "DENY", "NEEDS_REVIEW", "undecided"]
-    gates: dict[Slug, Literal["FAIL", "MISSING", "INCONCLUSIVE"]] = Field(default_factory=dict)
-
-
-class PolicyCase(Document):
-    """One test of a policy."""
-
-    title: Text
-    evidence: EvidenceCase
-    expect: Expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +54,6 @@ def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult
     Raises:
         UsageError: The case names a suite or gate that the policy does not have.
     """
-    from placet.policy.fabricate import fabricate_evidence
-
     known = {gate.id for gate in policy.gates}
     if strange := sorted(set(case.expect.gates) - known):
         raise UsageError(

@@ -26,7 +26,7 @@ from placet.domain.records import (
     Stage,
     SuiteRef,
 )
-from placet.policy.cases import EvidenceCase, SuiteCase
+from placet.policy.casefile import EvidenceCase, SuiteCase
 from placet.policy.evidence import Evidence, RecordedIntake, RecordedPlan, Rows, TrainingStatement
 from placet.policy.schema import Policy
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from placet.domain.records import Outcome
 from placet.policy.evidence import Rows
+from placet.policy.gates.model import StatisticalGate
 from placet.policy.judgement import Judgement, figure, percent, recorded_interval
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import is_binary, mean_bounds
-
-if TYPE_CHECKING:
-    from placet.policy.gates.ceiling import CeilingGate
-    from placet.policy.gates.floor import FloorGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +40,10 @@ class Limit:
     fix_other: str
 
 
-def judge_mean(gate: FloorGate | CeilingGate, run: Rows, limit: Limit) -> Judgement:
-    """Return the outcome of one complete run against `limit` at the gate's threshold."""
+def judge_mean(gate: StatisticalGate, threshold: float, run: Rows, limit: Limit) -> Judgement:
+    """Return the outcome of one complete run against `limit` at `threshold`."""
     measured = run.measurement
-    comparison = f"{measured.metric} {limit.sign} {figure(gate.threshold)}"
+    comparison = f"{measured.metric} {limit.sign} {figure(threshold)}"
     mean = sum(run.values) / len(run.values)
     try:
         bounds = mean_bounds(run.values, gate.alpha).rounded_outward()
@@ -57,11 +53,11 @@ def judge_mean(gate: FloorGate | CeilingGate, run: Rows, limit: Limit) -> Judgem
             f"On {gate.suite} the adapter's {measured.metric} is {figure(mean)}, but {problem.message}.",
             f"{problem.hint.capitalize()}.",
             figure=mean,
-            threshold=gate.threshold,
+            threshold=threshold,
             comparison=comparison,
             n=measured.n,
         )
-    outcome = limit.judge(bounds, gate.threshold)
+    outcome = limit.judge(bounds, threshold)
     ones = sum(1 for value in run.values if value)
     binary = is_binary(run.values)
     counted = f"{ones} of {measured.n} documents" if binary else f"{measured.n} documents"
@@ -69,24 +65,22 @@ def judge_mean(gate: FloorGate | CeilingGate, run: Rows, limit: Limit) -> Judgem
     if outcome is Outcome.INCONCLUSIVE:
         said += (
             f", with {percent(gate.alpha)} confidence at least {figure(bounds.low)} and at most "
-            f"{figure(bounds.high)}: the {limit.word} of {figure(gate.threshold)} lies between, so nothing is shown."
+            f"{figure(bounds.high)}: the {limit.word} of {figure(threshold)} lies between, so nothing is shown."
         )
     else:
         relation = limit.kept if outcome is Outcome.PASS else limit.broken
         said += (
             f", with {percent(gate.alpha)} confidence {limit.bound_said(outcome)} "
-            f"{figure(limit.bound_used(bounds, outcome))}: it {relation} the {limit.word} of {figure(gate.threshold)}."
+            f"{figure(limit.bound_used(bounds, outcome))}: it {relation} the {limit.word} of {figure(threshold)}."
         )
-    fix = (
-        limit.fix_counts(ones, measured.n, gate.threshold, gate.alpha, outcome) if binary else limit.fix_other
-    )
+    fix = limit.fix_counts(ones, measured.n, threshold, gate.alpha, outcome) if binary else limit.fix_other
     return Judgement(
         outcome,
         said,
         "" if outcome is Outcome.PASS else fix,
         figure=mean,
         interval=recorded_interval(bounds),
-        threshold=gate.threshold,
+        threshold=threshold,
         comparison=comparison,
         n=measured.n,
     )

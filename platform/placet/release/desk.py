@@ -18,8 +18,9 @@ from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, StorageError, UsageError
 from placet.domain.records import Base, Intake, Release, Revocation
+from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import inclusion_proof
-from placet.ledger.reader import LedgerReader, verify_note
+from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.review.desk import Case, approval_of, load_case
 from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, dump_records
@@ -169,4 +170,4 @@ def _with_proofs(office: Office, indices: Sequence[int], size: int) -> tuple[Bun
 
 
 def _checkpoint_size(office: Office, note: str) -> int:
-    return verify_note(office.reader().trust, office.settings.origin, note).size
+    return verify_log_checkpoint(office.reader().trust, note, office.settings.origin).size

@@ -20,7 +20,7 @@ from placet.office import Office
 from placet.report.brief import brief_of
 from placet.report.cases import Dossier, dossier, find_submission, on_channels
 from placet.report.snapshot import Snapshot, load_snapshot
-from placet.report.text import plain
+from placet.report.text import figure, plain
 from placet.report.view import (
     AdapterReport,
     ApprovalView,
@@ -282,7 +282,7 @@ def about(item: Verified[Record]) -> str:
     """Return in a few words what a record says."""
     match item.record:
         case Measurement() as record:
-            return plain(f"{record.suite.id}, {record.subject_kind}: {record.mean:.3g} on {record.n}", 80)
+            return plain(f"{record.suite.id}, {record.subject_kind}: {figure(record.mean)} on {record.n}", 80)
         case Verdict() as record:
             return str(record.decision)
         case Plan() as record:

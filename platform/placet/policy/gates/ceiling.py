@@ -27,7 +27,7 @@ def judge_ceiling_gate(gate: CeilingGate, evidence: Evidence) -> Judgement:
     """Return PASS if the upper bound is within the threshold, FAIL if the lower is not, else INCONCLUSIVE."""
 
     def judge(run: Rows) -> Judgement:
-        return judge_mean(gate, run, _CEILING)
+        return judge_mean(gate, gate.threshold, run, _CEILING)
 
     return judge_runs(gate, evidence, judge)
 

@@ -27,7 +27,7 @@ def judge_floor_gate(gate: FloorGate, evidence: Evidence) -> Judgement:
     """Return PASS if the lower bound reaches the threshold, FAIL if the upper one does not, else INCONCLUSIVE."""
 
     def judge(run: Rows) -> Judgement:
-        return judge_mean(gate, run, _FLOOR)
+        return judge_mean(gate, gate.threshold, run, _FLOOR)
 
     return judge_runs(gate, evidence, judge)
 

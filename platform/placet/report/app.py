@@ -1,0 +1,19 @@
+"""How the review app is served: to this machine alone, reporting to nobody, nothing from other hosts."""
+
+from __future__ import annotations
+
+ADDRESS = "127.0.0.1"
+
+STREAMLIT_FLAGS: tuple[str, ...] = (
+    f"--server.address={ADDRESS}",
+    "--server.headless=true",
+    "--server.fileWatcherType=none",
+    "--server.enableXsrfProtection=true",
+    "--server.maxUploadSize=1",
+    "--browser.gatherUsageStats=false",
+    "--client.toolbarMode=minimal",
+    "--client.showErrorDetails=none",
+    "--theme.primaryColor=#23569b",
+    "--theme.baseRadius=8px",
+)
+"""Flags for ``streamlit run`` beside the port; settings of a user's own Streamlit configuration do not override them."""

@@ -1,0 +1,1 @@
+"""What views share: the open office, drawing, the signing forms."""

@@ -1,0 +1,170 @@
+"""The forms that sign: a decision about a verdict, a waiver for an inconclusive gate.
+
+The passphrase is taken out of the session before the key is opened and kept nowhere; comment and choice stay when
+signing fails. What is signed is the verdict that was on the page: if another one stands by now, nothing is signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from placet.attest.keys import load_signer
+from placet.domain.digests import Digest
+from placet.domain.errors import Error, KeyAccessError
+from placet.domain.records import Decision, ReviewDecision
+from placet.office import Office
+from placet.report.keys import ApproverKey, check_service_key, load_approver_keys
+from placet.report.markup import el
+from placet.report.text import plural
+from placet.report.view import AdapterReport
+from placet.review.desk import review, waive
+from streamlit_app.components.page import md, show, show_error
+
+_DONE, _FAILED = "signed", "not-signed"
+_WORDS = {ReviewDecision.APPROVE: "Approve", ReviewDecision.REJECT: "Reject"}
+
+
+def decision_form(office: Office, report: AdapterReport) -> None:
+    """Draw the decision form, or say why nobody can decide here now."""
+    verdict = report.verdict
+    show(el("h2", "Your decision"))
+    _outcome()
+    keys = _usable_keys(office)
+    if verdict is None or not keys:
+        if verdict is None:
+            st.info("There is no verdict to decide about yet.")
+        return
+    show(
+        el(
+            "p",
+            f"You sign about the verdict {verdict.decision}, record ",
+            el("span", verdict.record, class_="id"),
+            f", made of {plural(len(report.evidence), 'record')}, with the ledger at {report.head.size} records.",
+            class_="small",
+        )
+    )
+    choices = [ReviewDecision.REJECT] if verdict.decision is Decision.DENY else list(ReviewDecision)
+    if verdict.decision is Decision.DENY:
+        st.info("A denied adapter cannot be approved. You can put a rejection on record.")
+    with st.form("decision", enter_to_submit=False):
+        left, right = st.columns([2, 3])
+        left.selectbox("Your key", keys, format_func=_key_words(report), key="decision-key")
+        left.radio("Decision", choices, format_func=_WORDS.__getitem__, key="decision-choice", horizontal=True)
+        right.text_area("Your reasons (they go on record)", key="decision-comment", height=120)
+        _passphrase(left, "decision-passphrase")
+        st.form_submit_button(
+            "Sign and record", type="primary", on_click=_sign_decision, args=(office, report.adapter.id, verdict.record)
+        )
+
+
+def waiver_form(office: Office, report: AdapterReport) -> None:
+    """Draw the waiver form where a gate can be waived."""
+    verdict, approval = report.verdict, report.approval
+    if verdict is None or approval is None:
+        return
+    gates = [gate.result.gate for gate in verdict.gates if gate.may_be_waived]
+    keys = _keys(office)
+    if not gates or not keys:
+        return
+    show(el("h2", "Waive an inconclusive gate"))
+    show(
+        el(
+            "p",
+            "A waiver says that you accept what this gate could not show, for this adapter alone and for a term. "
+            "It does not approve the adapter: that is a decision of its own.",
+            class_="small",
+        )
+    )
+    longest = approval.rule.valid_days
+    with st.form("waiver", enter_to_submit=False):
+        left, right = st.columns([2, 3])
+        left.selectbox("Gate", gates, format_func=md, key="waiver-gate")
+        left.selectbox("Your key", keys, format_func=_key_words(report), key="waiver-key")
+        left.number_input("Valid for days", 1, longest, longest, key="waiver-days")
+        right.text_area("Your reasons (they go on record)", key="waiver-comment", height=120)
+        _passphrase(right, "waiver-passphrase")
+        st.form_submit_button(
+            "Sign waiver", on_click=_sign_waiver, args=(office, report.adapter.id, verdict.record)
+        )
+
+
+def _keys(office: Office) -> list[ApproverKey]:
+    return list(load_approver_keys(office))
+
+
+def _usable_keys(office: Office) -> list[ApproverKey]:
+    """Return the approvers' keys; none, with the reason on the page, if nothing could be recorded."""
+    try:
+        check_service_key(office)
+    except KeyAccessError as error:
+        show_error(error)
+        return []
+    keys = _keys(office)
+    if not keys:
+        st.warning("No approver's key lies in this office. `placet keys new` makes one; or decide on your own machine.")
+    return keys
+
+
+def _key_words(report: AdapterReport) -> Callable[[ApproverKey], str]:
+    barred = dict(report.approval.barred) if report.approval else {}
+
+    def words(key: ApproverKey) -> str:
+        note = f" ({barred[key.person]}, may not decide)" if key.person in barred else ""
+        return md(f"{key.file}: {key.person}{note}" if key.file != key.person else f"{key.person}{note}")
+
+    return words
+
+
+def _passphrase(where: st.delta_generator.DeltaGenerator, key: str) -> None:
+    where.text_input("Passphrase of your key", type="password", key=key, autocomplete="off")
+
+
+def _sign_decision(office: Office, adapter: Digest, seen: Digest) -> None:
+    choice = st.session_state["decision-choice"]
+
+    def sign(comment: str) -> str:
+        signer = _signer(office, "decision")
+        made = review(office, adapter, choice, comment, signer, seen_verdict=seen)
+        return f"{made.person} decided “{choice}”: record {made.index} of the ledger."
+
+    _attempt("decision", sign)
+
+
+def _sign_waiver(office: Office, adapter: Digest, seen: Digest) -> None:
+    gate, days = st.session_state["waiver-gate"], int(st.session_state["waiver-days"])
+
+    def sign(comment: str) -> str:
+        signer = _signer(office, "waiver")
+        made = waive(office, adapter, gate, comment, days, signer)
+        return f"{made.person} waived {gate}: record {made.index} of the ledger."
+
+    _attempt("waiver", sign)
+
+
+def _signer(office: Office, form: str):  # type: ignore[no-untyped-def]
+    key: ApproverKey = st.session_state[f"{form}-key"]
+    passphrase = st.session_state.pop(f"{form}-passphrase", "")
+    return load_signer(office.home / "keys" / f"{key.file}.pem", passphrase)
+
+
+def _attempt(form: str, sign: Callable[[str], str]) -> None:
+    st.session_state.pop(_DONE, None)
+    st.session_state.pop(_FAILED, None)
+    try:
+        st.session_state[_DONE] = sign(st.session_state[f"{form}-comment"])
+    except Error as error:
+        st.session_state[_FAILED] = error
+        return
+    finally:
+        st.session_state[f"{form}-passphrase"] = ""
+    st.session_state[f"{form}-comment"] = ""
+
+
+def _outcome() -> None:
+    """Draw once what became of the last attempt to sign."""
+    if done := st.session_state.pop(_DONE, None):
+        st.success(f"Signed and recorded. {md(done)}", icon="✅")
+    if failed := st.session_state.pop(_FAILED, None):
+        show_error(failed)

@@ -1,0 +1,26 @@
+"""The report to take along: one HTML file, or JSON."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from placet.domain.digests import short
+from placet.office import Office
+from placet.report.data import render_json
+from placet.report.page import render_html
+from placet.report.samples import load_samples
+from placet.report.view import AdapterReport
+
+
+def downloads(office: Office, report: AdapterReport) -> None:
+    """Draw the two download buttons; the files are made when they are asked for."""
+    name = f"report-{short(report.adapter.id)}"
+
+    def page() -> str:
+        return render_html(report, [load_samples(office, row) for row in report.figures])
+
+    with st.container(horizontal=True):
+        st.download_button("Report as HTML", page, f"{name}.html", "text/html", on_click="ignore")
+        st.download_button(
+            "Report as JSON", lambda: render_json(report), f"{name}.json", "application/json", on_click="ignore"
+        )

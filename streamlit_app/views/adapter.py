@@ -1,0 +1,47 @@
+"""One adapter: what it changes, what the risk is, who said what; and the place to decide."""
+
+import streamlit as st
+
+from placet.report.adapter import load_adapter_report
+from placet.report.fragments import banner, brief_cards, figures_table, gates_table, masthead
+from placet.report.markup import el
+from placet.report.page import provenance_part, releases_part
+from placet.report.queue import load_queue
+from placet.report.records import checks_table, decisions, evidence_table
+from streamlit_app.components.choice import choose_adapter
+from streamlit_app.components.decision import decision_form, waiver_form
+from streamlit_app.components.downloads import downloads
+from streamlit_app.components.office import opened_office
+from streamlit_app.components.page import begin, show
+from streamlit_app.components.samples import samples_explorer
+
+begin()
+with opened_office() as office:
+    adapter = choose_adapter(load_queue(office))
+    report = load_adapter_report(office, adapter or "")
+
+    show(masthead(report), banner(report), brief_cards(report.brief))
+    gates, samples, decide, provenance, evidence = st.tabs(
+        ["Gates and figures", "Samples", "Decide", "Provenance and releases", "Evidence"]
+    )
+    with gates:
+        if report.verdict is None:
+            st.info("No verdict yet: `placet gate` measures it.")
+        else:
+            show(gates_table(report.verdict))
+        if report.figures:
+            show(el("h2", "Measured against the base"), figures_table(report.figures))
+    with samples:
+        samples_explorer(office, report.figures)
+    with decide:
+        if report.approval is not None:
+            show(decisions(report.approval))
+        decision_form(office, report)
+        waiver_form(office, report)
+    with provenance:
+        show(el("h2", "Made from"), provenance_part(report))
+        show(el("h2", "Intake"), checks_table(report))
+        show(el("h2", "Releases"), releases_part(report))
+    with evidence:
+        show(evidence_table(report.evidence))
+        downloads(office, report)

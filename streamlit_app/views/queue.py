@@ -1,0 +1,62 @@
+"""The queue: everything handed in, where it stands, what comes next."""
+
+import streamlit as st
+
+from placet.report.fragments import badge
+from placet.report.markup import Html, el
+from placet.report.queue import QueueItem, load_queue
+from placet.report.text import moment
+from streamlit_app.components.choice import PARAMETER
+from streamlit_app.components.office import opened_office
+from streamlit_app.components.page import begin, md, show
+
+
+def card(item: QueueItem) -> Html:
+    """Return one submission as a row: where it stands, what it is, what comes next."""
+    facts = [f"on {item.base}", f"by {item.submitter}", moment(item.at)]
+    if item.gates:
+        facts.insert(0, f"{item.gates_passed} of {item.gates} gates")
+    if item.approvals_needed and item.decision != "DENY":
+        facts.insert(1, f"{item.approvals} of {item.approvals_needed} approvals")
+    return el(
+        "div",
+        el("p", badge(item.status, str(item.state)), "  ", el("b", item.label), f" · {item.standing.detail}"),
+        el(
+            "p",
+            " · ".join(facts),
+            f" · next: {item.standing.next_step}" if item.standing.next_step else None,
+            class_="muted small",
+        ),
+    )
+
+
+begin()
+with opened_office() as office:
+    queue = load_queue(office)
+
+running = [
+    el("div", el("b", item.label), f"runs on {item.channel} since {moment(item.released_at)}", class_="tile")
+    for item in queue.running
+]
+counts = [el("div", el("b", count), str(state), class_="tile") for state, count in queue.counts.items()]
+show(
+    el("h1", queue.office),
+    el("p", f"Ledger of {queue.head.size} records, every one verified just now", class_="muted small"),
+    el("div", running, counts, class_="tiles"),
+)
+left, right = st.columns([3, 2])
+states = left.pills("Where it stands", list(queue.counts), selection_mode="multi", format_func=str)
+wanted = right.text_input("Search", placeholder="label, base or person").strip().lower()
+shown = [
+    item
+    for item in queue.items
+    if (not states or item.state in states)
+    and wanted in f"{item.label} {item.base} {item.submitter} {item.adapter}".lower()
+]
+if not shown:
+    st.info("Nothing here." if queue.items else "Nothing was handed in yet: `placet submit` does that.")
+for item in shown:
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        show(card(item))
+        if item.adapter and not item.refused and st.button(f"Open {md(item.label)}", key=item.record):
+            st.switch_page("views/adapter.py", query_params={PARAMETER: item.adapter})

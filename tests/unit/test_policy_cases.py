@@ -1,0 +1,118 @@
+"""The shipped policies decide as their cases say, and a case that expects wrongly is told so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from placet.domain.errors import UsageError
+from placet.policy.casefile import PolicyCase
+from placet.policy.cases import cases_folder, load_case, run_case, run_cases
+from placet.policy.loader import load_policy
+from placet.policy.schema import Policy
+
+ROOT = Path(__file__).resolve().parents[2]
+POLICIES = sorted((ROOT / "policies").glob("*.yaml"))
+CASES = [(policy, case) for policy in POLICIES for case in sorted(cases_folder(policy).glob("*.yaml"))]
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return load_policy(ROOT / "policies" / "default.yaml")
+
+
+@pytest.mark.parametrize(("policy_file", "case_file"), CASES, ids=lambda path: path.stem)
+def test_a_shipped_case_ends_as_expected(policy_file: Path, case_file: Path) -> None:
+    result = run_case(load_policy(policy_file), load_case(case_file), case_file.stem)
+    assert result.passed, result.problems
+
+
+@pytest.mark.parametrize("policy_file", POLICIES, ids=lambda path: path.stem)
+def test_every_gate_of_a_shipped_policy_has_a_case_that_it_stops(policy_file: Path) -> None:
+    policy = load_policy(policy_file)
+    stopped: set[str] = set()
+    for case_file in cases_folder(policy_file).glob("*.yaml"):
+        expected = load_case(case_file).expect
+        stopped |= {gate for gate, outcome in expected.gates.items() if outcome != "PASS"}
+    assert stopped == {gate.id for gate in policy.gates}
+
+
+def test_every_shipped_policy_allows_something(policy: Policy) -> None:
+    results = run_cases(policy, ROOT / "policies" / "tests" / "default")
+    assert all(result.passed for result in results)
+    assert {load_case(case).expect.decision for _, case in CASES} == {
+        "ALLOW",
+        "DENY",
+        "NEEDS_REVIEW",
+        "undecided",
+    }
+
+
+def case_of(**expect: object) -> PolicyCase:
+    good = load_case(ROOT / "policies" / "tests" / "default" / "good.yaml")
+    return PolicyCase.model_validate({**good.model_dump(exclude_unset=True), "expect": expect})
+
+
+def test_a_wrong_expectation_is_told(policy: Policy) -> None:
+    result = run_case(policy, case_of(decision="DENY", gates={"intake": "FAIL"}))
+    assert not result.passed
+    assert result.problems[0] == "expected DENY, decided ALLOW"
+    assert result.problems[1].startswith("gate intake: expected FAIL, is PASS: ")
+
+
+def test_expecting_no_decision_where_there_is_one_is_told(policy: Policy) -> None:
+    assert run_case(policy, case_of(decision="undecided")).problems[0] == "expected undecided, decided ALLOW"
+
+
+def test_a_gate_or_suite_that_the_policy_lacks_is_refused(policy: Policy) -> None:
+    with pytest.raises(UsageError, match="has no gate general"):
+        run_case(policy, case_of(decision="ALLOW", gates={"general": "FAIL"}))
+    strange = case_of(decision="ALLOW").model_dump(exclude_unset=True)
+    strange["evidence"]["suites"]["other"] = {"ones": 1, "of": 2}
+    with pytest.raises(UsageError, match="has no suite other"):
+        run_case(policy, PolicyCase.model_validate(strange))
+
+
+@pytest.mark.parametrize(
+    "suite",
+    [
+        {},
+        {"ones": 1},
+        {"ones": 3, "of": 2},
+        {"ones": 1, "of": 2, "both": 1},
+        {"values": [1, 0]},
+        {"both": 0},
+        {"ones": 1, "of": 2, "colour": "red"},
+    ],
+)
+def test_a_suite_that_says_nothing_is_refused(suite: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        PolicyCase.model_validate(
+            {"title": "t", "evidence": {"suites": {"a": suite}}, "expect": {"decision": "ALLOW"}}
+        )
+
+
+def test_a_mistake_in_a_case_names_file_line_and_fix(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text("title: t\nevidence:\n  suites: {}\n  intak: clean\nexpect: {decision: ALLOW}\n")
+    with pytest.raises(UsageError, match=r"odd\.yaml:4: evidence\.intak: unknown field"):
+        load_case(path)
+
+
+def test_a_folder_without_cases_is_refused(policy: Policy, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no case"):
+        run_cases(policy, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a" * 300_000])
+def test_a_file_that_is_no_policy_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"not UTF-8|larger than"):
+        load_policy(path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_policy(tmp_path / "none.yaml")

@@ -1,0 +1,86 @@
+"""The pages about policies say what the code does: fields, kinds and figures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from placet.policy.gates import KINDS
+from placet.policy.gates.model import Gate, PlanningGuess, StatisticalGate, SuiteGate
+from placet.policy.loader import parse_policy
+from placet.policy.schema import Policy, Review, Sampling
+from placet.stats.planning import detectable_margin, not_worse_power
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+REFERENCE = (DOCS / "reference" / "policy.md").read_text("utf-8")
+STATISTICS = (DOCS / "explanation" / "statistics.md").read_text("utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    """Return the text under `heading`, up to the next heading of the same or a higher level."""
+    level = len(heading) - len(heading.lstrip("#"))
+    _, found, rest = text.partition(f"\n{heading}\n")
+    assert found, f"no section {heading}"
+    return re.split(rf"\n#{{1,{level}}} ", rest)[0]
+
+
+def fields_told(text: str) -> set[str]:
+    return {name.split(".")[-1] for name in re.findall(r"^\| `([a-z_.]+)` \|", text, re.MULTILINE)}
+
+
+def test_the_document_and_its_parts_are_told() -> None:
+    assert fields_told(section(REFERENCE, "## The document")) == (
+        set(Policy.model_fields) | set(Review.model_fields) | set(Sampling.model_fields)
+    )
+
+
+def test_the_common_fields_are_told() -> None:
+    common = section(REFERENCE, "## Gates").split("\n### ")[0]
+    assert fields_told(common) == (
+        set(Gate.model_fields) | set(SuiteGate.model_fields) | set(StatisticalGate.model_fields)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_each_kind_is_told_with_its_own_fields_and_an_example(kind: object) -> None:
+    row = next(one for one in KINDS if one is kind)
+    told = section(REFERENCE, f"### {row.name}")
+    own = set(row.model.model_fields) - set(StatisticalGate.model_fields)
+    if "planning" in own:
+        own |= set(PlanningGuess.model_fields)
+    assert fields_told(told) == own
+    (example,) = re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)
+    suites = "".join(f"  {suite}: {{samples: all}}\n" for suite in re.findall(r"suite: (\S+)", example))
+    top = 'id: p\nversion: "1"\ntitle: t\ndescription: d\nrisk_tier: r\nreview: {approvals: 1, valid_days: 1}\nsuites:'
+    policy = parse_policy(f"{top}{chr(10) + suites if suites else ' {}' + chr(10)}gates:\n{example}")
+    assert policy.gates[0].kind == row.name
+
+
+def test_every_kind_is_linked_from_the_contents() -> None:
+    for kind in KINDS:
+        assert f"[{kind.name}](#{kind.name})" in REFERENCE
+
+
+def rows(heading: str) -> list[list[str]]:
+    table = re.findall(r"^\| (\d+ \|.*) \|$", section(STATISTICS, heading), re.MULTILINE)
+    return [[cell.strip() for cell in row.split("|")] for row in table]
+
+
+def test_the_errors_told_are_those_enumerated() -> None:
+    told = rows("## A paired difference: Tango's score interval")
+    assert [row[0] for row in told] == ["50", "100", "200", "500", "1000", "2000"]
+    for documents, *figures in told:
+        for margin, figure in zip((0.03, 0.05, 0.07, 0.1), figures, strict=True):
+            grid = [min(1.0, margin * (1 / margin) ** (step / 119)) for step in range(120)]
+            worst = max(not_worse_power(int(documents), margin, psi, -margin) for psi in grid)
+            assert worst == pytest.approx(float(figure), abs=0.00051), (documents, margin)
+
+
+def test_the_margins_told_are_those_computed() -> None:
+    told = rows("## Planning")
+    assert len(told) == 6
+    for documents, figure in told:
+        margin = detectable_margin(int(documents), 0.1)
+        assert margin == pytest.approx(float(figure), abs=0.00051), documents
