@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OFFICE ?= demo-office
+# The demo's keys guard nothing; every key of a real office has a passphrase of its own.
+DEMO_ENV = PLACET_HOME="$(DEMO_OFFICE)" PLACET_PASSPHRASE="demo passphrase, never use it"
 UI ?= 1
 UV_PIP = "$(BIN)/uv" pip install --python "$(BIN)/python" --constraint constraints.txt
 
@@ -45,9 +47,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Ready: $(BIN)/placet"
 
 demo: setup ## Run the whole way on a real model, then serve the review app (UI=0: end after the table)
-	@PLACET_HOME="$(DEMO_OFFICE)" "$(BIN)/placet" demo
+	@$(DEMO_ENV) "$(BIN)/placet" demo
 ifneq ($(UI),0)
-	@PLACET_HOME="$(DEMO_OFFICE)" "$(BIN)/placet" ui
+	@$(DEMO_ENV) "$(BIN)/placet" ui
 endif
 
 test: setup ## Run the tests (some of them: PYTEST_ARGS='tests/unit -k merkle')

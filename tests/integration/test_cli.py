@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import shlex
 import shutil
 import signal
@@ -592,6 +594,58 @@ def test_a_process_that_waits_for_the_ledger_is_stopped_by_ctrl_c(office: Path) 
 
     assert process.returncode == 130
     assert told == "stopped; run it again to go on where it stopped\n"
+
+
+def test_passphrases_are_asked_for_in_a_terminal_and_a_new_one_twice(
+    office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PLACET_PASSPHRASE")
+    command = ["keys", "new", "cleo", "--person", "Cleo", "--role", "approver"]
+    answers = [
+        ("Passphrase of key root: ", offices.PASSPHRASE),
+        ("New passphrase for key cleo: ", NEW_PASSPHRASE),
+        ("The same once more: ", "something else"),
+        ("New passphrase for key cleo: ", NEW_PASSPHRASE),
+        ("The same once more: ", NEW_PASSPHRASE),
+        ("Passphrase of key log: ", offices.PASSPHRASE),
+    ]
+
+    code, shown = _in_terminal(command, answers)
+
+    assert code == 0, shown
+    assert "They differ" in shown
+    assert not [phrase for _, phrase in answers if phrase in shown]
+    assert (office / "keys" / "cleo.pem").exists()
+
+
+def _in_terminal(arguments: list[str], answers: list[tuple[str, str]]) -> tuple[int, str]:
+    """Run placet in a pseudo-terminal, type each answer when its prompt shows, and return exit code and screen."""
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "placet", *arguments])  # pragma: no cover
+    shown, todo, seen = "", list(answers), 0
+    deadline = time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            if not select.select([terminal], [], [], 0.5)[0]:
+                continue
+            try:
+                data = os.read(terminal, 4096)
+            except OSError:  # how Linux says that the other end closed it
+                break
+            if not data:
+                break
+            shown += data.decode()
+            if todo and todo[0][0] in shown[seen:]:
+                seen = len(shown)
+                time.sleep(
+                    0.2
+                )  # the prompt is shown just before echoing is turned off and earlier typing dropped
+                os.write(terminal, (todo.pop(0)[1] + "\n").encode())
+    finally:
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return code, shown
 
 
 @pytest.mark.skipif(find_spec("streamlit") is None, reason="the ui extra is not installed")

@@ -41,6 +41,29 @@ def test_published_test_and_bound_of_the_lens_trial() -> None:
     assert round(tango_interval(0, 1, 44, 0.05).low, 3) == -0.096
 
 
+@pytest.mark.parametrize(
+    ("n", "lost", "z", "low", "high"),
+    [
+        # Tango (1998) table I: none gained, margin 0.1, two-sided 90%.
+        (30, 0, 1.83, -0.083, 0.083),
+        (30, 1, 1.22, -0.136, 0.052),
+        (30, 2, 0.61, -0.183, 0.022),
+        (50, 0, 2.36, -0.051, 0.051),
+        (50, 1, 1.89, -0.085, 0.032),
+        (50, 2, 1.41, -0.114, 0.013),
+        (80, 0, 2.98, -0.033, 0.033),
+        (80, 1, 2.61, -0.054, 0.021),
+        (80, 2, 2.24, -0.073, 0.009),
+    ],
+)
+def test_published_table_of_few_discordant_documents(
+    n: int, lost: int, z: float, low: float, high: float
+) -> None:
+    assert round(tango_statistic(0, lost, n, -0.1), 2) == z
+    bounds = tango_interval(0, lost, n, 0.05)
+    assert (round(bounds.low, 3), round(bounds.high, 3)) == (low, high)
+
+
 def test_statistic_at_zero_is_mcnemars() -> None:
     assert tango_statistic(9, 3, 32, 0.0) == pytest.approx(6 / math.sqrt(12))
 

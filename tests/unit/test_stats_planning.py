@@ -88,6 +88,47 @@ def test_power_is_the_sum_over_every_table(
     assert not_worse_power(n, margin, discordance, difference) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n", "gained", "percent"),
+    [
+        # Tango (1998) table II, column Z: false passes at the margin 0.1 in 10,000 simulated trials.
+        (30, 0.20, 4.8),
+        (30, 0.10, 5.0),
+        (30, 0.05, 4.2),
+        (30, 0.00, 4.4),
+        (50, 0.20, 5.2),
+        (50, 0.10, 5.2),
+        (50, 0.05, 4.3),
+        (50, 0.00, 3.7),
+        (80, 0.10, 5.2),
+        (80, 0.05, 4.5),
+        (80, 0.00, 3.6),
+    ],
+)
+def test_exact_error_agrees_with_the_published_simulation(n: int, gained: float, percent: float) -> None:
+    exact = not_worse_power(n, 0.1, 2 * gained + 0.1, -0.1)
+    assert exact == pytest.approx(percent / 100, abs=4 * math.sqrt(0.05 * 0.95 / 10_000))
+
+
+@pytest.mark.parametrize(
+    ("n", "gained", "percent"),
+    [
+        # Tango (1998) table III, column Z: power at no difference, margin 0.1, 10,000 simulated trials.
+        (30, 0.15, 25.1),
+        (30, 0.10, 29.6),
+        (50, 0.25, 26.1),
+        (50, 0.10, 44.0),
+        (80, 0.25, 35.4),
+        (80, 0.15, 49.1),
+        (80, 0.10, 60.7),
+        (80, 0.16, 48.1),
+    ],
+)
+def test_exact_power_agrees_with_the_published_simulation(n: int, gained: float, percent: float) -> None:
+    exact = not_worse_power(n, 0.1, 2 * gained)
+    assert exact == pytest.approx(percent / 100, abs=4 * math.sqrt(0.25 / 10_000))
+
+
 @pytest.mark.parametrize("n", [100, 200, 500, 1000])
 @pytest.mark.parametrize("margin", [0.03, 0.05, 0.07, 0.1])
 def test_false_passes_at_the_margin_stay_below_six_in_a_hundred(n: int, margin: float) -> None:

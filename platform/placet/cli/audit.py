@@ -66,12 +66,12 @@ def audit(
 
 
 def _show(console: Console, report: AuditReport, saved: str | None) -> None:
-    for words in report.checked:
-        console.print(f"checked  {words}", soft_wrap=True)
+    for line in report.checked:
+        console.print(f"checked  {line}", soft_wrap=True)
     for finding in report.findings:
         console.print(words(f"FOUND    {finding.id}: {finding.message}", style="red"), soft_wrap=True)
-    for words in report.blind:
-        console.print(words(f"blind    {words}", style="dim"), soft_wrap=True)
+    for line in report.blind:
+        console.print(words(f"blind    {line}", style="dim"), soft_wrap=True)
     if report.whole:
         console.print(
             f"WHOLE: {report.records} records, root {report.root}", style="bold green", soft_wrap=True

@@ -71,8 +71,8 @@ def verify(
 
 
 def _show(console: Console, verified: VerifiedRelease) -> None:
-    for name, words in verified.steps:
-        _step(console, "ok", "green", name, words)
+    for name, detail in verified.steps:
+        _step(console, "ok", "green", name, detail)
     release = verified.release
     console.print(
         f"VERIFIED: {release.adapter.label} on {release.base.label}, released by {verified.office} to "
@@ -97,8 +97,8 @@ def _show_failure(console: Console, error: VerificationError, skipped: list[str]
         console.print(f"  Hint: {error.hint}", soft_wrap=True)
 
 
-def _step(console: Console, mark: str, style: str, name: str, words: str) -> None:
-    console.print(words(f"{mark:<8}", style=style) + words(f"{name:<12}{words}"), soft_wrap=True)
+def _step(console: Console, mark: str, style: str, name: str, detail: str) -> None:
+    console.print(words(f"{mark:<8}", style=style) + words(f"{name:<12}{detail}"), soft_wrap=True)
 
 
 def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:
         "release": verified.release.to_json(),
         "approvers": list(verified.approvers),
         "checkpoint": {"origin": verified.checkpoint.origin, **verified.checkpoint.head.to_json()},
-        "steps": [{"step": name, "result": "ok", "detail": words} for name, words in verified.steps],
+        "steps": [{"step": name, "result": "ok", "detail": detail} for name, detail in verified.steps],
         "revocationsChecked": verified.revocations_checked,
     }
 

@@ -104,8 +104,7 @@ def run_demo(home: Path, progress: Progress, plan: DemoPlan) -> DemoResult:
         Error: Whatever stops a step; the demo goes on from there when run again.
     """
     began = time.monotonic()
-    # The service keys of a demo office open with the demo's passphrase, in the app started afterwards too.
-    os.environ["PLACET_PASSPHRASE"] = PASSPHRASE
+    os.environ.setdefault("PLACET_PASSPHRASE", PASSPHRASE)
     office = _office(home)
     base = add_base(
         office, parse_source(plan.base_source), plan.base_label, progress, license=plan.base_license

@@ -18,7 +18,8 @@ from placet.policy.gates.model import SuiteGate
 from placet.policy.judgement import Judgement, badness, error, missing, plural
 
 _MEASURE = "Run `placet gate` again; it resumes what is missing."
-_ROUNDING = 1e-6
+# A value and the mean of values are each on record to 6 decimal places.
+_ROUNDING = 2e-6
 
 
 def judge_runs(gate: SuiteGate, evidence: Evidence, judge: Callable[[Rows], Judgement]) -> Judgement:
