@@ -35,7 +35,7 @@ from placet.attest.keys import (
     passphrase_for,
     save_key,
 )
-from placet.attest.predicates import KeyGrant, Kind, Role, Roles, spec_of
+from placet.attest.predicates import KeyGrant, Kind, Role, Roles, one_name, spec_of
 from placet.attest.statement import Subject
 from placet.attest.strict_json import parse_json
 from placet.attest.trust import (
@@ -240,6 +240,7 @@ class Office:
         if not key_name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise UsageError(f"{key_name!r} cannot name a key", hint="use letters, digits, '-', '_' and '.'")
         self.check_roles(roles)
+        _require_name(person)
         self.signer(ROOT_KEY)
         path, passphrase = self.home / "keys" / f"{key_name}.pem", passphrase_for(key_name, self.ask)
         signer = self._left_over(path, passphrase)
@@ -267,6 +268,7 @@ class Office:
     def grant(self, key: PublicKey, person: str, roles: Sequence[Role]) -> KeyInfo:
         """Grant `roles` to `person`'s `key` from the next ledger index on, by a new roles statement."""
         self.check_roles(roles)
+        _require_name(person)
 
         def add(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
             new = KeyGrant(
@@ -397,6 +399,13 @@ class Office:
             self.blobs.verify(digest)
 
         return audit(self.store, self.root, outside=outside, check_blob=check_blob if blobs else None)
+
+
+def _require_name(person: str) -> None:
+    try:
+        one_name(person)
+    except ValueError as error:
+        raise UsageError(f"{person!r} cannot name a person: {error}", hint="--person 'Ada Lovelace'") from error
 
 
 def _roles_seen(trust: Trust) -> Seen:

@@ -10,19 +10,19 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from placet.attest.keys import load_signer
+from placet.attest.keys import Signer, load_signer
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, KeyAccessError
+from placet.domain.errors import Error, KeyAccessError, UsageError
 from placet.domain.records import Decision, ReviewDecision
-from placet.office import Office
+from placet.office import Office, default_home
 from placet.report.keys import ApproverKey, check_service_key, load_approver_keys
 from placet.report.markup import el
 from placet.report.text import plural
 from placet.report.view import AdapterReport
-from placet.review.desk import review, waive
+from placet.review.desk import load_case, review, waive
 from streamlit_app.components.page import md, show, show_error
 
-_DONE, _FAILED = "signed", "not-signed"
+_OUTCOME = "signing-outcome"
 _WORDS = {ReviewDecision.APPROVE: "Approve", ReviewDecision.REJECT: "Reject"}
 
 
@@ -51,11 +51,16 @@ def decision_form(office: Office, report: AdapterReport) -> None:
     with st.form("decision", enter_to_submit=False):
         left, right = st.columns([2, 3])
         left.selectbox("Your key", keys, format_func=_key_words(report), key="decision-key")
-        left.radio("Decision", choices, format_func=_WORDS.__getitem__, key="decision-choice", horizontal=True)
+        left.radio(
+            "Decision", choices, format_func=_WORDS.__getitem__, key="decision-choice", horizontal=True
+        )
         right.text_area("Your reasons (they go on record)", key="decision-comment", height=120)
         _passphrase(left, "decision-passphrase")
         st.form_submit_button(
-            "Sign and record", type="primary", on_click=_sign_decision, args=(office, report.adapter.id, verdict.record)
+            "Sign and record",
+            type="primary",
+            on_click=_sign_decision,
+            args=(report.adapter.id, verdict.record),
         )
 
 
@@ -85,9 +90,7 @@ def waiver_form(office: Office, report: AdapterReport) -> None:
         left.number_input("Valid for days", 1, longest, longest, key="waiver-days")
         right.text_area("Your reasons (they go on record)", key="waiver-comment", height=120)
         _passphrase(right, "waiver-passphrase")
-        st.form_submit_button(
-            "Sign waiver", on_click=_sign_waiver, args=(office, report.adapter.id, verdict.record)
-        )
+        st.form_submit_button("Sign waiver", on_click=_sign_waiver, args=(report.adapter.id, verdict.record))
 
 
 def _keys(office: Office) -> list[ApproverKey]:
@@ -103,7 +106,9 @@ def _usable_keys(office: Office) -> list[ApproverKey]:
         return []
     keys = _keys(office)
     if not keys:
-        st.warning("No approver's key lies in this office. `placet keys new` makes one; or decide on your own machine.")
+        st.warning(
+            "No approver's key lies in this office. `placet keys new` makes one; or decide on your own machine."
+        )
     return keys
 
 
@@ -121,50 +126,49 @@ def _passphrase(where: st.delta_generator.DeltaGenerator, key: str) -> None:
     where.text_input("Passphrase of your key", type="password", key=key, autocomplete="off")
 
 
-def _sign_decision(office: Office, adapter: Digest, seen: Digest) -> None:
+def _sign_decision(adapter: Digest, seen: Digest) -> None:
     choice = st.session_state["decision-choice"]
 
-    def sign(comment: str) -> str:
-        signer = _signer(office, "decision")
+    def sign(office: Office, signer: Signer, comment: str) -> str:
         made = review(office, adapter, choice, comment, signer, seen_verdict=seen)
-        return f"{made.person} decided “{choice}”: record {made.index} of the ledger."
+        return f"{made.person}: {choice}. It is record {made.index} of the ledger."
 
     _attempt("decision", sign)
 
 
-def _sign_waiver(office: Office, adapter: Digest, seen: Digest) -> None:
+def _sign_waiver(adapter: Digest, seen: Digest) -> None:
     gate, days = st.session_state["waiver-gate"], int(st.session_state["waiver-days"])
 
-    def sign(comment: str) -> str:
-        signer = _signer(office, "waiver")
+    def sign(office: Office, signer: Signer, comment: str) -> str:
+        if load_case(office.reader(), adapter).verdict.id != seen:
+            raise UsageError(
+                "the verdict changed while you looked at it", hint="look at the new one and decide again"
+            )
         made = waive(office, adapter, gate, comment, days, signer)
-        return f"{made.person} waived {gate}: record {made.index} of the ledger."
+        return f"{made.person} waived {gate}. It is record {made.index} of the ledger."
 
     _attempt("waiver", sign)
 
 
-def _signer(office: Office, form: str):  # type: ignore[no-untyped-def]
-    key: ApproverKey = st.session_state[f"{form}-key"]
-    passphrase = st.session_state.pop(f"{form}-passphrase", "")
-    return load_signer(office.home / "keys" / f"{key.file}.pem", passphrase)
-
-
-def _attempt(form: str, sign: Callable[[str], str]) -> None:
-    st.session_state.pop(_DONE, None)
-    st.session_state.pop(_FAILED, None)
+def _attempt(form: str, sign: Callable[[Office, Signer, str], str]) -> None:
+    """Open the person's key, sign, and keep what became of it for the page that follows."""
+    state = st.session_state
+    passphrase = state.pop(f"{form}-passphrase", "")
+    state[f"{form}-passphrase"] = ""
+    key: ApproverKey = state[f"{form}-key"]
     try:
-        st.session_state[_DONE] = sign(st.session_state[f"{form}-comment"])
+        office = Office.open(default_home())
+        signer = load_signer(office.home / "keys" / f"{key.file}.pem", passphrase)
+        state[_OUTCOME] = sign(office, signer, state[f"{form}-comment"])
+        state[f"{form}-comment"] = ""
     except Error as error:
-        st.session_state[_FAILED] = error
-        return
-    finally:
-        st.session_state[f"{form}-passphrase"] = ""
-    st.session_state[f"{form}-comment"] = ""
+        state[_OUTCOME] = error
 
 
 def _outcome() -> None:
     """Draw once what became of the last attempt to sign."""
-    if done := st.session_state.pop(_DONE, None):
-        st.success(f"Signed and recorded. {md(done)}", icon="✅")
-    if failed := st.session_state.pop(_FAILED, None):
-        show_error(failed)
+    outcome: str | Error | None = st.session_state.pop(_OUTCOME, None)
+    if isinstance(outcome, Error):
+        show_error(outcome)
+    elif outcome:
+        st.success(f"Signed and recorded. {md(outcome)}", icon="✅")

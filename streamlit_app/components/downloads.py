@@ -22,5 +22,9 @@ def downloads(office: Office, report: AdapterReport) -> None:
     with st.container(horizontal=True):
         st.download_button("Report as HTML", page, f"{name}.html", "text/html", on_click="ignore")
         st.download_button(
-            "Report as JSON", lambda: render_json(report), f"{name}.json", "application/json", on_click="ignore"
+            "Report as JSON",
+            lambda: render_json(report),
+            f"{name}.json",
+            "application/json",
+            on_click="ignore",
         )

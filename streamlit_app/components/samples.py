@@ -38,7 +38,13 @@ def samples_explorer(office: Office, figures: tuple[SuiteFigures, ...]) -> None:
     counts = table.counts()
     kept = [item for item in table.samples if _fits(item, which) and wanted in _words(item)]
     said = ", ".join(f"{counts[flip]} {flip}" for flip in Flip if counts[flip])
-    show(el("p", f"{len(kept)} of {len(table.samples)} samples shown. Against the base: {said}.", class_="small"))
+    show(
+        el(
+            "p",
+            f"{len(kept)} of {len(table.samples)} samples shown. Against the base: {said}.",
+            class_="small",
+        )
+    )
     if not kept:
         st.info("No sample fits.")
         return
@@ -54,7 +60,12 @@ def _card(item: Sample) -> None:
     show(
         el(
             "div",
-            el("p", badge(FLIP_STATUS[item.flip], str(item.flip)), f" {item.id} · wanted: ", el("b", item.target)),
+            el(
+                "p",
+                badge(FLIP_STATUS[item.flip], str(item.flip)),
+                f" {item.id} · wanted: ",
+                el("b", item.target),
+            ),
             el("div", item.prompt, class_="quote"),
             el(
                 "div",

@@ -5,9 +5,8 @@ import streamlit as st
 from placet.report.adapter import load_adapter_report
 from placet.report.fragments import banner, brief_cards, figures_table, gates_table, masthead
 from placet.report.markup import el
-from placet.report.page import provenance_part, releases_part
 from placet.report.queue import load_queue
-from placet.report.records import checks_table, decisions, evidence_table
+from placet.report.records import checks_table, decisions, evidence_table, provenance_part, releases_part
 from streamlit_app.components.choice import choose_adapter
 from streamlit_app.components.decision import decision_form, waiver_form
 from streamlit_app.components.downloads import downloads

@@ -403,6 +403,34 @@ def test_a_file_that_cannot_be_written_is_a_storage_error(run: Run, office: Path
     assert "cannot be written" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("placet report desk-", ["desk-good", "desk-ready", "desk-terse"]),
+        ("placet gate desk-good desk-t", ["desk-terse"]),
+        ("placet review desk-good --key a", ["ada"]),
+        ("placet submit x --base t", ["tiny-base"]),
+    ],
+)
+def test_the_shell_completes_names_of_the_office(office: Path, words: str, offered: list[str]) -> None:
+    last = len(words.split()) - 1
+
+    done = _placet(_PLACET_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(last))
+
+    assert sorted(done.stdout.split()) == offered
+
+
+def test_where_there_is_no_office_the_shell_completes_nothing(tmp_path: Path) -> None:
+    done = _placet(
+        _PLACET_COMPLETE="complete_bash",
+        COMP_WORDS="placet report d",
+        COMP_CWORD="2",
+        PLACET_HOME=str(tmp_path / "nowhere"),
+    )
+
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 # --- auditing ---------------------------------------------------------------------------------------------
 
 

@@ -15,8 +15,8 @@ from lm_eval.models.huggingface import HFLM
 
 from placet.domain.errors import EvaluationError, UsageError
 from placet.engine.answers import JournalAnswers, MemoryAnswers
-from placet.engine.model import PlacetLM
 from placet.engine.identity import EngineSettings
+from placet.engine.model import PlacetLM
 from tests.support.tiny_models import CONFIGS, MAX_LENGTH, save_adapter, save_model
 
 TOLERANCE = 1e-4

@@ -53,8 +53,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "rsLoRA": {"use_rslora": True},
     "saved whole": {"modules_to_save": ["lm_head"]},
+    "saved norms, all": {"modules_to_save": ["norm"]},
+    "saved block": {"modules_to_save": ["mlp"], "target_modules": ["q_proj", "down_proj"]},
     "saved norms": {"modules_to_save": ["input_layernorm"]},
-    "head": {"target_modules": ["q_proj", "lm_head"]},
 }
 
 
@@ -70,7 +71,7 @@ def test_what_peft_saves_passes_and_its_scaling_is_known(llama: Path, tmp_path: 
     layers = {
         path.removeprefix("base_model.model."): module.scaling["default"]
         for path, module in wrapped.named_modules()
-        if hasattr(module, "scaling")
+        if isinstance(getattr(module, "scaling", None), dict)
     }
     described = describe_base(llama, LABEL, SourceRef(kind="folder", location="tiny"))
     linear = linear_modules(BaseProfile.of(described).tensors)
@@ -122,6 +123,8 @@ def test_a_family_that_stores_its_layers_otherwise_is_refused_for_that_reason(tm
         ({"init_lora_weights": "pissa"}, "unsupported-config"),
         ({"target_modules": r".*\.q_proj"}, "regex-in-config"),
         ({"target_modules": ["embed_tokens", "q_proj"]}, "unknown-module"),
+        # PEFT then saves a copy of the head, which would replace the base's own on loading.
+        ({"target_modules": ["q_proj", "lm_head"]}, "unknown-module"),
         ({"layer_replication": [(0, 2), (0, 2)]}, "unsupported-config"),
         ({"task_type": None}, "unsupported-kind"),
     ],
@@ -131,17 +134,3 @@ def test_what_is_not_evaluated_as_peft_serves_it_is_refused(
 ) -> None:
     folder = save_adapter(llama, tmp_path / "adapter", **{"task_type": "CAUSAL_LM", **options})
     assert finding_ids(_examine(llama, folder, tmp_path))[0] == expected
-
-
-def test_an_adapter_of_a_wider_base_does_not_fit(llama: Path, tmp_path: Path) -> None:
-    other = save_model("gemma", tmp_path / "other")
-    folder = save_adapter(
-        other, tmp_path / "adapter", task_type="CAUSAL_LM", target_modules=["k_proj", "q_proj"]
-    )
-    path = folder / "adapter_config.json"
-    path.write_text(path.read_text().replace(f'"{other}"', f'"{llama}"'))
-    found = finding_ids(_examine(llama, folder, tmp_path))
-    assert found in (
-        [],
-        ["shape-mismatch"],
-    )  # the families may share these shapes; then it fits by all that bytes can tell

@@ -376,7 +376,12 @@ def add_plan(
         base=base,
         policy=policy or policy_ref(),
         suites=tuple(
-            PlannedSuite(suite=SUITES[name][0], stage=SUITES[name][1], samples=tuple(range(counts[name])))
+            PlannedSuite(
+                suite=SUITES[name][0],
+                stage=SUITES[name][1],
+                documents=counts[name],
+                samples=tuple(range(counts[name])),
+            )
             for name in suites
         ),
         engine=ENGINE,

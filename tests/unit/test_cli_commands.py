@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -341,6 +342,27 @@ finally:
 
     assert done.returncode in {0, 2}, done.stderr
     assert done.stderr.splitlines()[-1].strip() == "LOADED"
+
+
+def _documented() -> list[tuple[str, str]]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        (page.relative_to(ROOT).as_posix(), match.group(1))
+        for page in pages
+        for match in re.finditer(
+            r"^\$ (placet [a-z].*?)(?:\s+#.*)?$", page.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    ]
+
+
+@pytest.mark.parametrize(("page", "line"), _documented())
+def test_every_command_line_in_the_documentation_is_one_that_placet_takes(page: str, line: str) -> None:
+    words = shlex.split(line.partition(" > ")[0].partition(" | ")[0])
+    name = next((n for n in (" ".join(words[:3]), " ".join(words[:2])) if n in COMMANDS), None)
+
+    assert name is not None, f"{page}: there is no command {line!r}"
+    with COMMANDS[name].make_context(name, words[len(name.split()) :]) as context:
+        assert context.params
 
 
 def test_the_reference_page_is_up_to_date() -> None:

@@ -469,3 +469,13 @@ def test_evidence_that_is_not_whole_decides_nothing(change: Any, reason: str) ->
 def test_a_suite_that_broke_decides_nothing() -> None:
     with pytest.raises(UndecidedError, match=r"Gate job: desk could not be measured: out of memory\."):
         decided(FLOOR, replace(whole(), errors={"desk": "out of memory"}))
+
+
+def test_a_plan_that_leaves_documents_out_of_a_suite_asked_for_whole_is_missing_evidence() -> None:
+    evidence = evidence_of(FLOOR, {"desk": {"ones": 100, "of": 100}})
+    (entry,) = evidence.plans
+    (planned,) = entry.plan.suites
+    longer = entry.plan.model_copy(update={"suites": (planned.model_copy(update={"documents": 101}),)})
+    gate = only_gate(FLOOR, replace(evidence, plans=(replace(entry, plan=longer),)))
+    assert gate.outcome is Outcome.MISSING
+    assert "asks for 101 documents of desk; the plan has 100" in gate.reason

@@ -63,7 +63,8 @@ class Kind(StrEnum):
     REVOCATION = "revocation"
 
 
-def _one_name(person: str) -> str:
+def one_name(person: str) -> str:
+    """Return a person's name if it has one visible spelling; raise ValueError otherwise."""
     # Two spellings that look alike would count as two people.
     if (
         not person.strip()
@@ -79,7 +80,7 @@ class KeyGrant(Record):
 
     key_id: Sha256
     public_key: str
-    person: Annotated[str, AfterValidator(_one_name)]
+    person: Annotated[str, AfterValidator(one_name)]
     roles: tuple[Role, ...] = Field(min_length=1)
     valid_from: int = Field(ge=0)
     valid_until: int | None = Field(default=None, ge=0)

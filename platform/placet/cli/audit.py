@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
+from placet.cli.render import words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.errors import UsageError
 

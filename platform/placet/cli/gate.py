@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from placet.cli import junit
+from placet.cli.completion import complete_adapter
 from placet.cli.errors import OK, REFUSED, UNDECIDED
 from placet.cli.render import print_verdict
 from placet.cli.session import (
@@ -50,9 +51,21 @@ def register(app: typer.Typer) -> None:
 def gate(
     adapter: Annotated[
         list[str],
-        typer.Argument(metavar="ADAPTER", help="Labels of adapters, or the starts of their ids."),
+        typer.Argument(
+            metavar="ADAPTER",
+            help="Labels of adapters, or the starts of their ids.",
+            autocompletion=complete_adapter,
+        ),
     ],
     policy: PolicyOption = None,
+    suites: Annotated[
+        Path | None,
+        typer.Option(
+            "--suites",
+            metavar="FOLDER",
+            help="Folder of the policy's suites; else Placet's own.",
+        ),
+    ] = None,
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML too, for CI.")
     ] = None,
@@ -75,7 +88,7 @@ def gate(
     try:
         with session.progress() as progress:
             verdicts = gate_adapters(
-                office, [item.id for item in found], policy or default_policy(), progress
+                office, [item.id for item in found], policy or default_policy(), progress, suites_dir=suites
             )
     except Error as error:
         if junit_file is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from placet.cli.completion import complete_adapter
 from placet.cli.session import (
     DEFAULT_HOME,
     HomeOption,
@@ -33,6 +34,7 @@ def lineage(
         str | None,
         typer.Argument(
             metavar="ADAPTER",
+            autocompletion=complete_adapter,
             help="Label of an adapter, or the start of its id; without it, everything.",
             show_default=False,
         ),

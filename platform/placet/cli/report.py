@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from placet.cli.completion import complete_adapter
 from placet.cli.render import moment, print_table
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.errors import UsageError
@@ -27,6 +28,7 @@ def report(
         str | None,
         typer.Argument(
             metavar="ADAPTER",
+            autocompletion=complete_adapter,
             help="Label of an adapter, or the start of its id; without it, a list of all.",
             show_default=False,
         ),

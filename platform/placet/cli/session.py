@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from placet.cli.completion import complete_adapter, complete_key
 from placet.domain.errors import KeyAccessError, UsageError
 
 if TYPE_CHECKING:
@@ -41,10 +42,22 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 KeyOption = Annotated[
-    str, typer.Option("--key", envvar=KEY_VARIABLE, metavar="NAME", help="Your key: the name of its file.")
+    str,
+    typer.Option(
+        "--key",
+        envvar=KEY_VARIABLE,
+        metavar="NAME",
+        help="Your key: the name of its file.",
+        autocompletion=complete_key,
+    ),
 ]
 AdapterArgument = Annotated[
-    str, typer.Argument(metavar="ADAPTER", help="Label of the adapter, or the start of its id.")
+    str,
+    typer.Argument(
+        metavar="ADAPTER",
+        help="Label of the adapter, or the start of its id.",
+        autocompletion=complete_adapter,
+    ),
 ]
 
 _json_out: ContextVar[TextIO | None] = ContextVar("placet_json_out", default=None)

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.base import SOURCE_HELP
+from placet.cli.completion import complete_base
 from placet.cli.errors import REFUSED
 from placet.cli.render import print_findings, print_pairs
 from placet.cli.session import (
@@ -43,7 +44,12 @@ def register(app: typer.Typer) -> None:
 
 def submit(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCE_HELP)],
-    base: Annotated[str, typer.Option("--base", metavar="LABEL", help="The base model it is for.")],
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base", metavar="LABEL", help="The base model it is for.", autocompletion=complete_base
+        ),
+    ],
     key: KeyOption,
     label: Annotated[
         str | None,

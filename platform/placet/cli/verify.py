@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
+from placet.cli.render import words
 from placet.cli.session import JsonOption, Session, add_command
 from placet.domain.errors import Error, UsageError
 

@@ -286,6 +286,7 @@ class PlannedSuite(Record):
 
     suite: SuiteRef
     stage: Stage
+    documents: int = Field(ge=1, description="how many documents the suite has")
     samples: tuple[int, ...] = Field(description="document numbers, in the order they run")
 
 

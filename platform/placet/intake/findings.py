@@ -181,7 +181,8 @@ KINDS: tuple[FindingKind, ...] = (
         "unknown-module",
         "The adapter targets modules that the base does not have",
         "Loaders ignore such tensors with a warning at most, so the adapter would silently not apply.",
-        "Submit it for the base it was trained on; embeddings and tied heads cannot be targeted.",
+        "Submit it for the base it was trained on. Embeddings cannot be targeted; where the output head is, save with "
+        "save_embedding_layers=False.",
     ),
     _refuse(
         "shape-mismatch",

@@ -68,7 +68,10 @@ def is_targeted(module: str, config: LoraConfig) -> bool:
 
 def is_saved_whole(module: str, config: LoraConfig) -> bool:
     """Return whether `config` replaces the whole module (or one it lies in) by a trained copy."""
-    return _within(module, config.saved_modules)
+    # PEFT compares ends of names here, not whole parts: "norm" also means every "input_layernorm".
+    parts = module.split(".")
+    around = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return any(path.endswith(name) for path in around for name in config.saved_modules)
 
 
 def _in_layers(module: str, config: LoraConfig) -> bool:

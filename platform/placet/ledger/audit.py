@@ -300,6 +300,8 @@ def _check_blobs(
     for verified in records:
         if isinstance(verified.record, Measurement):
             wanted.setdefault(verified.record.blob, verified.index)
+        if isinstance(verified.record, Plan):
+            wanted.setdefault(verified.record.policy.digest, verified.index)
         if isinstance(verified.record, Submission):
             for entry in verified.record.files:
                 wanted.setdefault(entry.sha256, verified.index)

@@ -14,7 +14,7 @@ from pathlib import Path
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
-from placet.domain.digests import Digest
+from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import EvaluationError, UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
@@ -34,6 +34,7 @@ from placet.pipeline.evidence import gather, measurements_of
 from placet.pipeline.runner import Runner
 from placet.policy.decide import decide
 from placet.policy.loader import load_policy
+from placet.policy.planning import review_samples, sample_sizes
 from placet.policy.schema import Policy
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
@@ -125,12 +126,18 @@ def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
             and (_complete(state, plan) or plan.record.engine == _runner(state, plan.record.base.id).info())
         ):
             return plan
+    sizes = sample_sizes(state.policy, {name: len(suite.rows()) for name, suite in state.suites.items()})
+    for note in review_samples(state.policy, sizes):
+        if not note.adequate:
+            state.progress.note(f"gate {note.gate}: {note.text}")
+    # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
+    office.blobs.put_bytes(canonical_json(state.policy.to_json()))
     engine, head = _runner(state, submission.record.base.id).info(), reader.head()
     record = Plan(
         adapter=adapter,
         base=submission.record.base,
         policy=state.policy.ref,
-        suites=tuple(_planned(state, name, head) for name in state.suites),
+        suites=tuple(_planned(state, name, size, head) for name, size in sizes.items()),
         engine=engine,
         head=head,
         planned_at=office.clock(),
@@ -139,17 +146,15 @@ def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
 
 
-def _planned(state: _Gate, name: str, head: LedgerHead) -> PlannedSuite:
+def _planned(state: _Gate, name: str, size: int, head: LedgerHead) -> PlannedSuite:
     suite = state.suites[name]
     documents = len(suite.rows())
-    wanted = state.policy.samples_of(name)
-    if wanted is not None and wanted > documents:
-        raise UsageError(
-            f"the policy asks for {wanted} samples of {name}, which has {documents}",
-            hint=f"lower its samples to {documents}, or give it more documents",
-        )
-    order = draw_order(documents, wanted or documents, head.root, suite.ref.digest)
-    return PlannedSuite(suite=suite.ref, stage=suite.stage, samples=order)
+    return PlannedSuite(
+        suite=suite.ref,
+        stage=suite.stage,
+        documents=documents,
+        samples=draw_order(documents, size, head.root, suite.ref.digest),
+    )
 
 
 def _complete(state: _Gate, plan: Verified[Plan]) -> bool:

@@ -132,8 +132,10 @@ def _too_small(policy: Policy, gate: Gate, plan: Plan) -> Judgement | None:
     if not isinstance(gate, SuiteGate):
         return None
     planned = next((entry for entry in plan.suites if entry.suite.id == gate.suite), None)
-    asked = policy.samples_of(gate.suite)
-    if planned is None or asked is None or len(planned.samples) == asked:
+    if planned is None:
+        return None
+    asked = policy.samples_of(gate.suite) or planned.documents
+    if len(planned.samples) == asked:
         return None
     return missing(
         f"The policy asks for {plural(asked, 'document')} of {gate.suite}; the plan has {len(planned.samples)}.",

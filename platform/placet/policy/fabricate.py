@@ -88,7 +88,8 @@ def _registered(policy: Policy, name: str, suites: Mapping[str, SuiteCase]) -> _
         stage = Stage.EVALUATION if number % 2 == 0 else Stage.SAFETY
         ref = SuiteRef(id=suite, version="1", digest=_id(f"suite {suite}"))
         if case.state != "unplanned":
-            planned.append(PlannedSuite(suite=ref, stage=stage, samples=samples))
+            documents = len(samples) if policy.samples_of(suite) is None else 200_000
+            planned.append(PlannedSuite(suite=ref, stage=stage, documents=documents, samples=samples))
         if case.state in {"unplanned", "missing", "error"}:
             continue
         done = samples if case.state != "partial" else samples[:-1]

@@ -16,4 +16,4 @@ STREAMLIT_FLAGS: tuple[str, ...] = (
     "--theme.primaryColor=#23569b",
     "--theme.baseRadius=8px",
 )
-"""Flags for ``streamlit run`` beside the port; settings of a user's own Streamlit configuration do not override them."""
+"""Flags for ``streamlit run`` beside the port; they win over a user's own Streamlit configuration."""

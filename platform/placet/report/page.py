@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from placet.domain.digests import short
 from placet.report.drawing import lineage_html
 from placet.report.fragments import (
     banner,
@@ -18,9 +17,9 @@ from placet.report.records import (
     checks_table,
     decisions,
     evidence_table,
-    files_table,
+    provenance_part,
+    releases_part,
     samples_part,
-    trainings_table,
 )
 from placet.report.samples import SampleTable
 from placet.report.style import Theme, style_sheet
@@ -55,9 +54,9 @@ def render_html(report: AdapterReport, samples: Sequence[SampleTable] = ()) -> s
     if report.approval is not None:
         parts += [el("h2", "Decisions"), decisions(report.approval)]
     if report.releases:
-        parts += [el("h2", "Releases"), _releases(report)]
+        parts += [el("h2", "Releases"), releases_part(report)]
     parts += [el("h2", "Lineage"), lineage_html(report.lineage)]
-    parts += [el("h2", "Provenance"), trainings_table(report.trainings), _origin(report)]
+    parts += [el("h2", "Provenance"), provenance_part(report)]
     parts += [el("h2", "Intake"), checks_table(report)]
     parts += [el("h2", "Evidence"), evidence_table(report.evidence), _footer(report)]
     return _document(f"{report.adapter.label}: release report", parts)
@@ -75,35 +74,6 @@ def _document(title: str, parts: list[Child]) -> str:
     )
     body = el("body", el("main", parts, class_="placet"), class_="page")
     return "<!doctype html>\n" + el("html", head, body, lang="en") + "\n"
-
-
-def _releases(report: AdapterReport) -> Html:
-    return el(
-        "ul",
-        [
-            el(
-                "li",
-                el("b", item.channel),
-                f": released by {item.by}, {moment(item.at)}",
-                " and running today" if item.running else " and since replaced or taken back",
-                f"; bundle in {item.bundle}" if item.bundle else "; the bundle is not on this disk",
-            )
-            for item in report.releases
-        ],
-    )
-
-
-def _origin(report: AdapterReport) -> Html:
-    source = report.source
-    pinned = source.revision or (short(source.sha256) if source.sha256 else "")
-    where = f"{source.kind}: {source.location}" + (f" at {pinned}" if pinned else "")
-    return el(
-        "details",
-        el("summary", f"{plural(len(report.files), 'file')} from {where}"),
-        files_table(report.files),
-        el("p", "Adapter id ", el("span", report.adapter.id, class_="id")),
-        el("p", "Weights id ", el("span", report.adapter.weights_id, class_="id")),
-    )
 
 
 def _footer(report: AdapterReport) -> Html:

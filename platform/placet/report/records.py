@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from placet.domain.digests import short
 from placet.domain.records import CheckStatus, FileEntry, Severity
-from placet.lineage.graph import Status
+from placet.lineage.draw import describe
+from placet.lineage.graph import Lineage, Node, Status
 from placet.report.fragments import badge, identifier, lines, table
 from placet.report.markup import Child, Html, el, join
 from placet.report.samples import Flip, Sample, SampleTable
@@ -14,7 +15,7 @@ from placet.report.text import figure, moment, plural
 from placet.report.view import AdapterReport, ApprovalView, EvidenceView, ReviewView, TrainingView
 
 _SEVERITY = {Severity.REFUSE: Status.BAD, Severity.WARN: Status.CAUTION, Severity.NOTE: Status.NEUTRAL}
-_FLIP = {
+FLIP_STATUS = {
     Flip.LOST: Status.CAUTION,
     Flip.GAINED: Status.GOOD,
     Flip.SAME: Status.NEUTRAL,
@@ -175,11 +176,11 @@ def samples_part(samples: SampleTable, limit: int) -> Html:
     rows = [
         el(
             "tr",
-            el("td", badge(_FLIP[item.flip], str(item.flip)), class_="tight"),
+            el("td", badge(FLIP_STATUS[item.flip], str(item.flip)), class_="tight"),
             el("td", el("div", item.prompt[-600:], class_="quote"), class_="text"),
             el("td", el("div", item.target[:300], class_="quote")),
-            el("td", _answer(item.base_answer, item.base_value), class_="text"),
-            el("td", _answer(item.answer, item.value), class_="text"),
+            el("td", answer(item.base_answer, item.base_value), class_="text"),
+            el("td", answer(item.answer, item.value), class_="text"),
         )
         for item in shown
     ]
@@ -200,10 +201,71 @@ def _both_ways(flipped: list[Sample], limit: int) -> list[Sample]:
     return [*lost[:room], *gained[: limit - len(lost[:room])]]
 
 
-def _answer(text: str | None, value: float | None) -> Html:
+def answer(text: str | None, value: float | None) -> Html:
+    """Return what a model said and what it counts for."""
     return join(
         [
             el("div", "–" if text is None else text[:600] or "(empty)", class_="quote"),
             el("div", f"counts {figure(value)}", class_="muted small"),
         ]
     )
+
+
+def node_part(lineage: Lineage, node: Node) -> Html:
+    """Return one node of a lineage: what it is, what went into it, what came of it, its records."""
+
+    def named(ids: Iterable[str]) -> Child:
+        return [el("div", describe(lineage.node(item))) for item in ids] or "–"
+
+    return el(
+        "div",
+        el("p", badge(node.status, str(node.kind)), " ", el("b", node.label)),
+        el(
+            "dl",
+            [
+                join([el("dt", term), el("dd", value)])
+                for term, value in (
+                    ("Says", node.detail or "–"),
+                    ("Signed by", node.person or "–"),
+                    ("Made from", named(edge.source for edge in lineage.edges if edge.target == node.id)),
+                    ("Went into", named(edge.target for edge in lineage.edges if edge.source == node.id)),
+                    ("Records", [el("div", item, class_="id") for item in node.records] or "none of its own"),
+                )
+            ],
+        ),
+        class_="card",
+    )
+
+
+def releases_part(report: AdapterReport) -> Html:
+    """Return where the adapter was released to, and whether it runs there today."""
+    if not report.releases:
+        return el("p", "Not released.")
+    return el(
+        "ul",
+        [
+            el(
+                "li",
+                el("b", item.channel),
+                f": released by {item.by}, {moment(item.at)}",
+                " and running today" if item.running else " and since replaced or taken back",
+                f"; bundle in {item.bundle}" if item.bundle else "; the bundle is not on this disk",
+            )
+            for item in report.releases
+        ],
+    )
+
+
+def provenance_part(report: AdapterReport) -> Html:
+    """Return how the adapter was trained, and which files from where it is."""
+    source = report.source
+    pinned = source.revision or (short(source.sha256) if source.sha256 else "")
+    where = f"{source.kind}: {source.location}" + (f" at {pinned}" if pinned else "")
+    files = el(
+        "details",
+        el("summary", f"{plural(len(report.files), 'file')} from {where}"),
+        files_table(report.files),
+        el("p", "Adapter id ", el("span", report.adapter.id, class_="id")),
+        el("p", "Weights id ", el("span", report.adapter.weights_id, class_="id")),
+    )
+    return join([trainings_table(report.trainings), files])

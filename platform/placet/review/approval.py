@@ -1,19 +1,21 @@
 """Do the reviews and waivers of a verdict add up to an approval? Pure; used before release and by the verifier.
 
 A person counts once, by the newest decision; a key counts once. Whoever trained or submitted the adapter does
-not count where the policy separates them. A decision covers exactly the adapter, base, policy, verdict and
-evidence it names, until it expires. A standing rejection blocks. A denial cannot be approved, and an
-inconclusive gate needs its own waivers.
+not count where the policy separates them, and neither does their key. A decision covers exactly the adapter,
+base, policy, verdict and evidence it names, until it expires, and for no longer than the policy allows. A
+standing rejection blocks. A denial cannot be approved, nor a verdict that rests on no gate, and an inconclusive
+gate needs its own waivers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from placet.attest.predicates import Training
 from placet.attest.trust import Verified
+from placet.domain.digests import Digest
 from placet.domain.records import (
     Decision,
     GateResult,
@@ -45,6 +47,7 @@ def weigh_approval(
     submission: Verified[Submission],
     trainings: Sequence[Verified[Training]],
     now: datetime,
+    resubmissions: Sequence[Verified[Submission]] = (),
 ) -> Approval:
     """Return whether `verdict` is approved at `now`.
 
@@ -55,6 +58,7 @@ def weigh_approval(
         submission: Who submitted it.
         trainings: Who trained it, and what it was continued from.
         now: The moment at which expiry is judged.
+        resubmissions: Other submissions of the same weights: whoever made one does not count either.
     """
     rule = verdict.record.review
     missing: list[str] = []
@@ -62,7 +66,9 @@ def weigh_approval(
         missing.append(
             "the verdict is DENY: no approval can release it; mend the adapter and submit it again"
         )
-    barred = _barred(rule.separate_from, submission, trainings)
+    if not any(gate.required for gate in verdict.record.gates):
+        missing.append("the verdict rests on no required gate")
+    barred = _barred(rule.separate_from, (submission, *resubmissions), trainings)
     standing = _newest_by_person(r for r in reviews if r.record.verdict == verdict.id)
     approving: list[Verified[Review]] = []
     for review in standing:
@@ -77,7 +83,7 @@ def weigh_approval(
     if len(approving) < rule.approvals:
         missing.append(
             f"{len(approving)} of {rule.approvals} approvals by different people"
-            + (f" (not {', '.join(sorted(barred))})" if barred else "")
+            + (f" (not {', '.join(sorted(barred.people))})" if barred.people else "")
         )
     used: list[Verified[Waiver]] = []
     for gate in verdict.record.gates:
@@ -102,22 +108,42 @@ def weigh_approval(
 
 
 def barred_people(
-    verdict: Verdict, submission: Verified[Submission], trainings: Sequence[Verified[Training]]
+    verdict: Verdict,
+    submission: Verified[Submission],
+    trainings: Sequence[Verified[Training]],
+    resubmissions: Sequence[Verified[Submission]] = (),
 ) -> dict[str, str]:
     """Return the people who may not approve `verdict`, each with the reason."""
-    return _barred(verdict.review.separate_from, submission, trainings)
+    return _barred(verdict.review.separate_from, (submission, *resubmissions), trainings).people
+
+
+@dataclass(frozen=True, slots=True)
+class _Barred:
+    """Who had a part in the adapter and may not decide about it: people with the reason, and their keys."""
+
+    people: dict[str, str]
+    keys: frozenset[Digest]
+
+    def reason(self, decision: Verified[Review] | Verified[Waiver]) -> str:
+        if decision.person in self.people:
+            return f"that person {self.people[decision.person]}"
+        return "its key trained or submitted it" if decision.key_id in self.keys else ""
 
 
 def _barred(
-    separate_from: tuple[str, ...], submission: Verified[Submission], trainings: Sequence[Verified[Training]]
-) -> dict[str, str]:
-    barred: dict[str, str] = {}
+    separate_from: tuple[str, ...],
+    submissions: Sequence[Verified[Submission]],
+    trainings: Sequence[Verified[Training]],
+) -> _Barred:
+    people: dict[str, str] = {}
+    keys: set[Digest] = set()
     if "submitter" in separate_from:
-        barred[submission.person] = "submitted it"
+        people.update((item.person, "submitted it") for item in submissions)
+        keys.update(item.key_id for item in submissions)
     if "trainer" in separate_from:
-        for training in trainings:
-            barred[training.person] = "trained it"
-    return barred
+        people.update((item.person, "trained it") for item in trainings)
+        keys.update(item.key_id for item in trainings)
+    return _Barred(people, frozenset(keys))
 
 
 def _newest_by_person(reviews: Iterable[Verified[Review]]) -> tuple[Verified[Review], ...]:
@@ -128,17 +154,32 @@ def _newest_by_person(reviews: Iterable[Verified[Review]]) -> tuple[Verified[Rev
 
 
 def _review_problem(
-    review: Verified[Review], verdict: Verified[Verdict], barred: dict[str, str], now: datetime
+    review: Verified[Review], verdict: Verified[Verdict], barred: _Barred, now: datetime
 ) -> str:
     record, wanted = review.record, verdict.record
-    if review.person in barred:
-        return f"that person {barred[review.person]}"
+    if reason := barred.reason(review):
+        return reason
     if (record.adapter, record.base, record.policy) != (wanted.adapter, wanted.base, wanted.policy):
         return "it names other bytes, another base or another policy"
     if set(record.evidence) != set(wanted.evidence):
         return "it does not name the verdict's evidence"
-    if now >= record.expires_at:
-        return f"it expired at {record.expires_at:%Y-%m-%d %H:%M} UTC"
+    if not verdict.index < record.head.size <= review.index:
+        return "the ledger state it names is not one in which the verdict could be seen"
+    term = (record.reviewed_at, record.expires_at)
+    return _wrong_name(review, record.reviewer) or _wrong_term(*term, wanted, now)
+
+
+def _wrong_name(decision: Verified[Review] | Verified[Waiver], named: str) -> str:
+    return "" if named == decision.person else f"it names {named}, whose key did not sign it"
+
+
+def _wrong_term(start: datetime, end: datetime, verdict: Verdict, now: datetime) -> str:
+    if start > now:
+        return f"it is dated {start:%Y-%m-%d %H:%M} UTC, which is still to come"
+    if end > start + timedelta(days=verdict.review.valid_days):
+        return f"it runs for longer than the {verdict.review.valid_days} days of the policy"
+    if now >= end:
+        return f"it expired at {end:%Y-%m-%d %H:%M} UTC"
     return ""
 
 
@@ -154,7 +195,7 @@ def _waivers_for(
     gate: GateResult,
     verdict: Verified[Verdict],
     waivers: Sequence[Verified[Waiver]],
-    barred: dict[str, str],
+    barred: _Barred,
     now: datetime,
 ) -> tuple[tuple[Verified[Waiver], ...], str]:
     if not gate.waivable:
@@ -162,11 +203,14 @@ def _waivers_for(
     people: dict[str, Verified[Waiver]] = {}
     keys: set[str] = set()
     for waiver in waivers:
-        record = waiver.record
-        same = record.verdict == verdict.id and record.adapter == verdict.record.adapter
-        if not same or record.gate != gate.gate or now >= record.expires_at:
+        record, wanted = waiver.record, verdict.record
+        if record.verdict != verdict.id or record.gate != gate.gate:
             continue
-        if waiver.person in barred or waiver.key_id in keys:
+        if (record.adapter, record.policy) != (wanted.adapter, wanted.policy):
+            continue
+        if barred.reason(waiver) or waiver.key_id in keys or _wrong_name(waiver, record.reviewer):
+            continue
+        if _wrong_term(record.waived_at, record.expires_at, wanted, now):
             continue
         keys.add(waiver.key_id)
         people.setdefault(waiver.person, waiver)

@@ -39,6 +39,8 @@ class Case:
     trainings: tuple[Verified[Training], ...]
     reviews: tuple[Verified[Review], ...]
     waivers: tuple[Verified[Waiver], ...]
+    resubmissions: tuple[Verified[Submission], ...] = ()
+    """Other submissions of the same weights: under another label, by somebody else, with other files beside."""
 
 
 def load_case(reader: LedgerReader, adapter: Digest) -> Case:
@@ -53,13 +55,27 @@ def load_case(reader: LedgerReader, adapter: Digest) -> Case:
     verdicts = reader.find(Kind.VERDICT, Verdict, subject=adapter)
     if not verdicts:
         raise UsageError(f"adapter {adapter} has no verdict yet", hint="run `placet gate` first")
-    submission = submissions[-1]
+    decided = verdicts[-1].record
+    # The one that was judged: the same files may have been handed in again under another label.
+    judged = [
+        item
+        for item in submissions
+        if (item.record.adapter, item.record.base) == (decided.adapter, decided.base)
+    ]
+    submission = (judged or submissions)[-1]
+    weights_id = submission.record.adapter.weights_id
+    on_weights = reader.find(Kind.SUBMISSION, Submission, subject=weights_id)
     return Case(
         verdict=verdicts[-1],
         submission=submission,
-        trainings=trainings_of(reader, submission.record.adapter.weights_id),
+        trainings=trainings_of(reader, weights_id),
         reviews=reader.find(Kind.REVIEW, Review, subject=adapter),
         waivers=reader.find(Kind.WAIVER, Waiver, subject=adapter),
+        resubmissions=tuple(
+            item
+            for item in on_weights
+            if item.id != submission.id and item.record.adapter.weights_id == weights_id
+        ),
     )
 
 
@@ -91,6 +107,7 @@ def approval_of(office: Office, case: Case) -> Approval:
         submission=case.submission,
         trainings=case.trainings,
         now=office.clock(),
+        resubmissions=case.resubmissions,
     )
 
 
@@ -222,7 +239,7 @@ def revoke(
 
 def _person(reader: LedgerReader, case: Case, signer: Signer) -> str:
     _, person = reader.trust.authorize(signer.public.key_id, (Role.APPROVER,), reader.head().size)
-    barred = barred_people(case.verdict.record, case.submission, case.trainings)
+    barred = barred_people(case.verdict.record, case.submission, case.trainings, case.resubmissions)
     if person in barred:
         raise NotAuthorizedError(
             f"{person} {barred[person]} and may not decide about it",
