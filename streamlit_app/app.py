@@ -13,10 +13,10 @@ if _ROOT not in sys.path:
 st.set_page_config(page_title="Placet", page_icon="✅", layout="wide")
 st.navigation(
     [
-        st.Page("views/queue.py", title="Queue", icon="📥", default=True),
-        st.Page("views/adapter.py", title="Adapter", icon="🔎"),
-        st.Page("views/lineage.py", title="Lineage", icon="🧬"),
-        st.Page("views/ledger.py", title="Ledger", icon="📒"),
+        st.Page("views/queue.py", title="Queue", default=True),
+        st.Page("views/adapter.py", title="Adapter"),
+        st.Page("views/lineage.py", title="Lineage"),
+        st.Page("views/ledger.py", title="Ledger"),
     ],
     position="top",
 ).run()

@@ -6,7 +6,7 @@ import streamlit as st
 
 from placet.domain.digests import short
 from placet.report.queue import Queue
-from streamlit_app.components.page import md
+from streamlit_app.components.page import plain_option
 
 PARAMETER = "adapter"
 
@@ -24,7 +24,7 @@ def choose_adapter(queue: Queue, *, everything: bool = False) -> str | None:
         "Adapter",
         options,
         index=options.index(known) if known else 0,
-        format_func=lambda key: f"{md(labels[key])} · {short(key)}" if key else "Everything",
+        format_func=lambda key: f"{plain_option(labels[key])} · {short(key)}" if key else "Everything",
     )
     if chosen is not None:
         st.query_params[PARAMETER] = chosen

@@ -20,7 +20,7 @@ from placet.report.markup import el
 from placet.report.text import plural
 from placet.report.view import AdapterReport
 from placet.review.desk import load_case, review, waive
-from streamlit_app.components.page import md, show, show_error
+from streamlit_app.components.page import md, plain_option, show, show_error
 
 _OUTCOME = "signing-outcome"
 _WORDS = {ReviewDecision.APPROVE: "Approve", ReviewDecision.REJECT: "Reject"}
@@ -55,7 +55,7 @@ def decision_form(office: Office, report: AdapterReport) -> None:
             "Decision", choices, format_func=_WORDS.__getitem__, key="decision-choice", horizontal=True
         )
         right.text_area("Your reasons (they go on record)", key="decision-comment", height=120)
-        _passphrase(left, "decision-passphrase")
+        _passphrase(right, "decision-passphrase")
         st.form_submit_button(
             "Sign and record",
             type="primary",
@@ -85,7 +85,7 @@ def waiver_form(office: Office, report: AdapterReport) -> None:
     longest = approval.rule.valid_days
     with st.form("waiver", enter_to_submit=False):
         left, right = st.columns([2, 3])
-        left.selectbox("Gate", gates, format_func=md, key="waiver-gate")
+        left.selectbox("Gate", gates, format_func=plain_option, key="waiver-gate")
         left.selectbox("Your key", keys, format_func=_key_words(report), key="waiver-key")
         left.number_input("Valid for days", 1, longest, longest, key="waiver-days")
         right.text_area("Your reasons (they go on record)", key="waiver-comment", height=120)
@@ -117,7 +117,9 @@ def _key_words(report: AdapterReport) -> Callable[[ApproverKey], str]:
 
     def words(key: ApproverKey) -> str:
         note = f" ({barred[key.person]}, may not decide)" if key.person in barred else ""
-        return md(f"{key.file}: {key.person}{note}" if key.file != key.person else f"{key.person}{note}")
+        return plain_option(
+            f"{key.file}: {key.person}{note}" if key.file != key.person else f"{key.person}{note}"
+        )
 
     return words
 

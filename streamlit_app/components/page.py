@@ -7,17 +7,36 @@ import re
 import streamlit as st
 
 from placet.domain.errors import Error
-from placet.lineage.draw import printable
-from placet.report.markup import Child, el
+from placet.lineage.draw import plain, printable
+from placet.report.markup import Child, Html, el
+from placet.report.pictures import Draw, as_image
 from placet.report.style import Theme, style_sheet
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
 
 
+_LAYOUT = Html(
+    "[data-testid=stMainBlockContainer] { padding-top: 4.4rem; max-width: 1320px; } .placet.bare h2 { margin: 10px 0 2px; }"
+)
+
+
 def begin() -> None:
     """Start a page: its style sheet, in the colours the reader chose."""
-    theme = Theme.DARK if st.context.theme.type == "dark" else Theme.LIGHT
-    st.html(el("style", style_sheet(theme)))
+    st.html(el("style", style_sheet(_theme()), _LAYOUT))
+
+
+def drawn_as(css_class: str) -> Draw:
+    """Return how pictures are drawn here: as images, because Streamlit takes inline SVG out."""
+    return as_image(_theme(), css_class)
+
+
+def plain_option(text: str) -> str:
+    """Return `text` for a select box, which shows options as they are."""
+    return plain(text, 120)
+
+
+def _theme() -> Theme:
+    return Theme.DARK if st.context.theme.type == "dark" else Theme.LIGHT
 
 
 def show(*parts: Child) -> None:

@@ -12,7 +12,7 @@ from placet.report.markup import el
 from placet.report.records import FLIP_STATUS, answer
 from placet.report.samples import Flip, Sample, SampleTable, load_samples
 from placet.report.view import SuiteFigures
-from streamlit_app.components.page import md, show
+from streamlit_app.components.page import plain_option, show
 
 _FILTERS = ("Flipped against the base", *(str(flip) for flip in Flip if flip is not Flip.ALONE), "All")
 _SHOWN_IN_FULL = 5
@@ -30,7 +30,9 @@ def samples_explorer(office: Office, figures: tuple[SuiteFigures, ...]) -> None:
         st.info("Nothing was measured yet.")
         return
     left, middle, right = st.columns([2, 3, 2])
-    row = left.selectbox("Suite", figures, format_func=lambda item: md(f"{item.suite} · {item.metric}"))
+    row = left.selectbox(
+        "Suite", figures, format_func=lambda item: plain_option(f"{item.suite} · {item.metric}")
+    )
     which = middle.segmented_control("Show", _FILTERS, default=_FILTERS[0]) or _FILTERS[0]
     wanted = right.text_input("Search in prompts and answers").strip().lower()
     blobs = (row.adapter.blob, row.base.blob if row.base else "")
@@ -66,9 +68,9 @@ def _card(item: Sample) -> None:
                 f" {item.id} · wanted: ",
                 el("b", item.target),
             ),
-            el("div", item.prompt, class_="quote"),
             el(
                 "div",
+                el("div", el("h3", "Prompt"), el("div", item.prompt, class_="quote")),
                 [el("div", el("h3", name), answer(text, value)) for name, text, value in sides],
                 class_="cards",
             ),

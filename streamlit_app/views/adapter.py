@@ -11,7 +11,7 @@ from streamlit_app.components.choice import choose_adapter
 from streamlit_app.components.decision import decision_form, waiver_form
 from streamlit_app.components.downloads import downloads
 from streamlit_app.components.office import opened_office
-from streamlit_app.components.page import begin, show
+from streamlit_app.components.page import begin, drawn_as, show
 from streamlit_app.components.samples import samples_explorer
 
 begin()
@@ -27,7 +27,7 @@ with opened_office() as office:
         if report.verdict is None:
             st.info("No verdict yet: `placet gate` measures it.")
         else:
-            show(gates_table(report.verdict))
+            show(gates_table(report.verdict, drawn_as("plot")))
         if report.figures:
             show(el("h2", "Measured against the base"), figures_table(report.figures))
     with samples:

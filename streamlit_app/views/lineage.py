@@ -10,7 +10,7 @@ from placet.report.queue import load_queue
 from placet.report.records import node_part
 from streamlit_app.components.choice import choose_adapter
 from streamlit_app.components.office import opened_office
-from streamlit_app.components.page import begin, md, show
+from streamlit_app.components.page import begin, drawn_as, plain_option, show
 
 begin()
 with opened_office() as office:
@@ -26,10 +26,12 @@ show(
     )
 )
 if lineage_svg(lineage) is not None:
-    show(lineage_html(lineage))
+    show(lineage_html(lineage, drawn_as("lineage")))
 else:
     st.graphviz_chart(to_dot(lineage), width="stretch")
-node = st.selectbox("Look at", lineage.nodes, index=None, format_func=lambda item: md(describe(item)))
+node = st.selectbox(
+    "Look at", lineage.nodes, index=None, format_func=lambda item: plain_option(describe(item))
+)
 if node is not None:
     show(node_part(lineage, node))
 with st.expander("As text"):

@@ -19,15 +19,15 @@ from pathlib import Path
 
 from placet.attest.keys import Signer
 from placet.attest.predicates import Kind, Role
+from placet.attest.statement import Subject
 from placet.attest.trust import Verified
-from placet.demo.broken import EXPECTED, make_broken
+from placet.demo.broken import make_broken
 from placet.demo.plan import DemoAdapter, DemoPlan
 from placet.demo.recipes import examples_of
 from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
-    AdapterRef,
     Base,
     Decision,
     Intake,
@@ -35,12 +35,10 @@ from placet.domain.records import (
     Release,
     Review,
     ReviewDecision,
-    SourceRef,
     Submission,
     Verdict,
 )
-from placet.intake import examine
-from placet.intake.base import BaseProfile
+from placet.intake import weights_id_of
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.pipeline.bases import add_base, base_folder
@@ -182,11 +180,11 @@ def _trained(
         recipe,
         base=base.record.ref,
         data=examples_digest(examples),
-        parent=None if parent_folder is None else _identity(office, base, parent_folder),
+        parent=None if parent_folder is None else _weights(parent_folder),
         started_at=datetime.fromisoformat(started.read_text()),
         finished_at=office.clock(),
     )
-    envelope = sign_training(training, _identity(office, base, folder), office.signer("tara"))
+    envelope = sign_training(training, _weights(folder), office.signer("tara"))
     temporary = provenance.with_suffix(".tmp")
     temporary.write_bytes(envelope.raw)
     temporary.replace(provenance)
@@ -201,16 +199,9 @@ def _provenance(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.provenance.json")
 
 
-def _identity(office: Office, base: Verified[Base], folder: Path) -> AdapterRef:
-    """Return what the adapter in `folder` is called by content."""
-    name = folder.name.rpartition("-")[0]
-    ref = SourceRef(kind="folder", location=folder.name)
-    found = examine(folder, ref, BaseProfile.of(base.record), office.blobs, office.clock, label=name).adapter
-    if found is None:
-        raise IntegrityError(
-            f"{name} does not pass intake", hint="remove its training folder and run the demo again"
-        )
-    return found
+def _weights(folder: Path) -> Subject:
+    """Return what the adapter in `folder` is called: its recipe's name, and its weights id."""
+    return Subject(folder.name.rpartition("-")[0], weights_id_of(folder))
 
 
 def _submitted(
@@ -241,11 +232,11 @@ def _refuse_broken(
     handed: dict[str, tuple[str, Digest]] = {}
     folder = office.folder("work", "broken")
     shutil.rmtree(folder, ignore_errors=True)
-    for name, path in make_broken(good, folder).items():
+    for name, (finding, path) in make_broken(good, folder).items():
         result = submit(
             office, FolderSource(path), base.record.ref.label, office.signer("sam"), progress, label=name
         )
-        handed[name] = (EXPECTED[name], result.intake.record.files_id)
+        handed[name] = (finding, result.intake.record.files_id)
     return handed
 
 

@@ -49,6 +49,14 @@ def _changes(verdict: VerdictView | None, figures: tuple[SuiteFigures, ...]) -> 
         was, now = figure(row.base.mean), figure(row.adapter.mean)
         change = f"({signed(row.change)}, {word})" if row.change else "(same)"
         lines.append((status, f"{row.suite}: {row.metric} {was} → {now} {change}"))
+    for channel in dict.fromkeys(name for row in figures for name, _ in row.incumbents):
+        against = [
+            f"{row.suite} {signed(row.adapter.mean - mean)}"
+            for row in figures
+            for name, mean in row.incumbents
+            if name == channel and row.adapter.mean != mean
+        ]
+        lines.append((Status.NEUTRAL, f"Against {channel}: {', '.join(against) or 'the same figures'}"))
     return tuple(lines) or ((Status.NEUTRAL, "The verdict rests on no measurement."),)
 
 

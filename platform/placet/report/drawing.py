@@ -9,6 +9,7 @@ import subprocess
 from placet.lineage.draw import describe, drawn_edges, to_dot
 from placet.lineage.graph import Lineage
 from placet.report.markup import Html, el
+from placet.report.pictures import Draw, inline
 
 _TIMEOUT_S = 20
 _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
@@ -16,12 +17,14 @@ _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
-def lineage_html(lineage: Lineage) -> Html:
+def lineage_html(lineage: Lineage, draw: Draw = inline) -> Html:
     """Return the graph as inline SVG if Graphviz is there and draws it, else as a nested list."""
     drawn = lineage_svg(lineage)
     if drawn is None:
         return el("div", _list(lineage), class_="lineage")
-    return el("div", drawn, class_="lineage", role="img", aria_label="lineage graph", tabindex="0")
+    return el(
+        "div", draw(drawn, "lineage graph; the same stands below as text"), class_="lineage", tabindex="0"
+    )
 
 
 def lineage_svg(lineage: Lineage) -> Html | None:

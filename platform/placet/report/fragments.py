@@ -9,7 +9,8 @@ from placet.domain.records import Outcome
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
 from placet.report.markup import Child, Html, el
-from placet.report.plots import interval_svg
+from placet.report.pictures import Draw, inline
+from placet.report.plots import interval_svg, words
 from placet.report.state import State
 from placet.report.text import figure, moment, plural, signed
 from placet.report.view import DECISION_STATUS, AdapterReport, Brief, GateView, SuiteFigures, VerdictView
@@ -111,17 +112,17 @@ def brief_cards(brief: Brief) -> Html:
     )
 
 
-def gates_table(verdict: VerdictView) -> Html:
+def gates_table(verdict: VerdictView, draw: Draw = inline) -> Html:
     """Return every gate with figure, interval against threshold, reason, fix, why and evidence.
 
     What did not pass comes first; within that, the policy's order is kept.
     """
     head = ("Gate", "Outcome", "Figure", "Interval against limit", "Reason")
     gates = sorted(verdict.gates, key=lambda gate: gate.result.outcome is Outcome.PASS)
-    return table(head, [_gate_row(gate) for gate in gates], numbers=(2,))
+    return table(head, [_gate_row(gate, draw) for gate in gates], numbers=(2,))
 
 
-def _gate_row(gate: GateView) -> Html:
+def _gate_row(gate: GateView, draw: Draw) -> Html:
     result = gate.result
     figures: list[Child] = [el("b", figure(result.figure))]
     if result.baseline is not None:
@@ -130,7 +131,7 @@ def _gate_row(gate: GateView) -> Html:
         figures.append(el("div", f"n = {result.n}", class_="muted small"))
     if gate.plot is not None and result.interval is not None:
         picture: Child = (
-            interval_svg(gate.plot, passed=result.outcome is Outcome.PASS),
+            draw(interval_svg(gate.plot, passed=result.outcome is Outcome.PASS), words(gate.plot)),
             el(
                 "div",
                 f"{result.comparison} · {result.interval.level * 100:g}% {result.interval.method}",

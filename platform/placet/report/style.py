@@ -35,6 +35,7 @@ _DARK = {
     "bad": "#ff8a93",
     "bad-soft": "#311619",
 }
+_FONT = 'svg { font-family: system-ui, "Segoe UI", Roboto, Arial, "DejaVu Sans", sans-serif; }'
 
 
 class Theme(StrEnum):
@@ -47,7 +48,7 @@ class Theme(StrEnum):
 
 def style_sheet(theme: Theme = Theme.AUTO) -> Html:
     """Return the style sheet, to stand in a ``<style>`` element. Paper is always light."""
-    rules = (resources.files("placet.report") / "style.css").read_text(encoding="utf-8")
+    rules = _file("style.css") + _file("pictures.css")
     light, dark = _variables(_LIGHT), _variables(_DARK)
     if theme is Theme.DARK:
         return Html(f"{dark}\n{rules}")
@@ -55,6 +56,16 @@ def style_sheet(theme: Theme = Theme.AUTO) -> Html:
         return Html(f"{light}\n{rules}")
     screen = f"@media screen and (prefers-color-scheme: dark) {{ {dark} }}"
     return Html(f"{light}\n{screen}\n{rules}")
+
+
+def picture_style(theme: Theme) -> Html:
+    """Return the style sheet of a picture that stands by itself, to stand inside its ``<svg>``."""
+    colours = _DARK if theme is Theme.DARK else _LIGHT
+    return Html(f"{_variables(colours)}\n{_FONT}\n{_file('pictures.css')}")
+
+
+def _file(name: str) -> str:
+    return (resources.files("placet.report") / name).read_text(encoding="utf-8")
 
 
 def _variables(colours: dict[str, str]) -> str:

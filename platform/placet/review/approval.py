@@ -71,16 +71,18 @@ def weigh_approval(
     barred = _barred(rule.separate_from, (submission, *resubmissions), trainings)
     standing = _newest_by_person(r for r in reviews if r.record.verdict == verdict.id)
     approving: list[Verified[Review]] = []
+    uncounted: list[str] = []
     for review in standing:
         problem = _review_problem(review, verdict, barred, now)
         if review.record.decision is ReviewDecision.REJECT:
             missing.append(f"{review.person} rejected it: {review.record.comment}")
         elif problem:
-            missing.append(f"the approval of {review.person} does not count: {problem}")
+            uncounted.append(f"the approval of {review.person} does not count: {problem}")
         else:
             approving.append(review)
     approving = list(_distinct_keys(approving))
     if len(approving) < rule.approvals:
+        missing.extend(uncounted)
         missing.append(
             f"{len(approving)} of {rule.approvals} approvals by different people"
             + (f" (not {', '.join(sorted(barred.people))})" if barred.people else "")

@@ -26,7 +26,7 @@ from placet.attest.predicates import (
 from placet.attest.statement import Subject
 from placet.attest.trust import sign_record
 from placet.domain.digests import Digest
-from placet.domain.records import AdapterRef, BaseRef
+from placet.domain.records import BaseRef
 from placet.training.recipe import LoraRecipe
 
 BUILD_TYPE = "https://placet.dev/training/lora/v1"
@@ -38,7 +38,7 @@ def training_record(
     *,
     base: BaseRef,
     data: Digest,
-    parent: AdapterRef | None,
+    parent: Subject | None,
     started_at: datetime,
     finished_at: datetime,
 ) -> Training:
@@ -48,7 +48,7 @@ def training_record(
         recipe: What was run.
         base: The base model it was trained on.
         data: Digest of the examples, in their order.
-        parent: The adapter it was continued from, by its weights id.
+        parent: The adapter it was continued from: label and weights id.
         started_at: When it began.
         finished_at: When it ended.
     """
@@ -57,7 +57,7 @@ def training_record(
         _dependency("dataset", f"{recipe.name} examples", data),
     ]
     if parent is not None:
-        dependencies.append(_dependency("parent-adapter", parent.label, parent.weights_id))
+        dependencies.append(_dependency("parent-adapter", parent.name, parent.digest))
     return Training(
         build_definition=BuildDefinition(
             build_type=BUILD_TYPE,
@@ -80,9 +80,9 @@ def training_record(
     )
 
 
-def sign_training(training: Training, adapter: AdapterRef, signer: Signer) -> Envelope:
-    """Return `training` as a signed envelope about the adapter's weights."""
-    return sign_record(Kind.TRAINING, training, (Subject(adapter.label, adapter.weights_id),), signer)
+def sign_training(training: Training, adapter: Subject, signer: Signer) -> Envelope:
+    """Return `training` as a signed envelope about an adapter: its label and weights id."""
+    return sign_record(Kind.TRAINING, training, (adapter,), signer)
 
 
 def _dependency(role: str, name: str, digest: Digest) -> ResourceDescriptor:
