@@ -16,7 +16,8 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=\"'/@])")
 
 
 _LAYOUT = Html(
-    "[data-testid=stMainBlockContainer] { padding-top: 4.4rem; max-width: 1320px; } .placet.bare h2 { margin: 10px 0 2px; }"
+    "[data-testid=stMainBlockContainer] { padding-top: 4.4rem; max-width: 1320px; } "
+    ".placet.bare h2 { margin: 10px 0 2px; }"
 )
 
 

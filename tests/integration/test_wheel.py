@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from placet.domain.records import ReviewRule
+from tests.support.offices import make_office, walk_to_release
 
 ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = ("evals", "policies", "streamlit_app")
@@ -134,7 +138,37 @@ print(json.dumps(sorted(set(sys.modules) & {{*{EXTRAS_ONLY!r}, "duckdb", "numpy"
     assert json.loads(done.stdout) == []
 
 
-# ---------------------------------------------------------------------------------------------------------
-# A REAL BUNDLE GOES HERE: make one with the library (a fixture), then
-#   installed("placet", "verify", str(bundle), "--json")  -> exit 0, and exit 1 after one byte is flipped.
-# ---------------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A released adapter whose approvals have not lapsed, and the pin of its office."""
+    sample = make_office(tmp_path_factory.mktemp("office") / "office")
+    lasting = ReviewRule(approvals=2, valid_days=365_000)
+    _, _, path = walk_to_release(sample, rule=lasting)
+    return path, sample.office.root.pin
+
+
+def test_bare_install_verifies_a_bundle(installed: Run, bundle: tuple[Path, str]) -> None:
+    path, pin = bundle
+
+    done = installed("placet", "verify", str(path), "--pin", pin, "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_bare_install_refuses_a_bundle_with_one_byte_flipped(
+    installed: Run, bundle: tuple[Path, str], tmp_path: Path
+) -> None:
+    path, pin = bundle
+    changed = tmp_path / "bundle"
+    shutil.copytree(path, changed)
+    weights = changed / "adapter" / "adapter_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.chmod(0o644)
+    weights.write_bytes(bytes(data))
+
+    done = installed("placet", "verify", str(changed), "--pin", pin)
+
+    assert done.returncode == 1
+    assert "adapter_model.safetensors is not the file that was released" in " ".join(done.stdout.split())

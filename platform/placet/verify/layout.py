@@ -7,24 +7,30 @@
       placet/root.json         the office's trust root (believed only if it has the pinned digest)
       placet/checkpoint.txt    a signed checkpoint of the ledger
       placet/records.json      [{"index": …, "envelope": "<base64>", "proof": ["<hex>", …]}, …]
+
+Nothing else lies there. JSON is canonical, so that a release has one spelling, byte for byte. A revocation feed is
+``{"checkpoint": "<note>", "records": [as above]}``.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import stat
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from placet.attest.strict_json import parse_json
+from placet.attest.strict_json import parse_base64, parse_json
 from placet.domain.digests import canonical_json, digest_stream
-from placet.domain.errors import IntegrityError, UsageError
+from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.records import FileEntry
 
 ADAPTER_FOLDER = "adapter"
 RECORD_FOLDER = "placet"
+RECORD_FILES = frozenset({"root.json", "checkpoint.txt", "records.json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,14 @@ class BundledRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Feed:
+    """Revocations with the roles statements that vouch for their signers, as of a checkpoint; not verified."""
+
+    checkpoint: str
+    records: tuple[BundledRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Bundle:
     """A bundle as it was read. Nothing in it may be believed before it is verified."""
 
@@ -60,35 +74,65 @@ class Bundle:
 
 def dump_records(records: tuple[BundledRecord, ...]) -> bytes:
     """Return the bytes of ``records.json``."""
-    return canonical_json(
-        [
-            {
-                "index": record.index,
-                "envelope": base64.b64encode(record.envelope).decode(),
-                "proof": [item.hex() for item in record.proof],
-            }
-            for record in records
-        ]
-    )
+    return canonical_json(_to_json(records))
 
 
 def parse_records(data: bytes) -> tuple[BundledRecord, ...]:
     """Return the records in ``records.json``.
 
     Raises:
-        IntegrityError: Malformed.
+        IntegrityError: Malformed, or not in canonical form.
     """
+    records = _from_json(parse_json(data, "records.json"))
+    if dump_records(records) != data:
+        raise IntegrityError("records.json is not in canonical form", hint="fetch the bundle again")
+    return records
+
+
+def dump_feed(feed: Feed) -> bytes:
+    """Return the bytes of a revocation feed."""
+    return canonical_json({"checkpoint": feed.checkpoint, "records": _to_json(feed.records)})
+
+
+def parse_feed(data: bytes) -> Feed:
+    """Return the revocation feed in `data`.
+
+    Raises:
+        IntegrityError: Malformed, or not in canonical form.
+    """
+    value = parse_json(data, "revocation feed")
+    if not isinstance(value, dict) or set(value) != {"checkpoint", "records"}:
+        raise IntegrityError("not a revocation feed", hint="export it with `placet revoke --export`")
+    feed = Feed(str(value["checkpoint"]), _from_json(value["records"]))
+    if dump_feed(feed) != data:
+        raise IntegrityError("the revocation feed is not in canonical form", hint="fetch it again")
+    return feed
+
+
+def _to_json(records: tuple[BundledRecord, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": record.index,
+            "envelope": base64.b64encode(record.envelope).decode(),
+            "proof": [item.hex() for item in record.proof],
+        }
+        for record in records
+    ]
+
+
+def _from_json(value: Any) -> tuple[BundledRecord, ...]:
+    # What is written otherwise (numbers as text, upper case, white space) fails the comparison of the whole.
     try:
         return tuple(
             BundledRecord(
                 int(item["index"]),
-                base64.b64decode(item["envelope"], validate=True),
+                parse_base64(item["envelope"]),
                 tuple(bytes.fromhex(proof) for proof in item["proof"]),
             )
-            for item in parse_json(data, "records.json")
+            for item in value
         )
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise IntegrityError(f"records.json is malformed: {error}", hint="fetch the bundle again") from error
+    except (Error, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise IntegrityError(f"records are malformed: {error}", hint="fetch the file again") from error
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -101,12 +145,40 @@ def load_bundle(path: Path) -> Bundle:
     folder = path / RECORD_FOLDER
     if not path.is_dir() or not folder.is_dir():
         raise UsageError(f"no bundle at {path}", hint="name the folder that holds 'adapter' and 'placet'")
+    _require_exactly(path, {ADAPTER_FOLDER, RECORD_FOLDER}, stat.S_ISDIR)
+    _require_exactly(folder, RECORD_FILES, stat.S_ISREG)
+    try:
+        checkpoint = _read(folder / "checkpoint.txt", LIMITS.max_small_file_bytes).decode("utf-8", "strict")
+    except UnicodeDecodeError as error:
+        raise IntegrityError("checkpoint.txt is not text", hint="fetch the bundle again") from error
     return Bundle(
         path,
         _read(folder / "root.json", LIMITS.max_small_file_bytes),
-        _read(folder / "checkpoint.txt", LIMITS.max_small_file_bytes).decode("utf-8", "strict"),
+        checkpoint,
         parse_records(_read(folder / "records.json", LIMITS.max_record_file_bytes)),
     )
+
+
+def _require_exactly(folder: Path, names: Set[str], is_right: Callable[[int], bool]) -> None:
+    with _readable(folder.name):
+        found = {item.name: item.stat(follow_symlinks=False).st_mode for item in os.scandir(folder)}
+    for name in sorted(names):
+        if name not in found:
+            raise IntegrityError(f"{folder.name}/{name} is missing", hint="fetch the bundle again")
+        if not is_right(found.pop(name)):
+            raise IntegrityError(f"{folder.name}/{name} is a link or of another kind", hint="fetch it again")
+    for name in sorted(found):
+        raise IntegrityError(f"{name!a} is not part of the release", hint="remove it, or fetch it again")
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IntegrityError(
+            f"{what} cannot be read: {error.strerror}", hint="the bundle is incomplete: fetch it again"
+        ) from error
 
 
 def hash_files(folder: Path) -> tuple[FileEntry, ...]:
@@ -117,37 +189,41 @@ def hash_files(folder: Path) -> tuple[FileEntry, ...]:
     """
     entries: list[FileEntry] = []
     todo = [folder]
-    while todo:
-        for item in sorted(os.scandir(todo.pop()), key=lambda found: found.name):
-            mode = item.stat(follow_symlinks=False).st_mode
-            relative = Path(item.path).relative_to(folder).as_posix()
-            if stat.S_ISDIR(mode):
-                todo.append(Path(item.path))
-            elif stat.S_ISREG(mode):
-                handle = os.open(item.path, os.O_RDONLY | os.O_NOFOLLOW)
-                with os.fdopen(handle, "rb") as stream:
+    with _readable(folder.name):
+        while todo:
+            for item in sorted(os.scandir(todo.pop()), key=lambda found: found.name):
+                mode = item.stat(follow_symlinks=False).st_mode
+                relative = Path(item.path).relative_to(folder).as_posix()
+                if stat.S_ISDIR(mode):
+                    todo.append(Path(item.path))
+                    continue
+                if not stat.S_ISREG(mode) or not relative.isprintable():
+                    raise IntegrityError(
+                        f"{relative!a} is not a plain file", hint="a release holds plain files only"
+                    )
+                with _plain(Path(item.path)) as stream:
                     digest, size = digest_stream(stream)
                 entries.append(FileEntry(path=relative, size=size, sha256=digest))
-            else:
-                raise IntegrityError(
-                    f"{relative} is not a plain file", hint="a release holds plain files only"
-                )
-            if len(entries) > LIMITS.max_files:
-                raise IntegrityError(
-                    f"more than {LIMITS.max_files} files", hint="this is not a release of ours"
-                )
+                if len(entries) > LIMITS.max_files:
+                    raise IntegrityError(
+                        f"more than {LIMITS.max_files} files", hint="this is not a release of ours"
+                    )
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
+@contextmanager
+def _plain(path: Path) -> Iterator[BinaryIO]:
+    # O_NONBLOCK: a pipe put in a file's place must not hang the verifier.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise IntegrityError(f"{path.name!a} is not a plain file", hint="fetch the bundle again")
+        yield stream
+
+
 def _read(path: Path, max_bytes: int) -> bytes:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(handle, "rb") as stream:
-            data = stream.read(max_bytes + 1)
-    except OSError as error:
-        raise IntegrityError(
-            f"{path.name} cannot be read: {error.strerror}", hint="the bundle is incomplete: fetch it again"
-        ) from error
+    with _readable(path.name), _plain(path) as stream:
+        data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise IntegrityError(
             f"{path.name} is larger than {max_bytes} bytes", hint="this is not a release of ours"
