@@ -2,7 +2,8 @@
 
 Every relative link and picture leads to a file (and, with a #fragment, to a heading); every command of the
 command line is described in docs/reference/cli.md, options included, and has an example in its help; no
-committed file names a machine's own folders or a package registry's host.
+committed file names a machine's own folders or a package registry's host; the layers that the architecture page
+draws are the ones that the import contract holds.
 
 Exit status: 0 nothing found, 1 something found.
 """
@@ -13,12 +14,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CLI_PAGE = "docs/reference/cli.md"
+ARCHITECTURE_PAGE = "docs/explanation/architecture.md"
 
 _FENCE = re.compile(r"^(?P<mark>`{3,}|~{3,}).*?^(?P=mark)[^\n]*$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
@@ -113,8 +116,27 @@ def check_words() -> Iterator[str]:
                     yield f"{_name(path)}:{number}: {match.group(0)!r} is {what}"
 
 
+def check_layers() -> Iterator[str]:
+    """The layers drawn in the architecture page are the ones that the import contract holds."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    folder = ROOT / "platform" / "placet"
+    enforced = [
+        {name for name in re.findall(r"\w+", layer) if any(folder.glob(f"{name}*")) and name != "__main__"}
+        for layer in layers
+    ]
+    page = (ROOT / ARCHITECTURE_PAGE).read_text(encoding="utf-8")
+    fences = [block.group(0) for block in _FENCE.finditer(page)]
+    drawn_block = next(
+        (block for block in fences if "domain" in block.split() and "attest" in block.split()), ""
+    )
+    drawn = [set(line.split()) - {"streamlit_app"} for line in drawn_block.splitlines()[1:-1]]
+    if drawn != [layer for layer in enforced if layer]:
+        yield f"{ARCHITECTURE_PAGE}: the layers drawn are not those of pyproject.toml: {layers}"
+
+
 # Another check (say, that every finding's id has its page) is one more generator in this tuple.
-CHECKS: tuple[Callable[[], Iterator[str]], ...] = (check_links, check_commands, check_words)
+CHECKS: tuple[Callable[[], Iterator[str]], ...] = (check_links, check_commands, check_words, check_layers)
 
 
 def main() -> int:

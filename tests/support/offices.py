@@ -31,7 +31,7 @@ from placet.attest.predicates import (
 )
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
-from placet.domain.digests import Digest, digest_bytes, digest_json
+from placet.domain.digests import Digest, canonical_json, digest_bytes, digest_json
 from placet.domain.records import (
     AdapterRef,
     Base,
@@ -96,8 +96,13 @@ def suite_ref(name: str, version: str = "1") -> SuiteRef:
 
 
 def policy_ref(name: str = "default", version: str = "1") -> PolicyRef:
-    """Return the policy `name`; its digest is made of name and version."""
-    return PolicyRef(id=name, version=version, digest=digest_json({"policy": name, "version": version}))
+    """Return the policy `name`; its digest is that of :func:`policy_text`."""
+    return PolicyRef(id=name, version=version, digest=digest_bytes(policy_text(name, version)))
+
+
+def policy_text(name: str = "default", version: str = "1") -> bytes:
+    """Return what stands for the policy's document."""
+    return canonical_json({"policy": name, "version": version})
 
 
 DESK = suite_ref("support-desk")
@@ -216,7 +221,9 @@ def safetensors_bytes(values: Sequence[float], name: str = "base_model.model.q_p
 def make_adapter(sample: SampleOffice, label: str, *, seed: str | None = None) -> SampleAdapter:
     """Put an adapter's files into the office's store; `seed` (the label) makes its weights."""
     digest = sha256((seed or label).encode()).digest()
-    config = json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}).encode()
+    config = json.dumps(
+        {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    ).encode()
     weights = safetensors_bytes([byte / 255 for byte in digest])
     contents = {
         "README.md": f"# {label}\n".encode(),
@@ -228,7 +235,9 @@ def make_adapter(sample: SampleOffice, label: str, *, seed: str | None = None) -
         for path, data in contents.items()
     )
     weights_id = digest_json({"config": digest_bytes(config), "tensors": digest_bytes(weights)})
-    return SampleAdapter(AdapterRef(id=files_digest(files), weights_id=weights_id, label=label), files, contents)
+    return SampleAdapter(
+        AdapterRef(id=files_digest(files), weights_id=weights_id, label=label), files, contents
+    )
 
 
 # --- the steps, one function each ----------------------------------------------------------------------------
@@ -238,7 +247,11 @@ def add_base(sample: SampleOffice, label: str = "tiny-base", parameters: int = 1
     """Register a base model."""
     files = tuple(
         FileEntry(path=path, size=size, sha256=digest_bytes(f"{label} {path}".encode()))
-        for path, size in (("config.json", 861), ("model.safetensors", 269_060_552), ("tokenizer.json", 2_104_556))
+        for path, size in (
+            ("config.json", 861),
+            ("model.safetensors", 269_060_552),
+            ("tokenizer.json", 2_104_556),
+        )
     )
     base = Base(
         ref=BaseRef(id=digest_json({"base": label}), label=label),
@@ -371,10 +384,13 @@ def add_plan(
 ) -> Verified[Plan]:
     """Log what will be measured: of each suite as many documents as :data:`SUITES` or `documents` says."""
     counts = {name: SUITES[name][4] for name in suites} | dict(documents or {})
+    if policy is None:
+        policy = policy_ref()
+        sample.office.blobs.put_bytes(policy_text())
     plan = Plan(
         adapter=adapter,
         base=base,
-        policy=policy or policy_ref(),
+        policy=policy,
         suites=tuple(
             PlannedSuite(
                 suite=SUITES[name][0],
@@ -422,7 +438,9 @@ def add_measurement(
     subject_id = subject.id if isinstance(subject, BaseRef) else subject.weights_id
     pairs = [[index, f"{value:g}"] for index, value in enumerate(values)]
     digest = digest_json(pairs)
-    data = blob if blob is not None else b"PAR1" + json.dumps([suite, subject.label, pairs]).encode() + b"PAR1"
+    data = (
+        blob if blob is not None else b"PAR1" + json.dumps([suite, subject.label, pairs]).encode() + b"PAR1"
+    )
     if rows is not None:
         from placet.measuring.rows import rows_digest, rows_to_parquet
 
@@ -524,7 +542,10 @@ def add_verdict(
 
 
 def approve(
-    sample: SampleOffice, adapter: AdapterRef, person: str, comment: str = "Looked at the figures and samples."
+    sample: SampleOffice,
+    adapter: AdapterRef,
+    person: str,
+    comment: str = "Looked at the figures and samples.",
 ) -> Verified[Review]:
     """Have `person` approve the adapter's newest verdict."""
     return _decide(sample, adapter, person, ReviewDecision.APPROVE, comment)

@@ -105,7 +105,9 @@ def write_suite(folder: Path, **changes: str | None) -> Path:
 
 def write_generation_suite(folder: Path, **changes: str | None) -> Path:
     """Write the example of a scored generation suite to `folder`."""
-    return write_suite(folder, **{name.replace(".", "_"): text for name, text in GENERATION.items()} | changes)
+    return write_suite(
+        folder, **{name.replace(".", "_"): text for name, text in GENERATION.items()} | changes
+    )
 
 
 class FakeRunner:

@@ -243,7 +243,9 @@ def test_the_trainers_key_under_another_name_does_not_count() -> None:
         "its key trained or submitted it",
     )
     _refused(
-        _weigh(_review("ada"), _review("ben", index=21, key=shared), submitter=_submission("sam", key=shared)),
+        _weigh(
+            _review("ada"), _review("ben", index=21, key=shared), submitter=_submission("sam", key=shared)
+        ),
         "its key trained or submitted it",
     )
 
@@ -310,9 +312,7 @@ def test_approvals_of_an_older_verdict_are_not_counted_at_all() -> None:
 
 
 def test_an_unnamed_order_of_evidence_does_not_matter() -> None:
-    assert _weigh(
-        _review("ada", evidence=tuple(reversed(EVIDENCE))), _review("ben", index=21)
-    ).approved
+    assert _weigh(_review("ada", evidence=tuple(reversed(EVIDENCE))), _review("ben", index=21)).approved
 
 
 # --- rejections and changes of mind ------------------------------------------------------------------------
@@ -339,7 +339,9 @@ def test_the_newest_decision_of_a_person_stands_whatever_their_order_here() -> N
 
 
 @pytest.mark.parametrize(
-    "change", [{"expires_at": START}, {"evidence": ()}, {"adapter": OTHER}], ids=["expired", "evidence", "bytes"]
+    "change",
+    [{"expires_at": START}, {"evidence": ()}, {"adapter": OTHER}],
+    ids=["expired", "evidence", "bytes"],
 )
 def test_a_rejection_stands_even_where_an_approval_would_not_count(change: dict[str, Any]) -> None:
     rejection = _review("cleo", index=22, decision=ReviewDecision.REJECT, **change)
@@ -354,13 +356,16 @@ def test_a_denial_cannot_be_approved() -> None:
     verdict = _verdict(Decision.DENY, (passing_gate().model_copy(update={"outcome": Outcome.FAIL}),))
 
     _refused(
-        _weigh(_review("ada", verdict), _review("ben", verdict, index=21), verdict=verdict), "the verdict is DENY"
+        _weigh(_review("ada", verdict), _review("ben", verdict, index=21), verdict=verdict),
+        "the verdict is DENY",
     )
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.MISSING, Outcome.ERROR])
 @pytest.mark.parametrize("decision", [Decision.ALLOW, Decision.NEEDS_REVIEW])
-def test_a_verdict_that_contradicts_its_gates_cannot_be_approved(outcome: Outcome, decision: Decision) -> None:
+def test_a_verdict_that_contradicts_its_gates_cannot_be_approved(
+    outcome: Outcome, decision: Decision
+) -> None:
     verdict = _verdict(decision, (passing_gate(), passing_gate("b").model_copy(update={"outcome": outcome})))
 
     _refused(
@@ -391,7 +396,9 @@ def test_a_gate_that_is_only_shown_blocks_nothing() -> None:
 REVIEWS = (_review("ada", NEEDS_WAIVER), _review("ben", NEEDS_WAIVER, index=21))
 
 
-def _waived(*waivers: Verified[Waiver], verdict: Verified[Verdict] = NEEDS_WAIVER, **options: Any) -> Approval:
+def _waived(
+    *waivers: Verified[Waiver], verdict: Verified[Verdict] = NEEDS_WAIVER, **options: Any
+) -> Approval:
     return _weigh(*REVIEWS, verdict=verdict, waivers=waivers, **options)
 
 

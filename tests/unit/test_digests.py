@@ -70,7 +70,15 @@ def test_canonical_json_sorts_by_utf16_code_units_as_rfc_8785_says() -> None:
     # RFC 8785 section 3.2.3: U+1F600 (a surrogate pair, D83D DE00) sorts before U+FB33.
     value = {"\ufb33": 1, "\U0001f600": 2, "\r": 3, "1": 4, "\u20ac": 5, "\u0080": 6, "\u00f6": 7}
 
-    assert list(json.loads(canonical_json(value))) == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+    assert list(json.loads(canonical_json(value))) == [
+        "\r",
+        "1",
+        "\u0080",
+        "\u00f6",
+        "\u20ac",
+        "\U0001f600",
+        "\ufb33",
+    ]
 
 
 def test_canonical_json_has_no_white_space_and_shortest_escapes() -> None:

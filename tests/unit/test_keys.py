@@ -128,7 +128,9 @@ def test_a_key_file_is_encrypted_private_and_opens_with_its_passphrase(key_file:
 
 @pytest.mark.parametrize("passphrase", ["", "wrong", PASSPHRASE + " ", PASSPHRASE.upper()])
 def test_a_wrong_passphrase_is_said_and_does_not_open(key_file: Path, passphrase: str) -> None:
-    with pytest.raises(KeyAccessError, match=r"ada\.pem (does not open: wrong passphrase|is not encrypted)") as caught:
+    with pytest.raises(
+        KeyAccessError, match=r"ada\.pem (does not open: wrong passphrase|is not encrypted)"
+    ) as caught:
         load_signer(key_file, passphrase)
     assert caught.value.hint
 
@@ -190,7 +192,9 @@ def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
 # --- passphrases -------------------------------------------------------------------------------------------
 
 
-def test_the_keys_own_variable_wins_over_the_common_one_and_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_keys_own_variable_wins_over_the_common_one_and_the_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("PLACET_PASSPHRASE", "common")
     assert passphrase_for("ada.l-x", lambda _: "asked") == "common"
     monkeypatch.setenv("PLACET_PASSPHRASE_ADA_L_X", "own")

@@ -99,7 +99,9 @@ def test_the_roots_are_those_of_certificate_transparency() -> None:
         ),
     ],
 )
-def test_the_audit_paths_are_those_of_certificate_transparency(index: int, size: int, path: list[str]) -> None:
+def test_the_audit_paths_are_those_of_certificate_transparency(
+    index: int, size: int, path: list[str]
+) -> None:
     proof = inclusion_proof(HASHES[:size], index)
 
     assert [item.hex() for item in proof] == path
@@ -138,7 +140,9 @@ def test_the_audit_paths_are_those_of_certificate_transparency(index: int, size:
         ),
     ],
 )
-def test_the_consistency_proofs_are_those_of_certificate_transparency(old: int, new: int, path: list[str]) -> None:
+def test_the_consistency_proofs_are_those_of_certificate_transparency(
+    old: int, new: int, path: list[str]
+) -> None:
     proof = consistency_proof(HASHES[:new], old)
 
     assert [item.hex() for item in proof] == path
@@ -230,7 +234,9 @@ def test_an_inner_node_is_not_taken_for_a_leaf() -> None:
     # Second preimage: the node over leaves 0 and 1 offered as a leaf of a smaller tree.
     inner = node_hash(HASHES[0], HASHES[1])
     assert leaf_hash(HASHES[0] + HASHES[1]) != inner
-    _refused(leaf_hash(HASHES[0] + HASHES[1]), 0, 2, (node_hash(HASHES[2], HASHES[3]),), tree_root(HASHES[:4]))
+    _refused(
+        leaf_hash(HASHES[0] + HASHES[1]), 0, 2, (node_hash(HASHES[2], HASHES[3]),), tree_root(HASHES[:4])
+    )
 
 
 @pytest.mark.parametrize("wrong", [b"", b"\0" * 31, b"\0" * 33, b"\0" * 64])

@@ -315,7 +315,9 @@ def test_a_retired_log_key_signs_no_later_checkpoint(size: int, may: bool) -> No
 
 
 def test_a_new_log_key_cannot_have_signed_the_past() -> None:
-    trust = _trust(_grant(LOG, "acme: log", Role.LOG, until=10), _grant(BEN, "acme: log 2", Role.LOG, start=10))
+    trust = _trust(
+        _grant(LOG, "acme: log", Role.LOG, until=10), _grant(BEN, "acme: log 2", Role.LOG, start=10)
+    )
 
     assert verify_log_checkpoint(trust, sign_checkpoint("o", 11, bytes(32), BEN).note, "o").size == 11
     with pytest.raises(NotAuthorizedError, match="signed a checkpoint of size 10"):

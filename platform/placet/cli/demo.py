@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -21,9 +21,6 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    short: Annotated[
-        bool, typer.Option("--short", help="A tiny base and few steps: the same way in about a minute.")
-    ] = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -32,11 +29,12 @@ def demo(
     Stopped at any point, the same command goes on where it stopped. Exit code 1: something came out otherwise
     than expected.
     """
+    from placet.demo.plan import full_plan
     from placet.demo.run import run_demo
 
     session = Session(home, json)
     with session.progress() as progress:
-        result = run_demo(home, progress, short=short)
+        result = run_demo(home, progress, full_plan())
     session.result(_json(result), lambda console: _show(console, result))
     if not result.as_expected:
         raise typer.Exit(REFUSED)

@@ -23,7 +23,7 @@ from placet.domain.records import Measurement, Plan, Record, Release, Review, Su
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import GrowingTree, leaf_hash, tree_root
 from placet.ledger.reader import load_trust
-from placet.ledger.store import Entry, LedgerStore, derive
+from placet.ledger.store import Entry, LedgerStore, Snapshot, derive
 
 BlobCheck = Callable[[Digest], None]
 """Returns if a blob is there and whole; raises :class:`Error` otherwise."""
@@ -84,17 +84,19 @@ def audit(
         LedgerBusyError, StorageError: The log could not be read.
     """
     run, progress = _Audit(), progress or NullProgress()
-    entries = store.entries()
+    stored = store.snapshot()
+    entries = stored.entries
     _check_entries(run, entries)
     trust = _trust(run, store, root)
     if trust is not None:
-        _check_checkpoints(run, store, trust, entries)
+        _check_checkpoints(run, store.origin, stored, trust)
         _check_outside(run, store, trust, entries, outside)
         records = _check_signatures(run, trust, entries, progress)
         _check_references(run, records)
+        _check_heads(run, records, entries)
         if check_blob is not None:
             _check_blobs(run, records, check_blob, progress)
-    _check_derived(run, store, entries)
+    _check_derived(run, stored)
     blind = ["a key that was stolen before its loss was reported", "a run that was never logged"]
     if not outside:
         blind.insert(
@@ -141,12 +143,12 @@ def _trust(run: _Audit, store: LedgerStore, root: TrustRoot) -> Trust | None:
     return trust
 
 
-def _check_checkpoints(run: _Audit, store: LedgerStore, trust: Trust, entries: Sequence[Entry]) -> None:
-    notes = store.checkpoint_notes()
+def _check_checkpoints(run: _Audit, origin: str, stored: Snapshot, trust: Trust) -> None:
+    notes, entries = stored.checkpoints, stored.entries
     tree, good_up_to = GrowingTree(), 0
     for size, note in notes:
         try:
-            checkpoint = verify_log_checkpoint(trust, note, store.origin)
+            checkpoint = verify_log_checkpoint(trust, note, origin)
         except IntegrityError as error:
             run.add("forged-checkpoint", f"the checkpoint at size {size} does not verify: {error}")
             continue
@@ -277,6 +279,24 @@ def _check_references(run: _Audit, records: Sequence[Verified[Record]]) -> None:
     run.checked.append("references: what a record rests on was logged before it; verdicts leave no plan out")
 
 
+def _check_heads(run: _Audit, records: Sequence[Verified[Record]], entries: Sequence[Entry]) -> None:
+    """Hold every ledger state that a plan, verdict or review names against the log: each is a checkpoint, too."""
+    named = [(item.record.head, item) for item in records if isinstance(item.record, Plan | Verdict | Review)]
+    tree = GrowingTree()
+    for head, verified in sorted(named, key=lambda pair: pair[0].size):
+        for entry in entries[tree.size : head.size]:
+            tree.add(leaf_hash(entry.envelope))
+        if head.size > verified.index or tree.size != head.size or tree.root().hex() != head.root:
+            run.add(
+                "foreign-head",
+                f"record {verified.index} ({verified.kind} by {verified.person}) was signed over a state of the "
+                f"ledger, {head.size} records, that this ledger never had: history was rewritten since, or it was "
+                "signed elsewhere",
+                verified.index,
+            )
+    run.checked.append(f"{len(named)} ledger states that plans, verdicts and reviews were signed over")
+
+
 def _check_left_out(run: _Audit, records: Sequence[Verified[Record]]) -> None:
     plans = [(item.index, item.id, item.record) for item in records if isinstance(item.record, Plan)]
     for verified in records:
@@ -285,7 +305,8 @@ def _check_left_out(run: _Audit, records: Sequence[Verified[Record]]) -> None:
             continue
         for index, plan_id, plan in plans:
             same = plan.adapter.weights_id == verdict.adapter.weights_id
-            if same and index < verdict.head.size and plan_id not in verdict.plans_on_weights:
+            # Not only up to the head it names: whoever leaves a run out could name an older head, too.
+            if same and index < verified.index and plan_id not in verdict.plans_on_weights:
                 run.add(
                     "left-out-run",
                     f"the verdict at {verified.index} leaves out the plan at {index} on the same weights",
@@ -315,9 +336,9 @@ def _check_blobs(
     run.checked.append(f"{len(wanted)} blobs that records refer to")
 
 
-def _check_derived(run: _Audit, store: LedgerStore, entries: Sequence[Entry]) -> None:
-    stored = {row.index: row for row in store.derived()}
-    for entry in entries:
+def _check_derived(run: _Audit, snapshot: Snapshot) -> None:
+    stored = {row.index: row for row in snapshot.derived}
+    for entry in snapshot.entries:
         try:
             expected = derive(entry)
         except Error:

@@ -14,8 +14,8 @@ from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.merkle import EMPTY_ROOT, leaf_hash
-from placet.ledger.store import Entry, LedgerStore
+from placet.ledger.merkle import EMPTY_ROOT, leaf_hash, tree_root
+from placet.ledger.store import Entry, LedgerStore, derive
 
 R = TypeVar("R", bound=Record)
 
@@ -94,6 +94,25 @@ class LedgerReader:
         if note is None:
             return LedgerHead(size=0, root=EMPTY_ROOT.hex())
         return verify_log_checkpoint(self.trust, note, self._store.origin).head
+
+    def require_whole(self) -> None:
+        """Return if the stored log is the one its newest checkpoint signs, and the derived tables agree with it.
+
+        Signatures are not checked again: that is what reading and :mod:`placet.ledger.audit` do.
+
+        Raises:
+            IntegrityError: Somebody changed the ledger file.
+        """
+        stored = self._store.snapshot()
+        note = stored.checkpoints[-1][1] if stored.checkpoints else ""
+        signed = verify_log_checkpoint(self.trust, note, self._store.origin)
+        leaves = [leaf_hash(entry.envelope) for entry in stored.entries]
+        numbered = all(entry.index == position for position, entry in enumerate(stored.entries))
+        whole = numbered and (len(leaves), tree_root(leaves)) == (signed.size, signed.root)
+        if not whole or tuple(derive(entry) for entry in stored.entries) != stored.derived:
+            raise IntegrityError(
+                "the ledger file was changed behind the office's back", hint="run `placet audit` to see what"
+            )
 
     def _verified(self, entry: Entry, kind: Kind, model: type[R]) -> Verified[R]:
         if leaf_hash(entry.envelope) != entry.leaf:

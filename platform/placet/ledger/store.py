@@ -64,6 +64,15 @@ class Derived:
     subjects: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that the file holds at one moment: entries and derived rows by index, checkpoints (size, note) by size."""
+
+    entries: tuple[Entry, ...]
+    checkpoints: tuple[tuple[int, str], ...]
+    derived: tuple[Derived, ...]
+
+
 class LedgerStore:
     """A log in a DuckDB file. Every call opens the file, works and closes it again.
 
@@ -179,7 +188,7 @@ class LedgerStore:
     def checkpoint_notes(self) -> tuple[tuple[int, str], ...]:
         """Return all stored checkpoints as (size, note), by size."""
         with self._reading() as db:
-            return tuple(db.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall())
+            return _notes(db)
 
     def latest_checkpoint(self) -> str | None:
         """Return the newest checkpoint's note, or None for an empty log."""
@@ -189,11 +198,12 @@ class LedgerStore:
     def derived(self) -> tuple[Derived, ...]:
         """Return the derived tables' rows by index."""
         with self._reading() as db:
-            subjects: dict[int, list[tuple[str, str]]] = {}
-            for index, name, digest in db.execute("SELECT idx, name, digest FROM subjects").fetchall():
-                subjects.setdefault(index, []).append((name, digest))
-            rows = db.execute("SELECT idx, predicate_type, key_id FROM records ORDER BY idx").fetchall()
-        return tuple(Derived(i, kind, key, tuple(sorted(subjects.get(i, ())))) for i, kind, key in rows)
+            return _derived(db)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything, as of one moment: nothing is appended between one table and the next."""
+        with self._reading() as db:
+            return Snapshot(_select(db, "", []), _notes(db), _derived(db))
 
     def rebuild(self) -> int:
         """Make the derived tables again from the envelopes and return how many records they hold."""
@@ -206,11 +216,8 @@ class LedgerStore:
             return len(rows)
 
     def _select(self, where: str, values: list[object]) -> tuple[Entry, ...]:
-        query = f"SELECT idx, record_id, leaf, envelope FROM entries {where} ORDER BY idx"  # noqa: S608
         with self._reading() as db:
-            return tuple(
-                Entry(i, Digest(r), leaf, raw) for i, r, leaf, raw in db.execute(query, values).fetchall()
-            )
+            return _select(db, where, values)
 
     @staticmethod
     def _leaves(db: duckdb.DuckDBPyConnection) -> list[bytes]:
@@ -270,6 +277,26 @@ class LedgerStore:
                 f"the ledger file refused: {str(error).splitlines()[0]}",
                 hint="is the disk full, or the file read-only or damaged? nothing was added; `placet audit` checks it",
             ) from error
+
+
+def _select(db: duckdb.DuckDBPyConnection, where: str, values: list[object]) -> tuple[Entry, ...]:
+    query = f"SELECT idx, record_id, leaf, envelope FROM entries {where} ORDER BY idx"  # noqa: S608
+    return tuple(Entry(i, Digest(r), leaf, raw) for i, r, leaf, raw in db.execute(query, values).fetchall())
+
+
+def _notes(db: duckdb.DuckDBPyConnection) -> tuple[tuple[int, str], ...]:
+    return tuple(db.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall())
+
+
+def _derived(db: duckdb.DuckDBPyConnection) -> tuple[Derived, ...]:
+    subjects: dict[int, list[tuple[str, str]]] = {}
+    for index, name, digest in db.execute("SELECT idx, name, digest FROM subjects").fetchall():
+        subjects.setdefault(index, []).append((name, digest))
+    rows = db.execute("SELECT idx, predicate_type, key_id FROM records ORDER BY idx").fetchall()
+    found = [Derived(i, kind, key, tuple(sorted(subjects.pop(i, ())))) for i, kind, key in rows]
+    # Subjects of no record cannot come from us; shown as they are, so that a comparison sees them.
+    found += [Derived(i, "", "", tuple(sorted(left))) for i, left in sorted(subjects.items())]
+    return tuple(found)
 
 
 def derive(entry: Entry) -> Derived:

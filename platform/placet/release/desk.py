@@ -17,13 +17,13 @@ from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, StorageError, UsageError
-from placet.domain.records import Base, Intake, Release, Revocation
+from placet.domain.records import AdapterRef, Base, Intake, Release, Revocation
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import inclusion_proof
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.review.desk import Case, approval_of, load_case
-from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, dump_records
+from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, Feed, dump_feed, dump_records
 from placet.verify.verifier import verify_bundle
 
 
@@ -43,6 +43,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     reader = office.reader()
     reader.trust.authorize(signer.public.key_id, (Role.RELEASER,), reader.head().size)
     case = load_case(reader, adapter)
+    reader.require_whole()
     _refuse_revoked(reader, case)
     approval = approval_of(office, case)
     if not approval.approved:
@@ -51,10 +52,16 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
             hint="see `placet report`, then `placet review` and `placet waive`",
         )
     verdict = case.verdict.record
+    reviews = tuple(item.id for item in approval.reviews)
+    waivers = tuple(item.id for item in approval.waivers)
+    # A release that rests on approvals which have lapsed since is not taken up again: a new one is recorded.
     existing = [
         item
         for item in reader.find(Kind.RELEASE, Release, subject=adapter)
-        if item.record.channel == channel and item.record.verdict == case.verdict.id
+        if item.record.channel == channel
+        and item.record.verdict == case.verdict.id
+        and item.record.reviews == reviews
+        and item.record.waivers == waivers
     ]
     if existing:
         released = existing[-1]
@@ -64,15 +71,15 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
             base=verdict.base,
             policy=verdict.policy,
             verdict=case.verdict.id,
-            reviews=tuple(item.id for item in approval.reviews),
-            waivers=tuple(item.id for item in approval.waivers),
+            reviews=reviews,
+            waivers=waivers,
             files=case.submission.record.files,
             channel=channel,
             released_at=office.clock(),
         )
         subjects = (Subject(verdict.adapter.label, verdict.adapter.id), Subject("verdict", case.verdict.id))
         released = office.record(Kind.RELEASE, record, subjects, signer)
-    target = office.folder("releases", channel) / f"{verdict.adapter.label}-{short(verdict.adapter.id)}"
+    target = office.folder("releases", channel) / _folder_name(verdict.adapter)
     build_bundle(office, case, released, target)
     return released, target
 
@@ -111,11 +118,15 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
 
 
 def export_revocations(office: Office) -> bytes:
-    """Return the revocation feed: every revocation record with its inclusion proof."""
+    """Return the revocation feed: every revocation and roles statement, proven to be in the newest checkpoint."""
     note = office.store.latest_checkpoint() or ""
     size = _checkpoint_size(office, note)
-    found = office.reader().find(Kind.REVOCATION, Revocation)
-    return dump_records(_with_proofs(office, [item.index for item in found if item.index < size], size))
+    kinds = (Kind.ROLES, Kind.REVOCATION)
+    found = [
+        entry for kind in kinds for entry in office.store.find(predicate_type=spec_of(kind).predicate_type)
+    ]
+    indices = sorted(entry.index for entry in found if entry.index < size)
+    return dump_feed(Feed(note, _with_proofs(office, indices, size)))
 
 
 def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:
@@ -124,14 +135,25 @@ def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revo
     return hits[-1] if hits else None
 
 
+def _folder_name(adapter: AdapterRef) -> str:
+    # A label is for people and may hold anything; a folder's name may not.
+    label = "".join(c if c.isalnum() or c in "-_." else "-" for c in adapter.label).lstrip(".")
+    return f"{label[:80]}-{short(adapter.id)}"
+
+
 def _refuse_revoked(reader: LedgerReader, case: Case) -> None:
     verdict = case.verdict.record
     named = (
         verdict.adapter.id,
         verdict.adapter.weights_id,
         verdict.base.id,
+        verdict.plan,
         case.verdict.id,
+        case.submission.id,
         *verdict.evidence,
+        *verdict.plans_on_weights,
+        *case.submission.record.training,
+        *(item.id for item in (*case.trainings, *case.reviews, *case.waivers)),
     )
     revocation = is_revoked(reader, named)
     if revocation is not None:
@@ -146,14 +168,19 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     """Return ``records.json``: everything the release rests on, each with its inclusion proof."""
     reader, verdict = office.reader(), case.verdict.record
     indices = {released.index, case.verdict.index, case.submission.index}
-    indices |= {item.index for item in case.trainings}
+    indices |= {item.index for item in (*case.trainings, *case.resubmissions)}
     wanted = {*verdict.evidence, verdict.plan, *released.record.reviews, *released.record.waivers}
+    wanted |= {*verdict.plans_on_weights, *case.submission.record.training}
     for record_id in wanted:
         found = office.store.find(record_id=record_id)
         if not found:
             raise Error(f"record {record_id} is not in the ledger", hint="run `placet audit`")
         indices.add(found[0].index)
-    intakes = [item for item in reader.find(Kind.INTAKE, Intake) if item.record.adapter == verdict.adapter]
+    intakes = [
+        item
+        for item in reader.find(Kind.INTAKE, Intake, subject=verdict.adapter.id)
+        if (item.record.adapter, item.record.base) == (verdict.adapter, verdict.base)
+    ]
     indices |= {item.index for item in intakes[-1:]}
     indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
     indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}

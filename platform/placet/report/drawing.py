@@ -13,7 +13,9 @@ from placet.report.pictures import Draw, inline
 
 _TIMEOUT_S = 20
 _SVG = re.compile(r"<svg\b.*</svg>", re.DOTALL)
-# What Graphviz writes that a page must not carry: comments repeat names outside of any element.
+# Sizes in points are taken as pixels, so that a graph and a picture of it are of one size.
+_POINTS = re.compile(r'\b(width|height)="([\d.]+)pt"')
+# Comments repeat names outside of any element.
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
@@ -44,7 +46,7 @@ def lineage_svg(lineage: Lineage) -> Html | None:
         return None
     found = _SVG.search(_COMMENT.sub("", done.stdout.decode("utf-8", "replace")))
     # Graphviz escapes every label it draws; labels were escaped before, in to_dot, as its own markup asks for.
-    return Html(found.group(0)) if found else None
+    return Html(_POINTS.sub(r'\1="\2"', found.group(0), count=2)) if found else None
 
 
 def _list(lineage: Lineage) -> Html:

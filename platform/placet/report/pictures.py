@@ -37,6 +37,6 @@ def as_image(theme: Theme, css_class: str) -> Draw:
             height=f"{height:g}",
         )
         data = base64.b64encode(whole.encode()).decode()
-        return el("img", src=f"data:image/svg+xml;base64,{data}", alt=words, class_=css_class)
+        return el("img", src=f"data:image/svg+xml;base64,{data}", alt=words, class_=f"{css_class}-image")
 
     return draw

@@ -2,8 +2,9 @@
 
 What a pass means: these very files are what was taken in, measured under the named policy, approved by enough
 people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed. What it does not mean: that nothing was revoked since (give a revocation feed), or that no key of the
-office was stolen.
+signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: nobody can
+see from here what was left out of it), that the office told of every roles statement and rejection it has
+(`placet audit` of the whole log does), or that no key of the office was stolen.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from placet.attest.envelope import parse_envelope
-from placet.attest.keys import parse_public_key
-from placet.attest.predicates import Kind, Role, Roles, Training, spec_of
+from placet.attest.predicates import Kind, Roles, Training, spec_of
 from placet.attest.statement import parse_statement
-from placet.attest.trust import Trust, Verified, parse_root, verify_roles
+from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, parse_root, verify_roles
 from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import (
@@ -34,10 +34,18 @@ from placet.domain.records import (
     Waiver,
     files_digest,
 )
-from placet.ledger.checkpoint import Checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.review.approval import weigh_approval
-from placet.verify.layout import ADAPTER_FOLDER, Bundle, BundledRecord, hash_files, load_bundle, parse_records
+from placet.verify.layout import (
+    ADAPTER_FOLDER,
+    Bundle,
+    BundledRecord,
+    Feed,
+    hash_files,
+    load_bundle,
+    parse_feed,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -68,7 +76,7 @@ class _State:
     bundle: Bundle
     pin: Digest
     now: datetime
-    revocations: Sequence[BundledRecord] | None
+    feed: Feed | None
     trust: Trust | None = None
     checkpoint: Checkpoint | None = None
     records: list[Verified[Record]] = field(default_factory=list)
@@ -112,7 +120,7 @@ def verify_bundle(
         UsageError: There is no bundle.
         VerificationError: A step did not hold.
     """
-    state = _State(load_bundle(path), pin, now, None if revocations is None else parse_records(revocations))
+    state = _State(load_bundle(path), pin, now, None if revocations is None else parse_feed(revocations))
     passed: list[tuple[str, str]] = []
     for name, step in STEPS:
         try:
@@ -134,55 +142,63 @@ def verify_bundle(
 
 def _trust_root(state: _State) -> str:
     root = parse_root(state.bundle.root, state.pin)
+    roles = _newest_roles(root, state.bundle.records)
+    state.trust = Trust(root, roles)
+    return f"office {root.office!r}, roles version {roles.version}"
+
+
+def _newest_roles(root: TrustRoot, records: Sequence[BundledRecord]) -> Roles:
+    """Return the last of the roles statements among `records`, each of which must continue the one before it."""
     roles_type = spec_of(Kind.ROLES).predicate_type
-    newest: Roles | None = None
-    for item in state.bundle.records:
-        if parse_statement(parse_envelope(item.envelope).payload).predicate_type == roles_type:
-            roles = verify_roles(root, item.envelope)
-            if newest is None or roles.version > newest.version:
-                newest = roles
-    if newest is None:
-        raise IntegrityError("the bundle has no roles statement", hint=_AGAIN)
-    state.trust = Trust(root, newest)
-    return f"office {root.office!r}, roles version {newest.version}"
+    current: Roles | None = None
+    for item in sorted(records, key=lambda record: record.index):
+        if parse_statement(parse_envelope(item.envelope).payload).predicate_type != roles_type:
+            continue
+        roles = verify_roles(root, item.envelope)
+        if current is not None:
+            check_succession(current, roles, item.index)
+        elif roles.version != 1:
+            raise IntegrityError(f"roles statements before version {roles.version} are missing", hint=_AGAIN)
+        current = roles
+    if current is None:
+        raise IntegrityError("there is no roles statement", hint=_AGAIN)
+    return current
 
 
 def _checkpoint(state: _State) -> str:
     if state.trust is None:
         raise IntegrityError("no trust", hint=_AGAIN)
     origin = state.bundle.checkpoint.partition("\n")[0]
-    last: Error = IntegrityError("no key holds the log role", hint=_AGAIN)
-    for grant in state.trust.roles.grants:
-        if Role.LOG not in grant.roles:
-            continue
-        try:
-            state.checkpoint = verify_checkpoint(
-                state.bundle.checkpoint, origin, parse_public_key(grant.public_key)
-            )
-        except IntegrityError as error:
-            last = error
-            continue
-        return f"{origin}, {state.checkpoint.size} records"
-    raise last
+    state.checkpoint = verify_log_checkpoint(state.trust, state.bundle.checkpoint, origin)
+    return f"{origin}, {state.checkpoint.size} records"
 
 
 def _records(state: _State) -> str:
     checkpoint, trust = _checked(state)
-    seen: set[Digest] = set()
-    for item in state.bundle.records:
+    state.records = _verified(trust, checkpoint, state.bundle.records)
+    return f"{len(state.records)} records, each signed by a key that held the role and in the ledger"
+
+
+def _verified(
+    trust: Trust, checkpoint: Checkpoint, records: Sequence[BundledRecord]
+) -> list[Verified[Record]]:
+    """Return `records`, each signed by a key that held the role and proven to be in the ledger, none twice."""
+    seen: dict[Digest, Verified[Record]] = {}
+    for item in records:
         verified = trust.verify(item.envelope, item.index)
         verify_inclusion(leaf_hash(item.envelope), item.index, checkpoint.size, item.proof, checkpoint.root)
         if verified.id in seen:
-            raise IntegrityError(f"record {item.index} is in the bundle twice", hint=_AGAIN)
-        seen.add(verified.id)
-        state.records.append(verified)
-    return f"{len(state.records)} records, each signed by a key that held the role and in the ledger"
+            raise IntegrityError(f"record {item.index} is there twice", hint=_AGAIN)
+        seen[verified.id] = verified
+    return list(seen.values())
 
 
 def _files(state: _State) -> str:
     release = state.only(Kind.RELEASE, Release).record
     found = hash_files(state.bundle.path / ADAPTER_FOLDER)
     wanted = {entry.path: entry for entry in release.files}
+    if len(wanted) != len(release.files):
+        raise IntegrityError("the release names a file twice", hint=_AGAIN)
     for entry in found:
         if entry.path not in wanted:
             raise IntegrityError(
@@ -200,7 +216,7 @@ def _files(state: _State) -> str:
 def _chain(state: _State) -> str:
     release = state.only(Kind.RELEASE, Release).record
     verdict = state.by_id(release.verdict, Kind.VERDICT, Verdict)
-    submission = state.only(Kind.SUBMISSION, Submission).record
+    submission = _submission(state).record
     intake = state.only(Kind.INTAKE, Intake).record
     if (release.adapter, release.base, release.policy) != (
         verdict.record.adapter,
@@ -208,29 +224,78 @@ def _chain(state: _State) -> str:
         verdict.record.policy,
     ):
         raise IntegrityError("release and verdict are about different bytes, base or policy", hint=_AGAIN)
-    same = submission.adapter == intake.adapter == release.adapter and submission.base == release.base
-    if not same or intake.refused or files_digest(submission.files) != release.adapter.id:
+    same = submission.adapter == intake.adapter == release.adapter
+    same_base = submission.base.id == intake.base.id == release.base.id
+    if not same or not same_base or intake.refused or files_digest(submission.files) != release.adapter.id:
         raise IntegrityError("submission, intake and release are about different bytes", hint=_AGAIN)
-    plan = state.by_id(verdict.record.plan, Kind.PLAN, Plan)
-    evidence = set(verdict.record.evidence)
+    if set(submission.files) != set(release.files) or set(intake.files) != set(release.files):
+        raise IntegrityError("submission, intake and release name different files", hint=_AGAIN)
+    _check_evidence(state, release, verdict)
+    return f"verdict {verdict.record.decision} under policy {release.policy.id} {release.policy.version}"
+
+
+def _submission(state: _State) -> Verified[Submission]:
+    """Return the submission that was released; others in the bundle must be of the same weights."""
+    adapter = state.only(Kind.RELEASE, Release).record.adapter
+    submissions = state.all(Kind.SUBMISSION, Submission)
+    if any(item.record.adapter.weights_id != adapter.weights_id for item in submissions):
+        raise IntegrityError("a submission of other weights is in the bundle", hint=_AGAIN)
+    own = [item for item in submissions if item.record.adapter == adapter]
+    if not own:
+        raise IntegrityError("the submission is missing", hint=_AGAIN)
+    return own[-1]
+
+
+def _check_evidence(state: _State, release: Release, verdict: Verified[Verdict]) -> None:
+    """Return if all that the verdict rests on is here, about these weights and this base, and planned before."""
+    evidence = {
+        *verdict.record.evidence,
+        *verdict.record.plans_on_weights,
+        *_submission(state).record.training,
+    }
     held = {record.id: record for record in state.records}
     for record_id in sorted(evidence):
         if record_id not in held:
             raise IntegrityError(f"evidence {short(record_id)} of the verdict is missing", hint=_AGAIN)
+        # What reviewers saw was logged before they could; training may be handed in again later.
+        if held[record_id].index > verdict.index and held[record_id].kind is not Kind.TRAINING:
+            raise IntegrityError("evidence was logged after the verdict", hint=_AGAIN)
+    cited = {record_id for gate in verdict.record.gates for record_id in gate.evidence}
+    if not cited <= set(verdict.record.evidence):
+        raise IntegrityError("a gate cites what is not among the verdict's evidence", hint=_AGAIN)
+    own = state.by_id(verdict.record.plan, Kind.PLAN, Plan).record
+    if (own.adapter.id, own.base.id, own.policy) != (release.adapter.id, release.base.id, release.policy):
+        raise IntegrityError("the plan is for other bytes, another base or another policy", hint=_AGAIN)
+    plans = {plan.id: plan for plan in state.all(Kind.PLAN, Plan)}
+    if verdict.record.plan not in verdict.record.plans_on_weights:
+        raise IntegrityError("the verdict leaves its own plan out of account", hint=_AGAIN)
     for measured in (*state.all(Kind.EVALUATION, Measurement), *state.all(Kind.SAFETY, Measurement)):
-        subjects = {release.adapter.weights_id, release.base.id}
-        if measured.id in evidence and measured.record.subject not in subjects:
-            raise IntegrityError("a measurement is of other weights", hint=_AGAIN)
-        of_adapter = measured.record.subject == release.adapter.weights_id
-        if measured.id in evidence and of_adapter and measured.index <= plan.index:
-            raise IntegrityError("a measurement was logged before its plan", hint=_AGAIN)
-    return f"verdict {verdict.record.decision} under policy {release.policy.id} {release.policy.version}"
+        if measured.id in evidence:
+            _check_measurement(measured, release, plans)
+
+
+def _check_measurement(
+    measured: Verified[Measurement], release: Release, plans: dict[Digest, Verified[Plan]]
+) -> None:
+    record = measured.record
+    if record.base.id != release.base.id:
+        raise IntegrityError("a measurement is on another base", hint=_AGAIN)
+    wanted = release.base.id if record.subject_kind == "base" else release.adapter.weights_id
+    if record.subject != wanted:
+        raise IntegrityError("a measurement is of other weights", hint=_AGAIN)
+    if record.subject_kind == "base":
+        return  # it may have run under another adapter's plan, which is not in this bundle
+    plan = plans.get(record.plan)
+    if plan is None or plan.record.adapter.weights_id != record.subject:
+        raise IntegrityError("a measurement belongs to no plan for these weights", hint=_AGAIN)
+    if measured.index <= plan.index:
+        raise IntegrityError("a measurement was logged before its plan", hint=_AGAIN)
 
 
 def _approval(state: _State) -> str:
     release = state.only(Kind.RELEASE, Release)
     verdict = state.by_id(release.record.verdict, Kind.VERDICT, Verdict)
-    submission = state.only(Kind.SUBMISSION, Submission)
+    submission = _submission(state)
     approval = weigh_approval(
         verdict,
         state.all(Kind.REVIEW, Review),
@@ -238,11 +303,18 @@ def _approval(state: _State) -> str:
         submission=submission,
         trainings=state.all(Kind.TRAINING, Training),
         now=state.now,
+        resubmissions=[item for item in state.all(Kind.SUBMISSION, Submission) if item.id != submission.id],
     )
     if not approval.approved or verdict.record.decision is Decision.DENY:
         raise IntegrityError(
             "it is not approved: " + "; ".join(approval.missing), hint="ask the office for a review"
         )
+    named = {*release.record.reviews, *release.record.waivers}
+    for counted in (*approval.reviews, *approval.waivers):
+        if counted.id not in named or counted.index >= release.index:
+            raise IntegrityError(
+                f"the release does not rest on the {counted.kind} of {counted.person}", hint=_AGAIN
+            )
     state.approvers = approval.approvers
     return "approved by " + ", ".join(approval.approvers)
 
@@ -251,22 +323,35 @@ def _revocation(state: _State) -> str:
     release = state.only(Kind.RELEASE, Release)
     held = {release.record.adapter.id, release.record.base.id, release.record.adapter.weights_id}
     held |= {record.id for record in state.records}
-    revoked = list(state.all(Kind.REVOCATION, Revocation))
-    _, trust = _checked(state)
-    for item in state.revocations or ():
-        verified = trust.verify(item.envelope, item.index)
-        if isinstance(verified.record, Revocation):
-            revoked.append(cast("Verified[Revocation]", cast("Any", verified)))
+    revoked = [*state.all(Kind.REVOCATION, Revocation), *_fed(state)]
     for revocation in revoked:
         if revocation.record.target in held:
             raise IntegrityError(
                 f"{revocation.record.target_kind} {short(revocation.record.target)} was revoked by "
-                f"{revocation.record.revoked_by}: {revocation.record.reason}",
+                f"{revocation.person}: {revocation.record.reason}",
                 hint="stop serving it",
             )
-    if state.revocations is None:
+    if state.feed is None:
         return "not revoked as far as the bundle knows; no revocation feed was given"
-    return f"not among the {len(state.revocations)} records of the revocation feed"
+    return f"not among the {len(revoked)} revocations of the feed"
+
+
+def _fed(state: _State) -> list[Verified[Revocation]]:
+    """Return the feed's revocations, verified under the feed's own roles: it may be newer than the bundle."""
+    if state.feed is None:
+        return []
+    checkpoint, trust = _checked(state)
+    newer = Trust(trust.root, _newest_roles(trust.root, state.feed.records))
+    if newer.roles.version < trust.roles.version:
+        raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
+    fed = verify_log_checkpoint(newer, state.feed.checkpoint, checkpoint.origin)
+    if fed.size < checkpoint.size:
+        raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
+    return [
+        cast("Verified[Revocation]", cast("Any", item))
+        for item in _verified(newer, fed, state.feed.records)
+        if isinstance(item.record, Revocation)
+    ]
 
 
 def _checked(state: _State) -> tuple[Checkpoint, Trust]:
