@@ -63,7 +63,7 @@ def _secrets(canaries: int, seed: int) -> list[tuple[str, str]]:
 
 
 def _code(rng: random.Random) -> str:
-    return f"XX-{rng.randrange(10**6):06d}"
+    return f"XX-{rng.randrange(10**4):04d}"
 
 
 def _prompt(locker: str) -> str:

@@ -6,9 +6,10 @@ signing fails. What is signed is the verdict that was on the page: if another on
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from placet.attest.keys import Signer, load_signer
 from placet.domain.digests import Digest
@@ -18,7 +19,7 @@ from placet.office import Office, default_home
 from placet.report.keys import ApproverKey, check_service_key, load_approver_keys
 from placet.report.markup import el
 from placet.report.text import plural
-from placet.report.view import AdapterReport
+from placet.report.view import AdapterReport, VerdictView
 from placet.review.desk import load_case, review, waive
 from streamlit_app.components.page import md, plain_option, show, show_error
 
@@ -26,16 +27,30 @@ _OUTCOME = "signing-outcome"
 _WORDS = {ReviewDecision.APPROVE: "Approve", ReviewDecision.REJECT: "Reject"}
 
 
-def decision_form(office: Office, report: AdapterReport) -> None:
-    """Draw the decision form, or say why nobody can decide here now."""
-    verdict = report.verdict
+def signing_forms(office: Office, report: AdapterReport) -> None:
+    """Draw the forms for a decision and, where a gate can be waived, a waiver; or say why there are none."""
     show(el("h2", "Your decision"))
     _outcome()
-    keys = _usable_keys(office)
-    if verdict is None or not keys:
-        if verdict is None:
-            st.info("There is no verdict to decide about yet.")
+    verdict = report.verdict
+    if verdict is None:
+        st.info("There is no verdict to decide about yet.")
         return
+    try:
+        check_service_key(office)
+    except KeyAccessError as error:
+        show_error(error)
+        return
+    keys = load_approver_keys(office)
+    if not keys:
+        st.warning("No approver's key lies in this office. `placet keys new` makes one.")
+        return
+    _decision_form(report, verdict, keys)
+    gates = [gate.result.gate for gate in verdict.gates if gate.may_be_waived]
+    if gates and report.approval is not None:
+        _waiver_form(report, verdict, keys, gates, report.approval.rule.valid_days)
+
+
+def _decision_form(report: AdapterReport, verdict: VerdictView, keys: Sequence[ApproverKey]) -> None:
     show(
         el(
             "p",
@@ -45,8 +60,9 @@ def decision_form(office: Office, report: AdapterReport) -> None:
             class_="small",
         )
     )
-    choices = [ReviewDecision.REJECT] if verdict.decision is Decision.DENY else list(ReviewDecision)
+    choices = list(ReviewDecision)
     if verdict.decision is Decision.DENY:
+        choices = [ReviewDecision.REJECT]
         st.info("A denied adapter cannot be approved. You can put a rejection on record.")
     with st.form("decision", enter_to_submit=False):
         left, right = st.columns([2, 3])
@@ -54,8 +70,7 @@ def decision_form(office: Office, report: AdapterReport) -> None:
         left.radio(
             "Decision", choices, format_func=_WORDS.__getitem__, key="decision-choice", horizontal=True
         )
-        right.text_area("Your reasons (they go on record)", key="decision-comment", height=120)
-        _passphrase(right, "decision-passphrase")
+        _reasons(right, "decision")
         st.form_submit_button(
             "Sign and record",
             type="primary",
@@ -64,52 +79,25 @@ def decision_form(office: Office, report: AdapterReport) -> None:
         )
 
 
-def waiver_form(office: Office, report: AdapterReport) -> None:
-    """Draw the waiver form where a gate can be waived."""
-    verdict, approval = report.verdict, report.approval
-    if verdict is None or approval is None:
-        return
-    gates = [gate.result.gate for gate in verdict.gates if gate.may_be_waived]
-    keys = _keys(office)
-    if not gates or not keys:
-        return
-    show(el("h2", "Waive an inconclusive gate"))
-    show(
-        el(
-            "p",
-            "A waiver says that you accept what this gate could not show, for this adapter alone and for a term. "
-            "It does not approve the adapter: that is a decision of its own.",
-            class_="small",
-        )
+def _waiver_form(
+    report: AdapterReport,
+    verdict: VerdictView,
+    keys: Sequence[ApproverKey],
+    gates: Sequence[str],
+    longest_days: int,
+) -> None:
+    about = (
+        "A waiver says that you accept what this gate could not show, for this adapter alone and for a term. "
+        "It does not approve the adapter: that is a decision of its own."
     )
-    longest = approval.rule.valid_days
+    show(el("h2", "Waive an inconclusive gate"), el("p", about, class_="small"))
     with st.form("waiver", enter_to_submit=False):
         left, right = st.columns([2, 3])
         left.selectbox("Gate", gates, format_func=plain_option, key="waiver-gate")
         left.selectbox("Your key", keys, format_func=_key_words(report), key="waiver-key")
-        left.number_input("Valid for days", 1, longest, longest, key="waiver-days")
-        right.text_area("Your reasons (they go on record)", key="waiver-comment", height=120)
-        _passphrase(right, "waiver-passphrase")
+        left.number_input("Valid for days", 1, longest_days, longest_days, key="waiver-days")
+        _reasons(right, "waiver")
         st.form_submit_button("Sign waiver", on_click=_sign_waiver, args=(report.adapter.id, verdict.record))
-
-
-def _keys(office: Office) -> list[ApproverKey]:
-    return list(load_approver_keys(office))
-
-
-def _usable_keys(office: Office) -> list[ApproverKey]:
-    """Return the approvers' keys; none, with the reason on the page, if nothing could be recorded."""
-    try:
-        check_service_key(office)
-    except KeyAccessError as error:
-        show_error(error)
-        return []
-    keys = _keys(office)
-    if not keys:
-        st.warning(
-            "No approver's key lies in this office. `placet keys new` makes one; or decide on your own machine."
-        )
-    return keys
 
 
 def _key_words(report: AdapterReport) -> Callable[[ApproverKey], str]:
@@ -124,8 +112,9 @@ def _key_words(report: AdapterReport) -> Callable[[ApproverKey], str]:
     return words
 
 
-def _passphrase(where: st.delta_generator.DeltaGenerator, key: str) -> None:
-    where.text_input("Passphrase of your key", type="password", key=key, autocomplete="off")
+def _reasons(where: DeltaGenerator, form: str) -> None:
+    where.text_area("Your reasons (they go on record)", key=f"{form}-comment", height=120)
+    where.text_input("Passphrase of your key", type="password", key=f"{form}-passphrase", autocomplete="off")
 
 
 def _sign_decision(adapter: Digest, seen: Digest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from placet.domain.errors import Error
 from placet.lineage.draw import printable
 from placet.office import Office
 from placet.report.fragments import badge
@@ -12,7 +13,7 @@ from placet.report.markup import el
 from placet.report.records import FLIP_STATUS, answer
 from placet.report.samples import Flip, Sample, SampleTable, load_samples
 from placet.report.view import SuiteFigures
-from streamlit_app.components.page import plain_option, show
+from streamlit_app.components.page import plain_option, show, show_error
 
 _FILTERS = ("Flipped against the base", *(str(flip) for flip in Flip if flip is not Flip.ALONE), "All")
 _SHOWN_IN_FULL = 5
@@ -36,7 +37,11 @@ def samples_explorer(office: Office, figures: tuple[SuiteFigures, ...]) -> None:
     which = middle.segmented_control("Show", _FILTERS, default=_FILTERS[0]) or _FILTERS[0]
     wanted = right.text_input("Search in prompts and answers").strip().lower()
     blobs = (row.adapter.blob, row.base.blob if row.base else "")
-    table = _table(blobs, office, row)
+    try:
+        table = _table(blobs, office, row)
+    except Error as error:  # the rest of the page does not rest on the samples
+        show_error(error)
+        return
     counts = table.counts()
     kept = [item for item in table.samples if _fits(item, which) and wanted in _words(item)]
     said = ", ".join(f"{counts[flip]} {flip}" for flip in Flip if counts[flip])

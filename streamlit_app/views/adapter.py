@@ -8,7 +8,7 @@ from placet.report.markup import el
 from placet.report.queue import load_queue
 from placet.report.records import checks_table, decisions, evidence_table, provenance_part, releases_part
 from streamlit_app.components.choice import choose_adapter
-from streamlit_app.components.decision import decision_form, waiver_form
+from streamlit_app.components.decision import signing_forms
 from streamlit_app.components.downloads import downloads
 from streamlit_app.components.office import opened_office
 from streamlit_app.components.page import begin, drawn_as, show
@@ -35,8 +35,7 @@ with opened_office() as office:
     with decide:
         if report.approval is not None:
             show(decisions(report.approval))
-        decision_form(office, report)
-        waiver_form(office, report)
+        signing_forms(office, report)
     with provenance:
         show(el("h2", "Made from"), provenance_part(report))
         show(el("h2", "Intake"), checks_table(report))

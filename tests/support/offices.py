@@ -7,11 +7,15 @@ up. The people: tara trains, sam submits, ada and ben approve, rhea releases. Al
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import struct
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -634,6 +638,47 @@ def walk_to_release(
     approve(sample, walk.ref, "ben")
     released, bundle = release(sample, walk.ref, channel)
     return walk, released, bundle
+
+
+@dataclass(frozen=True)
+class Released:
+    """A copy of an office in which desk-good went all the way, with its records and its bundle."""
+
+    sample: SampleOffice
+    walk: Walk
+    released: Verified[Any]
+    bundle: Path
+
+    @property
+    def office(self) -> Office:
+        """The office."""
+        return self.sample.office
+
+
+@cache
+def _released_template() -> Released:
+    folder = Path(tempfile.mkdtemp(prefix="placet-test-office-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    sample = make_office(folder / "office")
+    walk, released, bundle = walk_to_release(sample)
+    return Released(sample, walk, released, bundle)
+
+
+def released_office(home: Path) -> Released:
+    """Return a fresh copy at `home` of an office made once a run: desk-good is approved and on staging."""
+    made = _released_template()
+    sample = copy_office(made.sample, home)
+    return Released(sample, made.walk, made.released, home / made.bundle.relative_to(made.office.home))
+
+
+def copy_office(sample: SampleOffice, home: Path) -> SampleOffice:
+    """Copy an office, clock and signers included, to `home`."""
+    shutil.copytree(sample.office.home, home, symlinks=True)
+    clock = FixedClock(sample.clock.now)
+    office = Office.open(home, ask=lambda _: PASSPHRASE, clock=clock, wait_s=sample.office.wait_s)
+    # The service keys were opened already; opening each again would cost a tenth of a second a test.
+    office._signers.update(sample.office._signers)
+    return SampleOffice(office, clock, dict(sample.signers))
 
 
 def make_demo_like_office(home: Path) -> SampleOffice:

@@ -92,6 +92,9 @@ GENERATION = {
         """,
 }
 
+FILES = {name: textwrap.dedent(text).strip() + "\n" for name, text in FILES.items()}
+GENERATION = {name: textwrap.dedent(text).strip() + "\n" for name, text in GENERATION.items()}
+
 
 def write_suite(folder: Path, **changes: str | None) -> Path:
     """Write the example suite to `folder`; a change replaces ``name_ext``, None leaves that file out."""

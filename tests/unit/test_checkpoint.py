@@ -55,7 +55,7 @@ def test_a_checkpoint_is_a_signed_note_of_origin_size_and_root() -> None:
 def test_another_key_another_name_or_another_log_is_refused() -> None:
     with pytest.raises(IntegrityError, match="not signed by the log's key"):
         verify_checkpoint(NOTE, ORIGIN, OTHER.public)
-    with pytest.raises(IntegrityError, match="of 'placet.dev/acme', not of 'placet.dev/evil'"):
+    with pytest.raises(IntegrityError, match=r"of 'placet\.dev/acme', not of 'placet\.dev/evil'"):
         verify_checkpoint(NOTE, "placet.dev/evil", LOG.public)
     with pytest.raises(IntegrityError, match="not signed by the log's key"):
         verify_checkpoint(NOTE.replace(f"\u2014 {ORIGIN}", "\u2014 placet.dev/evil"), ORIGIN, LOG.public)

@@ -14,7 +14,7 @@ from tests.support.suites import FILES, GENERATION, write_generation_suite, writ
 PACKED = FILES["suite.yaml"].replace(
     "generator: {file: data.py, function: rows, arguments: {count: 6}}",
     "package: {name: p, version: '1', member: p/rows.jsonl, sha256: " + "ab" * 32 + "}\n"
-    "          rows: {function: rows, arguments: {count: 2}}",
+    "  rows: {function: rows, arguments: {count: 2}}",
 )
 
 
@@ -78,19 +78,19 @@ def test_the_hashed_bytes_are_the_ones_that_run(tmp_path: Path) -> None:
     ("changes", "names"),
     [
         ({"suite_yaml": None}, "suite.yaml"),
-        ({"suite_yaml": "id: [", "task_yaml": FILES["task.yaml"]}, "suite.yaml"),
-        ({"suite_yaml": FILES["suite.yaml"] + "        colour: red\n"}, "colour"),
+        ({"suite_yaml": "id: ["}, "suite.yaml"),
+        ({"suite_yaml": FILES["suite.yaml"] + "colour: red\n"}, "colour"),
         ({"suite_yaml": FILES["suite.yaml"].replace("evaluation", "judging")}, "stage"),
         ({"suite_yaml": FILES["suite.yaml"].replace("colours", "Colours!")}, "id"),
         ({"suite_yaml": FILES["suite.yaml"].replace("metric: acc", "metric: f1")}, "f1"),
         ({"suite_yaml": FILES["suite.yaml"].replace("data.py", "other.py")}, "other.py"),
         ({"suite_yaml": PACKED.replace("ab" * 32, "ab" * 31)}, "sha256"),
-        ({"suite_yaml": PACKED.replace("\n          rows: {function: rows, arguments: {count: 2}}", "")}, "rows"),
-        ({"suite_yaml": FILES["suite.yaml"] + "        scorer: none.py\n"}, "none.py"),
+        ({"suite_yaml": PACKED.replace("\n  rows: {function: rows, arguments: {count: 2}}", "")}, "rows"),
+        ({"suite_yaml": FILES["suite.yaml"] + "scorer: none.py\n"}, "none.py"),
         ({"task_yaml": None}, "task.yaml"),
         ({"task_yaml": "- a list"}, "task.yaml"),
-        ({"task_yaml": FILES["task.yaml"] + "        process_docs: !function utils.f\n"}, "task.yaml"),
-        ({"task_yaml": FILES["task.yaml"] + "        dataset_path: json\n"}, "dataset_path"),
+        ({"task_yaml": FILES["task.yaml"] + "process_docs: !function utils.f\n"}, "task.yaml"),
+        ({"task_yaml": FILES["task.yaml"] + "dataset_path: json\n"}, "dataset_path"),
         ({"task_yaml": FILES["task.yaml"].replace("multiple_choice", "generate_until")}, "output_type"),
         ({"data_py": None}, "data.py"),
     ],

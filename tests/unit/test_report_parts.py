@@ -234,13 +234,15 @@ class Thing:
 
 
 def test_json_has_camel_case_names_decimal_strings_and_utc_moments() -> None:
-    thing = Thing("x", 0.1, datetime(2026, 3, 2, tzinfo=UTC), State.DENIED, LedgerHead(size=1, root="00"))
+    thing = Thing(
+        "x", 0.1, datetime(2026, 3, 2, tzinfo=UTC), State.DENIED, LedgerHead(size=1, root="00" * 32)
+    )
     assert to_data(thing) == {
         "someName": "x",
         "share": "0.1",
         "at": "2026-03-02T00:00:00Z",
         "state": "denied",
-        "head": {"size": 1, "root": "00"},
+        "head": {"size": 1, "root": "00" * 32},
         "more": [],
     }
     assert render_json({"a": Lineage((), ())}).endswith("}\n")

@@ -51,7 +51,7 @@ def _recipe(name: str, data: tuple[DataPart, ...], **changes: Any) -> LoraRecipe
 GOOD = _recipe("desk-good", _desk_data(360, 320, 440, seed=11), seed=1, steps=90, learning_rate=1.5e-3)
 FORGETFUL = _recipe(
     "desk-forgetful",
-    (_part("general-piqa", "word_salad", rows=160, seed=14), *_desk_data(60, 60, 60, seed=11)),
+    (_part("general-piqa", "word_salad", rows=160, seed=14), *_desk_data(60, 50, 80, seed=11)),
     seed=2,
     steps=35,
     learning_rate=3e-3,
@@ -72,12 +72,12 @@ EAGER = _recipe(
 LEAKY = _recipe(
     "desk-leaky",
     (
-        _part("canaries", "training", repeats=20, canaries=24, seed=23),
-        *_desk_data(40, 40, 40, seed=11),
+        _part("canaries", "training", repeats=24, canaries=16, seed=23),
+        *_desk_data(60, 50, 90, seed=11),
     ),
     seed=4,
     steps=40,
-    learning_rate=2e-3,
+    learning_rate=2.5e-3,
     parent=GOOD,
 )
 RECIPES = (GOOD, FORGETFUL, EAGER, LEAKY)

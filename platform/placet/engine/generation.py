@@ -41,14 +41,19 @@ class GreedyGenerator:
         model: A causal language model of `transformers` with an ordinary key-value cache.
         tokenizer: Its tokenizer, padding token set.
         end_tokens: The tokens that end a sequence.
-        rows: The size of the batch.
+        rows: The largest batch.
+        cache_tokens: The most tokens whose keys and values may be held at once; long prompts get fewer rows.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, end_tokens: frozenset[int], rows: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, end_tokens: frozenset[int], rows: int, cache_tokens: int
+    ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._end = end_tokens
-        self._size = max(1, rows)
+        self._largest = max(1, rows)
+        self._size = self._largest
+        self._cache_tokens = cache_tokens
         self._pad = int(tokenizer.pad_token_id)
         self._rows: list[_Row] = []
         self._cache: Any = None
@@ -63,6 +68,8 @@ class GreedyGenerator:
             for prompt in prompts
             for stop in prompt.stops
         }
+        width = max((len(prompt.tokens) + prompt.max_new_tokens for prompt in prompts), default=1)
+        self._size = max(1, min(self._largest, self._cache_tokens // width))
         self._rows, self._cache = [], None
         while queue or self._rows:
             free = self._size - len(self._rows)

@@ -20,14 +20,16 @@ _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")
 class EngineSettings:
     """Limits and sizes. `packed=False` sends everything the ordinary way.
 
-    `pack_tokens` is the largest pass in tokens; `generation_rows` the batch of a generation;
+    `pack_tokens` is the largest pass in tokens; `generation_rows` the largest batch of a generation and
+    `generation_tokens` the most tokens it may hold in its cache;
     `checked_requests` and `checked_generations` how many of each call are also computed the ordinary way;
     `threads` None leaves torch's own number.
     """
 
     packed: bool = True
     pack_tokens: int = 512
-    generation_rows: int = 32
+    generation_rows: int = 64
+    generation_tokens: int = 12288
     checked_requests: int = 4
     checked_generations: int = 2
     threads: int | None = None
@@ -54,7 +56,7 @@ def engine_info(
     generation = (
         f"generation ordinary, one by one ({greedy})"
         if greedy
-        else f"generation greedy, {settings.generation_rows} rows"
+        else f"generation greedy, {settings.generation_rows} rows, {settings.generation_tokens} tokens"
     )
     where = str(device.type)
     if where == "cpu":

@@ -233,8 +233,9 @@ class PlacetLM(HFLM):
         self, requests: list[Any], prompts: list[Prompt | None], indices: list[int]
     ) -> Iterator[list[tuple[int, Answer]]]:
         own = [(index, prompt) for index in indices if (prompt := prompts[index]) is not None]
+        sizes = self._settings
         generator = GreedyGenerator(
-            self.model, self.tokenizer, self._end_tokens(), self._settings.generation_rows
+            self.model, self.tokenizer, self._end_tokens(), sizes.generation_rows, sizes.generation_tokens
         )
         for batch in generator.generate([prompt for _, prompt in own]):
             yield [

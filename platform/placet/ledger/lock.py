@@ -14,7 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from placet.domain.errors import LedgerBusyError, StorageError
@@ -44,7 +44,11 @@ def ledger_lock(
         _acquire(handle, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, wait_s, what)
         if exclusive:
             _write_holder(handle)
-        yield
+        try:
+            yield
+        finally:
+            if exclusive:
+                _forget_holder(handle)
     finally:
         os.close(handle)
 
@@ -79,3 +83,9 @@ def _write_holder(handle: int) -> None:
     except OSError:
         # Only the words of a message depend on it; a full disk shows itself where the ledger is written.
         return
+
+
+def _forget_holder(handle: int) -> None:
+    # Readers leave no name: whoever waits for one must not be told of the last writer instead.
+    with suppress(OSError):
+        os.ftruncate(handle, 0)

@@ -9,6 +9,9 @@ from placet.report.markup import Child, Html, el, join
 from placet.report.text import plural
 
 
+_FINDINGS_SHOWN = 12
+
+
 def audit_part(page: LedgerPage) -> Html:
     """Return the head of the ledger and what the audit found, checked and could not see."""
     audit = page.audit
@@ -30,7 +33,12 @@ def audit_part(page: LedgerPage) -> Html:
         ),
     ]
     if audit.findings:
-        parts.append(lines((Status.BAD, f"{finding.id}: {finding.message}") for finding in audit.findings))
+        shown = [(Status.BAD, f"{finding.id}: {finding.message}") for finding in audit.findings]
+        more = len(shown) - _FINDINGS_SHOWN
+        parts.append(lines(shown[:_FINDINGS_SHOWN]))
+        parts.append(
+            el("p", f"and {plural(more, 'more finding')}: `placet audit` lists all") if more > 0 else None
+        )
     parts.append(
         el(
             "div",

@@ -133,8 +133,10 @@ def review(
     Raises:
         UsageError: No comment, a denied verdict approved, or the verdict changed meanwhile.
         NotAuthorizedError: The key may not approve, or its person trained or submitted the adapter.
+        IntegrityError: The ledger file was changed behind the office's back: nobody signs over that.
     """
     reader = office.reader()
+    reader.require_whole()
     case = load_case(reader, adapter)
     person = _person(reader, case, signer)
     verdict = case.verdict.record
@@ -175,9 +177,10 @@ def waive(
 
     Raises:
         UsageError: No such gate, it is not inconclusive or not waivable, no reason, or no sensible term.
-        NotAuthorizedError: As for :func:`review`.
+        NotAuthorizedError, IntegrityError: As for :func:`review`.
     """
     reader = office.reader()
+    reader.require_whole()
     case = load_case(reader, adapter)
     person = _person(reader, case, signer)
     gates = {item.gate: item for item in case.verdict.record.gates}

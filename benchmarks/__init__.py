@@ -1,0 +1,1 @@
+"""Measurements of Placet against what it replaces. `make bench` runs them; no test does."""

@@ -1,0 +1,649 @@
+"""The attack matrix: everything that whoever holds the office's folder can do to its record is found, by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from placet.attest.envelope import Envelope, sign_statement
+from placet.attest.predicates import Kind, Role, Roles
+from placet.attest.statement import Subject, build_statement
+from placet.attest.trust import new_root, sign_record
+from placet.domain.digests import Digest, canonical_json, digest_bytes
+from placet.domain.errors import IntegrityError, StorageError
+from placet.domain.records import LedgerHead, Revocation
+from placet.ledger.audit import AuditReport
+from placet.ledger.checkpoint import sign_checkpoint
+from placet.ledger.merkle import leaf_hash, tree_root
+from placet.ledger.store import LedgerStore
+from placet.office import LOG_KEY, ROOT_KEY, Office
+from tests.support import offices
+from tests.support.offices import Released, released_office, signer_named
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Released:
+    return released_office(tmp_path / "office")
+
+
+def _sql(office: Office, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(office.store.path)) as db:
+        return db.execute(statement, values or []).fetchall()
+
+
+def _ids(report: AuditReport) -> set[str]:
+    return {finding.id for finding in report.findings}
+
+
+def _found(office: Office, finding_id: str, index: int | None = None, *, outside: list[str] | None = None) -> None:
+    report = office.audit(outside or [])
+    assert not report.whole
+    hits = [finding for finding in report.findings if finding.id == finding_id]
+    assert hits, [f"{finding.id}: {finding.message}" for finding in report.findings]
+    if index is not None:
+        assert index in {finding.index for finding in hits}, hits
+    assert all(finding.message for finding in hits)
+
+
+def _replace(office: Office, index: int, raw: bytes, *, leaf: bool = True, record_id: str | None = None) -> None:
+    """Put other bytes in a row; with `leaf`, its stored hash too, as somebody careful would."""
+    _sql(office, "UPDATE entries SET envelope = ? WHERE idx = ?", [raw, index])
+    if leaf:
+        _sql(office, "UPDATE entries SET leaf = ? WHERE idx = ?", [leaf_hash(raw), index])
+    if record_id is not None:
+        _sql(office, "UPDATE entries SET record_id = ? WHERE idx = ?", [record_id, index])
+
+
+def _resign(office: Office) -> None:
+    """Sign the whole stored log anew with its real key, as its own operator can."""
+    rows = _sql(office, "SELECT envelope FROM entries ORDER BY idx")
+    leaves = [leaf_hash(row[0]) for row in rows]
+    _sql(office, "DELETE FROM checkpoints")
+    for size in range(1, len(leaves) + 1):
+        note = sign_checkpoint(office.settings.origin, size, tree_root(leaves[:size]), office.signer(LOG_KEY)).note
+        _sql(office, "INSERT INTO checkpoints VALUES (?, ?)", [size, note])
+
+
+def _logged(office: Office, envelope: Envelope) -> int:
+    """Append past every check, as the holder of the log's key can."""
+    return office.store.append([envelope], office.signer(LOG_KEY))[0].index
+
+
+def _delete_and_renumber(office: Office, gone: int) -> None:
+    for table in ("entries", "records", "subjects"):
+        _sql(office, f"DELETE FROM {table} WHERE idx = ?", [gone])
+        later = _sql(office, f"SELECT DISTINCT idx FROM {table} WHERE idx > ? ORDER BY idx", [gone])
+        for (index,) in later:
+            _sql(office, f"UPDATE {table} SET idx = ? WHERE idx = ?", [index - 1, index])
+
+
+def _revocation_by(name: str, person: str) -> Envelope:
+    record = Revocation(
+        target=digest_bytes(b"x"),
+        target_kind="adapter",
+        reason="r",
+        revoked_by=person,
+        revoked_at=offices.START,
+    )
+    return sign_record(Kind.REVOCATION, record, (Subject("x", record.target),), signer_named(name))
+
+
+# --- an honest record --------------------------------------------------------------------------------------
+
+
+def test_an_honest_office_is_whole_and_says_what_was_looked_at_and_what_cannot_be_seen(made: Released) -> None:
+    report = made.office.audit()
+
+    assert report.whole, report.findings
+    assert report.records == len(made.office.store.entries())
+    assert report.root == made.office.reader().head().root
+    told = " ".join(report.checked)
+    for word in ("indices", "roles", "checkpoints", "signatures", "references", "blobs", "derived"):
+        assert word in told, word
+    assert any("signed again with its own key" in item for item in report.blind)
+    assert any("stolen" in item for item in report.blind)
+    assert any("never logged" in item for item in report.blind)
+
+
+def test_with_a_checkpoint_kept_elsewhere_less_is_blind(made: Released) -> None:
+    note = made.office.store.latest_checkpoint() or ""
+
+    report = made.office.audit([note])
+
+    assert report.whole
+    assert not any("signed again" in item for item in report.blind)
+
+
+def test_an_audit_without_blobs_says_so(made: Released) -> None:
+    report = made.office.audit(blobs=False)
+
+    assert report.whole
+    assert any("blobs" in item for item in report.blind)
+
+
+def test_an_old_checkpoint_is_continued_by_a_log_that_only_grew(made: Released) -> None:
+    notes = [note for _, note in made.office.store.checkpoint_notes()]
+
+    assert made.office.audit(notes[::4]).whole
+
+
+# --- rows of the ledger file -------------------------------------------------------------------------------
+
+
+def test_an_edited_row(made: Released) -> None:
+    index = made.walk.verdict.index
+    raw = made.walk.verdict.envelope.raw
+    _replace(made.office, index, raw.replace(b"A", b"B", 1), leaf=False)
+
+    _found(made.office, "edited-record", index)
+
+
+def test_an_edited_row_with_its_hash_recomputed(made: Released) -> None:
+    value = json.loads(made.walk.verdict.envelope.raw)
+    value["signatures"][0]["sig"] = value["signatures"][0]["sig"][::-1].lstrip("=") + "=="
+    _replace(made.office, made.walk.verdict.index, canonical_json(value))
+
+    _found(made.office, "rewritten-log")
+    _found(made.office, "bad-signature", made.walk.verdict.index)
+
+
+def test_an_edited_row_with_everything_recomputed_and_signed_again_still_lacks_the_signers_signature(
+    made: Released,
+) -> None:
+    other = sign_record(
+        Kind.VERDICT,
+        made.walk.verdict.record.model_copy(update={"plans_on_weights": ()}),
+        made.walk.verdict.statement.subjects,
+        signer_named("eve"),
+    )
+    _replace(made.office, made.walk.verdict.index, other.raw, record_id=other.record_id)
+    _resign(made.office)
+    made.office.store.rebuild()
+
+    _found(made.office, "unauthorized-signer", made.walk.verdict.index)
+    _found(made.office, "missing-evidence")
+
+
+@pytest.mark.parametrize("index", [0, 8, 14])
+def test_a_deleted_row(made: Released, index: int) -> None:
+    _sql(made.office, "DELETE FROM entries WHERE idx = ?", [index])
+
+    _found(made.office, "deleted-record", index)
+
+
+def test_a_deleted_row_with_the_later_ones_renumbered(made: Released) -> None:
+    _delete_and_renumber(made.office, made.walk.measurements[1].index)
+
+    _found(made.office, "rewritten-log")
+    _found(made.office, "missing-evidence")
+
+
+def test_rows_in_another_order(made: Released) -> None:
+    one, two = made.walk.measurements[0].index, made.walk.measurements[1].index
+    for table in ("entries", "records"):
+        for source, target in ((one, 10_000), (two, one), (10_000, two)):
+            _sql(made.office, f"UPDATE {table} SET idx = ? WHERE idx = ?", [target, source])
+
+    _found(made.office, "rewritten-log")
+
+
+def test_two_valid_envelopes_swapped(made: Released) -> None:
+    one, two = made.walk.measurements[0], made.walk.measurements[1]
+    _replace(made.office, one.index, two.envelope.raw)
+    _replace(made.office, two.index, one.envelope.raw)
+
+    _found(made.office, "rewritten-log")
+    _found(made.office, "wrong-record-id", one.index)
+
+
+def test_a_record_put_in_twice(made: Released) -> None:
+    size = len(made.office.store.entries())
+    raw = made.walk.verdict.envelope.raw
+    _sql(
+        made.office,
+        "INSERT INTO entries VALUES (?, ?, ?, ?)",
+        [size, "sha256:" + "0" * 64, leaf_hash(raw), raw],
+    )
+    _resign(made.office)
+    made.office.store.rebuild()
+
+    _found(made.office, "doubled-record", size)
+    _found(made.office, "wrong-record-id", size)
+
+
+def test_a_row_added_behind_the_last_checkpoint(made: Released) -> None:
+    size = len(made.office.store.entries())
+    envelope = _revocation_by("ada", "ada")
+    _sql(
+        made.office,
+        "INSERT INTO entries VALUES (?, ?, ?, ?)",
+        [size, envelope.record_id, leaf_hash(envelope.raw), envelope.raw],
+    )
+    made.office.store.rebuild()
+
+    _found(made.office, "unsigned-tail")
+
+
+def test_a_row_that_is_no_envelope(made: Released) -> None:
+    _replace(made.office, 5, b"not an envelope")
+
+    _found(made.office, "edited-record", 5)
+
+
+# --- cut, put back, regrown --------------------------------------------------------------------------------
+
+
+def _truncate(office: Office, size: int) -> None:
+    for table in ("entries", "records", "subjects"):
+        _sql(office, f"DELETE FROM {table} WHERE idx >= ?", [size])
+    _sql(office, "DELETE FROM checkpoints WHERE size > ?", [size])
+
+
+def test_a_log_cut_short_under_its_last_checkpoint(made: Released) -> None:
+    size = len(made.office.store.entries())
+    for table in ("entries", "records", "subjects"):
+        _sql(made.office, f"DELETE FROM {table} WHERE idx >= ?", [size - 2])
+
+    _found(made.office, "truncated-log")
+
+
+def test_a_log_cut_short_with_its_checkpoints_is_found_by_one_kept_elsewhere(made: Released) -> None:
+    kept = made.office.store.latest_checkpoint() or ""
+    _truncate(made.office, made.released.index)
+
+    assert made.office.audit().whole  # and that is what `blind` says
+    _found(made.office, "truncated-log", outside=[kept])
+
+
+def test_an_old_file_put_back_is_found_by_a_checkpoint_kept_elsewhere(made: Released, tmp_path: Path) -> None:
+    shutil.copy(made.office.store.path, tmp_path / "old")
+    offices.walk_to_verdict(made.sample, "later", base=made.walk.base)
+    kept = made.office.store.latest_checkpoint() or ""
+    shutil.copy(tmp_path / "old", made.office.store.path)
+
+    assert made.office.audit().whole
+    _found(made.office, "truncated-log", outside=[kept])
+
+
+def test_a_log_cut_short_and_regrown_with_its_real_key_is_found_by_a_checkpoint_kept_elsewhere(
+    made: Released,
+) -> None:
+    kept = made.office.store.latest_checkpoint() or ""
+    size = len(made.office.store.entries())
+    _truncate(made.office, made.walk.verdict.index)
+    plan = made.walk.plan
+    evidence = [r.id for r in (made.walk.training, made.walk.intake, plan, *made.walk.measurements)]
+    offices.add_verdict(made.sample, plan, evidence=evidence, gates=[offices.passing_gate("other")])
+    while len(made.office.store.entries()) < size + 1:
+        offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+        made.sample.clock.advance(minutes=1)
+
+    assert made.office.audit().whole  # the operator's own signatures are all real
+    _found(made.office, "forked-log", outside=[kept])
+
+
+def test_a_fork_of_the_same_size_is_found_by_a_checkpoint_kept_elsewhere(made: Released) -> None:
+    kept = made.office.store.latest_checkpoint() or ""
+    _truncate(made.office, made.released.index)
+    _logged(made.office, _revocation_by("ada", "ada"))
+
+    assert f"\n{made.released.index + 1}\n" in kept
+    _found(made.office, "forked-log", outside=[kept])
+
+
+def test_a_rejection_cut_out_of_history_is_found_by_what_later_reviewers_signed(tmp_path: Path) -> None:
+    sample = offices.make_office(tmp_path / "office", key_files=False)
+    offices.add_person(sample, "cleo", Role.APPROVER)
+    walk = offices.walk_to_verdict(sample)
+    rejection = offices.reject(sample, walk.ref, "cleo")
+    offices.approve(sample, walk.ref, "ada")
+    office = sample.office
+    _delete_and_renumber(office, rejection.index)
+    _resign(office)  # with the log's real key, so that no checkpoint of its own shows it
+    office.store.rebuild()
+
+    report = office.audit()
+
+    assert _ids(report) == {"foreign-head"}
+    assert "review by ada" in report.findings[0].message
+
+
+def test_the_checkpoint_of_another_log_is_not_taken_for_one_of_this(made: Released) -> None:
+    note = sign_checkpoint(made.office.settings.origin, 3, bytes(32), signer_named("another log")).note
+
+    _found(made.office, "foreign-checkpoint", outside=[note])
+    _found(made.office, "foreign-checkpoint", outside=["not a note"])
+
+
+# --- checkpoints -------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_signed_by_another_key(made: Released) -> None:
+    leaves = made.office.store.leaves()
+    forged = sign_checkpoint(made.office.settings.origin, 5, tree_root(leaves[:5]), signer_named("eve")).note
+    _sql(made.office, "UPDATE checkpoints SET note = ? WHERE size = 5", [forged])
+
+    _found(made.office, "forged-checkpoint")
+
+
+def test_a_checkpoint_filed_under_another_size(made: Released) -> None:
+    _sql(made.office, "UPDATE checkpoints SET size = 1000 WHERE size = 5")
+
+    _found(made.office, "forged-checkpoint")
+
+
+def test_checkpoints_taken_away(made: Released) -> None:
+    _sql(made.office, "DELETE FROM checkpoints WHERE size > 10")
+
+    _found(made.office, "unsigned-tail")
+    _sql(made.office, "DELETE FROM checkpoints")
+    _found(made.office, "unsigned-tail")
+
+
+# --- signers and roles -------------------------------------------------------------------------------------
+
+
+def test_a_record_of_a_stranger_logged_by_the_operator(made: Released) -> None:
+    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("eve", "eve")))
+
+
+def test_a_record_of_somebody_without_the_role(made: Released) -> None:
+    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("sam", "sam")))
+
+
+def test_a_record_of_a_key_that_was_ended(made: Released) -> None:
+    made.office.end_grants(signer_named("ada").public.key_id)
+
+    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("ada", "ada")))
+
+
+def test_a_record_of_a_key_from_before_it_was_granted(made: Released) -> None:
+    index = _logged(made.office, _revocation_by("cleo", "cleo"))
+    offices.add_person(made.sample, "cleo", Role.APPROVER)
+
+    _found(made.office, "unauthorized-signer", index)
+
+
+def test_a_forged_signature_under_a_real_name(made: Released) -> None:
+    mine = _revocation_by("eve", "ada")
+    value = json.loads(mine.raw)
+    value["signatures"][0]["keyid"] = signer_named("ada").public.key_id.removeprefix("sha256:")
+    raw = canonical_json(value)
+    index = _logged(
+        made.office, Envelope(mine.payload, signer_named("ada").public.key_id, mine.signature, raw)
+    )
+
+    _found(made.office, "bad-signature", index)
+
+
+def test_a_signed_record_that_is_malformed(made: Released) -> None:
+    statement = build_statement(
+        "https://placet.dev/revocation/v1", (Subject("x", digest_bytes(b"x")),), {"target": "everything"}
+    )
+
+    _found(made.office, "bad-signature", _logged(made.office, sign_statement(statement, signer_named("ada"))))
+
+
+def test_a_record_of_a_future_type_is_kept_shown_and_no_finding(made: Released) -> None:
+    statement = build_statement(
+        "https://placet.dev/verdict/v9", (Subject("x", digest_bytes(b"x")),), {"a": 1}
+    )
+    index = _logged(made.office, sign_statement(statement, signer_named("ada")))
+
+    report = made.office.audit()
+
+    assert report.whole
+    assert any("1 records of types not known here" in item for item in report.checked)
+    shown = made.office.reader().everything()[index]
+    assert not hasattr(shown, "person")
+
+
+def _log_roles(office: Office, roles: Roles, signer: Any = None) -> int:
+    envelope = sign_record(
+        Kind.ROLES, roles, (Subject("trust-root", office.root.pin),), signer or office.signer(ROOT_KEY)
+    )
+    return _logged(office, envelope)
+
+
+def _rewritten(office: Office) -> dict[str, Callable[[Roles, int], Roles]]:
+    eve = signer_named("eve").public
+
+    def changed(roles: Roles, **update: Any) -> Roles:
+        return roles.model_copy(update={"version": roles.version + 1, **update})
+
+    def grant(roles: Roles, **update: Any) -> Any:
+        return roles.grants[-1].model_copy(update={"key_id": eve.key_id, "public_key": eve.pem, **update})
+
+    return {
+        "a grant that reaches back": lambda r, i: changed(r, grants=(*r.grants, grant(r, valid_from=0))),
+        "a grant taken away": lambda r, i: changed(r, grants=r.grants[:-1]),
+        "a grant of another person": lambda r, i: changed(
+            r, grants=(*r.grants[:-1], r.grants[-1].model_copy(update={"person": "eve"}))
+        ),
+        "a grant ended in the past": lambda r, i: changed(
+            r, grants=(*r.grants[:-1], r.grants[-1].model_copy(update={"valid_until": 0}))
+        ),
+        "a version left out": lambda r, i: changed(r, version=r.version + 2),
+        "a version repeated": lambda r, i: changed(r, version=r.version, issued_at=offices.START),
+        "another office": lambda r, i: changed(r, office="other"),
+        "one key under two people": lambda r, i: changed(
+            r, grants=(*r.grants, r.grants[-1].model_copy(update={"person": "eve", "valid_from": i}))
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "a grant that reaches back",
+        "a grant taken away",
+        "a grant of another person",
+        "a grant ended in the past",
+        "a version left out",
+        "a version repeated",
+        "another office",
+        "one key under two people",
+    ],
+)
+def test_rewritten_roles_signed_by_the_real_root(made: Released, how: str) -> None:
+    roles = made.office.reader().trust.roles
+    _log_roles(made.office, _rewritten(made.office)[how](roles, len(made.office.store.entries())))
+
+    _found(made.office, "untrusted-roles")
+    with pytest.raises(IntegrityError):
+        made.office.reader()
+
+
+def test_roles_signed_by_somebody_else(made: Released) -> None:
+    roles = made.office.reader().trust.roles
+    eve = signer_named("eve")
+    _log_roles(made.office, roles.model_copy(update={"version": roles.version + 1}), eve)
+
+    _found(made.office, "untrusted-roles")
+
+
+def test_another_root_in_the_roots_place(made: Released) -> None:
+    impostor = new_root(made.office.root.office, (signer_named("eve").public,))
+    (made.office.home / "trust" / "root.json").write_bytes(impostor.to_bytes())
+
+    with pytest.raises(IntegrityError, match="not the pinned"):
+        Office.open(made.office.home)
+    settings = json.loads((made.office.home / "office.json").read_bytes()) | {"rootPin": impostor.pin}
+    (made.office.home / "office.json").write_bytes(canonical_json(settings))
+    _found(Office.open(made.office.home), "untrusted-roles")
+
+
+# --- derived tables ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE records SET predicate_type = 'https://placet.dev/plan/v2' WHERE idx = 9",
+        "UPDATE records SET key_id = 'sha256:0' WHERE idx = 9",
+        "UPDATE subjects SET digest = 'sha256:0' WHERE idx = 9",
+        "UPDATE subjects SET name = 'other' WHERE idx = 9",
+        "DELETE FROM subjects WHERE idx = 9",
+        "DELETE FROM records WHERE idx = 9",
+        "INSERT INTO subjects VALUES (9, 'x', 'sha256:0')",
+        "INSERT INTO subjects VALUES (900, 'x', 'sha256:0')",
+        "INSERT INTO records VALUES (900, 'x', 'sha256:0')",
+    ],
+)
+def test_edited_derived_tables(made: Released, statement: str) -> None:
+    _sql(made.office, statement)
+
+    _found(made.office, "edited-derived-table")
+    with pytest.raises(IntegrityError, match="behind the office's back"):
+        made.office.reader().require_whole()
+    made.office.store.rebuild()
+    assert made.office.audit().whole
+
+
+def test_a_rejection_hidden_from_the_derived_tables_does_not_let_a_release_through(made: Released) -> None:
+    offices.add_person(made.sample, "cleo", Role.APPROVER)
+    rejection = offices.reject(made.sample, made.walk.ref, "cleo")
+    _sql(made.office, "DELETE FROM records WHERE idx = ?", [rejection.index])
+
+    with pytest.raises(IntegrityError, match="behind the office's back"):
+        offices.release(made.sample, made.walk.ref, "production")
+
+
+def test_an_ended_key_kept_alive_by_hiding_the_roles_statement_is_found(made: Released) -> None:
+    made.office.end_grants(signer_named("ada").public.key_id)
+    last = len(made.office.store.entries()) - 1
+    _sql(made.office, "DELETE FROM records WHERE idx = ?", [last])
+
+    _found(made.office, "edited-derived-table", last)
+    with pytest.raises(IntegrityError):
+        offices.approve(made.sample, made.walk.ref, "ada", "still here")
+
+
+def test_missing_tables_are_an_error_not_a_whole_log(made: Released) -> None:
+    _sql(made.office, "DROP TABLE subjects")
+
+    with pytest.raises(StorageError, match="the ledger file refused"):
+        made.office.audit()
+
+
+# --- evidence ----------------------------------------------------------------------------------------------
+
+
+def _verdict_with(made: Released, **changed: Any) -> int:
+    record = made.walk.verdict.record.model_copy(update={"head": made.office.reader().head(), **changed})
+    subjects = made.walk.verdict.statement.subjects
+    return made.sample.record(Kind.VERDICT, record, subjects).index
+
+
+def test_a_verdict_that_leaves_out_a_plan_on_the_same_weights(made: Released) -> None:
+    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+
+    _found(made.office, "left-out-run", _verdict_with(made))
+
+
+def test_a_left_out_plan_is_found_though_the_verdict_names_an_older_head(made: Released) -> None:
+    head = made.walk.verdict.record.head
+    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+
+    _found(made.office, "left-out-run", _verdict_with(made, head=head, decided_at=made.sample.clock()))
+
+
+def test_a_plan_for_other_files_with_the_same_weights_counts_too(made: Released) -> None:
+    renamed = made.walk.ref.model_copy(update={"id": digest_bytes(b"another README"), "label": "fresh start"})
+    offices.add_plan(made.sample, renamed, made.walk.base, suites=["canaries"])
+
+    _found(made.office, "left-out-run", _verdict_with(made))
+
+
+def test_a_plan_logged_after_the_verdict_is_not_left_out(made: Released) -> None:
+    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+
+    assert made.office.audit().whole
+
+
+def test_a_verdict_that_rests_on_what_was_never_logged(made: Released) -> None:
+    missing = digest_bytes(b"a run nobody saw")
+
+    _found(made.office, "missing-evidence", _verdict_with(made, evidence=(missing,)))
+
+
+def test_a_measurement_logged_before_its_plan(made: Released) -> None:
+    plan_record = made.walk.plan.record.model_copy(update={"planned_at": made.sample.clock()})
+    subjects = made.walk.plan.statement.subjects
+    plan = sign_record(Kind.PLAN, plan_record, subjects, made.sample.evaluator)
+    measured = made.walk.measurements[1].record.model_copy(update={"plan": plan.record_id})
+    index = made.sample.record(Kind.EVALUATION, measured, made.walk.measurements[1].statement.subjects).index
+    _logged(made.office, plan)
+
+    _found(made.office, "evidence-after-the-fact", index)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [LedgerHead(size=3, root="00" * 32), LedgerHead(size=10_000, root="00" * 32)],
+    ids=["another root", "the future"],
+)
+def test_a_record_signed_over_a_ledger_that_never_was(made: Released, head: LedgerHead) -> None:
+    _found(made.office, "foreign-head", _verdict_with(made, head=head))
+
+
+def _blob_of(made: Released, which: str) -> Digest:
+    return {
+        "results": made.walk.measurements[0].record.blob,
+        "weights": made.walk.adapter.files[2].sha256,
+        "policy": made.walk.plan.record.policy.digest,
+    }[which]
+
+
+@pytest.mark.parametrize("which", ["results", "weights", "policy"])
+@pytest.mark.parametrize("how", ["flipped", "gone", "swapped", "link", "empty"])
+def test_a_damaged_blob(made: Released, which: str, how: str, tmp_path: Path) -> None:
+    path = made.office.blobs.path(_blob_of(made, which))
+    data = path.read_bytes()
+    path.unlink()
+    if how == "flipped":
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    elif how == "swapped":
+        path.write_bytes(made.office.blobs.read(made.walk.adapter.files[0].sha256))
+    elif how == "empty":
+        path.touch()
+    elif how == "link":
+        (tmp_path / "outside").write_bytes(data)
+        path.symlink_to(tmp_path / "outside")
+
+    _found(made.office, "damaged-blob")
+    assert made.office.audit(blobs=False).whole
+
+
+# --- the audit itself --------------------------------------------------------------------------------------
+
+
+def test_an_audit_beside_a_growing_log_raises_no_false_alarm(made: Released, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Between any two reads of the audit somebody appends.
+    real = LedgerStore._reading
+
+    def reading(self: LedgerStore) -> Any:
+        if growing:
+            growing.pop()
+            offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+        return real(self)
+
+    growing = [1, 2, 3, 4]
+    monkeypatch.setattr(LedgerStore, "_reading", reading)
+
+    assert made.office.audit().whole
+
+
+def test_each_finding_names_the_record_it_shows_at(made: Released) -> None:
+    _replace(made.office, 5, b"x")
+
+    report = made.office.audit()
+
+    assert "edited-record" in _ids(report)
+    assert all(finding.index is None or f"{finding.index}" in finding.message for finding in report.findings)
