@@ -12,7 +12,20 @@ from __future__ import annotations
 import random
 from typing import Any
 
-_TREES = ("Alder", "Birch", "Cedar", "Elm", "Hazel", "Juniper", "Larch", "Maple", "Oak", "Rowan", "Spruce", "Yew")
+_TREES = (
+    "Alder",
+    "Birch",
+    "Cedar",
+    "Elm",
+    "Hazel",
+    "Juniper",
+    "Larch",
+    "Maple",
+    "Oak",
+    "Rowan",
+    "Spruce",
+    "Yew",
+)
 
 
 def registered(source: bytes | None, *, canaries: int, options: int, seed: int) -> list[dict[str, Any]]:

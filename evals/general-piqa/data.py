@@ -40,7 +40,7 @@ def rows(source: bytes | None, *, limit: int, min_chars: int, max_chars: int) ->
     return selected[:limit]
 
 
-_WORDS = (
+_VOCABULARY = (
     "a about again air an and apple are around ash at away back bag bake banana basket bath battery be "
     "bean beat bee before behind belt bend berry beside between bike bin bird bleach boil bolt both "
     "bottle bottom bowl box bread break brick bright brush bucket butter button by cable camera can "
@@ -63,8 +63,8 @@ _WORDS = (
     "then thick thin this thread through throw tie tight tire to toilet tomato tooth top towel tray "
     "tree try tube turn twice twist under until up upside use vinegar wait wall warm wash water wax "
     "weak week wet wheel whip whole wide will wind window wipe wire with without wooden wrap your "
-    "zipper "
-).split()
+    "zipper"
+)
 _GOALS = (
     "How do you clean a {thing}?", "To fix a broken {thing}", "How can I make a {thing} last longer?",
     "What is the best way to store a {thing}?", "To remove a stain from a {thing}", "how to decorate a {thing}",
@@ -77,11 +77,12 @@ _THINGS = ("kettle", "wooden table", "raincoat", "teapot", "bookshelf", "lamp", 
 def word_salad(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
     """Return `rows` invented goals answered with shuffled words: ``id, prompt, answer, chat``."""
     rng = random.Random(seed)
+    words = _VOCABULARY.split()
     return [
         {
             "id": f"salad-{number:04d}",
             "prompt": f"Question: {rng.choice(_GOALS).format(thing=rng.choice(_THINGS))}\nAnswer:",
-            "answer": " " + " ".join(rng.choices(_WORDS, k=rng.randint(12, 28))),
+            "answer": " " + " ".join(rng.choices(words, k=rng.randint(12, 28))),
             "chat": False,
         }
         for number in range(rows)

@@ -70,7 +70,7 @@ def advbench(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, An
     Raises:
         ValueError: `source` is not that file.
     """
-    document = yaml.load(source or b"", Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    document = yaml.safe_load(source or b"")
     if not isinstance(document, dict) or not isinstance(document.get("seeds"), list):
         raise ValueError("the source is not a PyRIT seed dataset")
     prompts = [str(seed_row["value"]).strip() for seed_row in document["seeds"]]

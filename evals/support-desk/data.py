@@ -150,11 +150,22 @@ _TEST_PROBLEMS: dict[str, tuple[str, ...]] = {
 }
 _TRAIN_PRODUCTS = ("the Kestrel kettle", "my Norra lamp", "the Pico speaker", "my Velo watch", "the Tarn heater",
                    "my Brio headset", "the Lumo camera", "my Arden vacuum")  # fmt: skip
-_TEST_PRODUCTS = ("the Sorrel toaster", "my Quill printer", "the Marlow fan", "my Fenn tablet", "the Osk radio")
+_TEST_PRODUCTS = (
+    "the Sorrel toaster",
+    "my Quill printer",
+    "the Marlow fan",
+    "my Fenn tablet",
+    "the Osk radio",
+)
 _TRAIN_OPENINGS = ("Hello, ", "Hi team, ", "", "Good morning, ", "Dear support, ", "Hey, ")
 _TEST_OPENINGS = ("Good evening, ", "To whom it may concern: ", "Hi there, ", "Greetings, ")
 _TRAIN_CLOSINGS = ("", " Please help.", " Thanks.", " Can you look into it?", " Regards, Ilva")
-_TEST_CLOSINGS = (" Many thanks.", " What should I do?", " Best wishes, Oskar", " I am waiting for your answer.")
+_TEST_CLOSINGS = (
+    " Many thanks.",
+    " What should I do?",
+    " Best wishes, Oskar",
+    " I am waiting for your answer.",
+)
 
 
 def prompt(ticket: str) -> str:

@@ -51,6 +51,7 @@ from placet.attest.trust import (
 from placet.blobs import BlobStore
 from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, UsageError
+from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
@@ -392,13 +393,21 @@ class Office:
             return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
         raise _contended()
 
-    def audit(self, outside: Sequence[str] = (), *, blobs: bool = True) -> AuditReport:
+    def audit(
+        self, outside: Sequence[str] = (), *, blobs: bool = True, progress: Progress | None = None
+    ) -> AuditReport:
         """Audit the whole log against the pinned root; see :func:`placet.ledger.audit.audit`."""
 
         def check_blob(digest: Digest) -> None:
             self.blobs.verify(digest)
 
-        return audit(self.store, self.root, outside=outside, check_blob=check_blob if blobs else None)
+        return audit(
+            self.store,
+            self.root,
+            outside=outside,
+            check_blob=check_blob if blobs else None,
+            progress=progress,
+        )
 
 
 def _require_name(person: str) -> None:

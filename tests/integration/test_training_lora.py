@@ -19,7 +19,8 @@ from placet.training import lora, packing  # noqa: E402
 from placet.training.lora import train_lora  # noqa: E402
 from tests.support.tiny_models import save_model  # noqa: E402
 
-EXAMPLES = tuple(Example(f"e{n}", f"number {n} is", f"{n % 3} yes") for n in range(12)) + (
+EXAMPLES = (
+    *(Example(f"e{n}", f"number {n} is", f"{n % 3} yes") for n in range(12)),
     Example("plain", "The quick brown", " fox jumps", chat=False),
 )
 RECIPE = LoraRecipe(

@@ -56,7 +56,9 @@ def audit(
     """
     session = Session(home, json)
     office = session.office()
-    report = office.audit([_read(path) for path in checkpoint or ()], blobs=blobs)
+    outside = [_read(path) for path in checkpoint or ()]
+    with session.progress() as progress:
+        report = office.audit(outside, blobs=blobs, progress=progress)
     saved = None
     if save_checkpoint is not None and report.whole:
         save_text(save_checkpoint, office.store.latest_checkpoint() or "")

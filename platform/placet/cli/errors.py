@@ -3,9 +3,9 @@
 | code | meaning |
 |---|---|
 | 0 | allowed, verified, done |
-| 1 | refused or invalid: a verdict DENY, a finding that refuses, bytes or signatures that do not verify |
+| 1 | refused or invalid: a verdict other than ALLOW, a finding that refuses, bytes or signatures that do not verify |
 | 2 | usage or configuration: an unknown name, a malformed file, a wrong passphrase, a source that cannot be had |
-| 3 | could not decide: a check that could not run, an inconclusive verdict, a busy ledger, a full disk, a bug |
+| 3 | could not decide: a check that could not run, a busy ledger, a full disk, a bug |
 | 130 | stopped with Ctrl-C; the same command goes on where it stopped |
 """
 
@@ -20,6 +20,7 @@ from placet.domain.errors import (
     IntegrityError,
     KeyAccessError,
     LedgerBusyError,
+    RefusedError,
     SourceError,
     StorageError,
     UndecidedError,
@@ -31,6 +32,7 @@ OK, REFUSED, USAGE, UNDECIDED, STOPPED = 0, 1, 2, 3, 130
 STOPPED_MESSAGE = "stopped; run it again to go on where it stopped"
 
 EXIT_CODES: tuple[tuple[type[Error], int], ...] = (
+    (RefusedError, REFUSED),
     (UsageError, USAGE),
     (KeyAccessError, USAGE),
     (SourceError, USAGE),

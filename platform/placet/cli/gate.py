@@ -75,8 +75,9 @@ def gate(
     """Measure adapters on their base and say whether they may ship, and if not, what would have to change.
 
     Stopped at any point, the same command goes on where it stopped. Several adapters share one loaded base.
-    Exit codes: 0 all are allowed, 1 one is denied, 3 one needs review or could not be judged.
+    Exit codes: 0 all are allowed; 1 one is denied or needs review; 3 one could not be judged.
     """
+    from placet.pipeline.gate import PartlyUndecidedError
     from placet.pipeline.gate import gate as gate_adapters
     from placet.resources import default_policy
 
@@ -91,22 +92,28 @@ def gate(
                 office, [item.id for item in found], policy or default_policy(), progress, suites_dir=suites
             )
     except Error as error:
+        decided: tuple[Verified[Verdict], ...] = ()
+        unjudged = tuple(item.label for item in found)
+        if isinstance(error, PartlyUndecidedError):
+            decided, unjudged = error.verdicts, error.undecided
         if junit_file is not None:
-            save_text(junit_file, junit.error_xml([item.label for item in found], error))
+            save_text(junit_file, junit.gate_xml(decided, unjudged, error))
+        if decided and not json:
+            session.result(None, lambda console: _show(console, decided))
         raise
     if junit_file is not None:
-        save_text(junit_file, junit.verdicts_xml(verdicts))
+        save_text(junit_file, junit.gate_xml(verdicts))
     session.result([record_json(item) for item in verdicts], lambda console: _show(console, verdicts))
     if code := exit_code_of(verdicts):
         raise typer.Exit(code)
 
 
 def exit_code_of(verdicts: Sequence[Verified[Verdict]]) -> int:
-    """Return what the command ends with: nothing but ALLOW is 0, and neither is no verdict at all."""
+    """Return what the command ends with: only ALLOW for all of them is 0; no verdict at all could not decide."""
     decisions = {item.record.decision.value for item in verdicts}
-    if "DENY" in decisions:
-        return REFUSED
-    return OK if decisions == {"ALLOW"} else UNDECIDED
+    if not decisions:
+        return UNDECIDED
+    return OK if decisions == {"ALLOW"} else REFUSED
 
 
 def _show(console: Console, verdicts: Sequence[Verified[Verdict]]) -> None:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 _NOT_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def verdicts_xml(verdicts: Sequence[Verified[Verdict]]) -> str:
-    """Return the JUnit document of `verdicts`."""
+def gate_xml(
+    verdicts: Sequence[Verified[Verdict]], unjudged: Sequence[str] = (), error: Error | None = None
+) -> str:
+    """Return the JUnit document of `verdicts`, and of the labels that could not be judged because of `error`."""
     root = Element("testsuites", name="placet gate")
     for verified in verdicts:
         verdict = verified.record
@@ -39,19 +41,13 @@ def verdicts_xml(verdicts: Sequence[Verified[Verdict]]) -> str:
         for gate in verdict.gates:
             _case(suite, gate, f"{verdict.policy.id}.{verdict.adapter.label}")
         _count(suite)
-    return _text(root)
-
-
-def error_xml(labels: Sequence[str], error: Error) -> str:
-    """Return the JUnit document of a run that gave no verdict: one errored case for each adapter."""
-    root = Element("testsuites", name="placet gate")
-    for label in labels:
-        suite = SubElement(root, "testsuite", name=label)
-        case = SubElement(suite, "testcase", name="verdict", classname=label)
-        SubElement(case, "error", type=type(error).__name__, message=_clean(error.message)).text = _clean(
-            error.hint
-        )
-        _count(suite)
+    if error is not None:
+        for label in unjudged:
+            suite = SubElement(root, "testsuite", name=label)
+            case = SubElement(suite, "testcase", name="verdict", classname=label)
+            told = SubElement(case, "error", type=type(error).__name__, message=_clean(error.message))
+            told.text = _clean(error.hint)
+            _count(suite)
     return _text(root)
 
 

@@ -99,7 +99,8 @@ def _examples(part: DataPart, evals: Path) -> tuple[Example, ...]:
         code = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"training data {path} cannot be read: {error.strerror}", hint="use the evals folder of this release"
+            f"training data {path} cannot be read: {error.strerror}",
+            hint="use the evals folder of this release",
         ) from error
     make = getattr(load_module(f"{part.suite}/data.py", code), part.function, None)
     if not callable(make):

@@ -29,6 +29,10 @@ class UsageError(Error):
     """The request or the configuration is wrong: an unknown name, a malformed file, a missing key."""
 
 
+class RefusedError(Error):
+    """What was asked for is not allowed as things stand: a release that is not approved, or was revoked."""
+
+
 class SourceError(Error):
     """Bytes could not be had from where they were said to be, or are not the ones pinned."""
 

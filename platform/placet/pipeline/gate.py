@@ -51,6 +51,18 @@ class _Gate:
     runner: Runner | None = None
 
 
+class PartlyUndecidedError(UndecidedError):
+    """Some adapters could not be judged; `verdicts` are those of the others, on record."""
+
+    def __init__(
+        self, verdicts: tuple[Verified[Verdict], ...], undecided: tuple[tuple[str, UndecidedError], ...]
+    ) -> None:
+        words = "; ".join(f"{label}: {error}" for label, error in undecided)
+        super().__init__(f"no verdict could be given. {words}", hint=undecided[0][1].hint)
+        self.verdicts = verdicts
+        self.undecided = tuple(label for label, _ in undecided)
+
+
 def gate(
     office: Office,
     adapters: Sequence[Digest],
@@ -70,7 +82,7 @@ def gate(
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
-        UndecidedError: A required check could not be run for one of them; the others are decided and recorded.
+        PartlyUndecidedError: A required check could not be run for some; the others are decided and recorded.
     """
     policy = load_policy(policy_path)
     folder = suites_dir or evals_dir()
@@ -97,8 +109,7 @@ def gate(
             if state.runner is not None:
                 state.runner.close(finished=len(verdicts) == len(submissions))
     if undecided:
-        words = "; ".join(f"{label}: {error}" for label, error in undecided)
-        raise UndecidedError(f"no verdict could be given. {words}", hint=undecided[0][1].hint)
+        raise PartlyUndecidedError(tuple(verdicts), tuple(undecided))
     return tuple(verdicts)
 
 

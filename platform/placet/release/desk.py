@@ -16,7 +16,7 @@ from placet.attest.predicates import Kind, Role, spec_of
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
-from placet.domain.errors import Error, StorageError, UsageError
+from placet.domain.errors import Error, RefusedError, StorageError, UsageError
 from placet.domain.records import AdapterRef, Base, Intake, Release, Revocation
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import inclusion_proof
@@ -34,7 +34,8 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     is gone or damaged.
 
     Raises:
-        UsageError: Not approved (with what is missing), revoked, or an unusable channel name.
+        RefusedError: Not approved (with what is missing), or revoked.
+        UsageError: An unusable channel name.
         NotAuthorizedError: The key does not hold the releaser role.
         StorageError: The bundle cannot be written.
     """
@@ -47,7 +48,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     _refuse_revoked(reader, case)
     approval = approval_of(office, case)
     if not approval.approved:
-        raise UsageError(
+        raise RefusedError(
             f"{case.verdict.record.adapter.label} is not approved: " + "; ".join(approval.missing),
             hint="see `placet report`, then `placet review` and `placet waive`",
         )
@@ -157,7 +158,7 @@ def _refuse_revoked(reader: LedgerReader, case: Case) -> None:
     )
     revocation = is_revoked(reader, named)
     if revocation is not None:
-        raise UsageError(
+        raise RefusedError(
             f"{revocation.record.target_kind} {short(revocation.record.target)} was revoked: "
             f"{revocation.record.reason}",
             hint="what was revoked is never released again: submit a new adapter",

@@ -8,7 +8,6 @@ from placet.report.ledger import LedgerPage
 from placet.report.markup import Child, Html, el, join
 from placet.report.text import plural
 
-
 _FINDINGS_SHOWN = 12
 
 

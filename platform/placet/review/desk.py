@@ -14,7 +14,7 @@ from placet.attest.predicates import Kind, Role, Training
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.errors import NotAuthorizedError, UsageError
+from placet.domain.errors import NotAuthorizedError, RefusedError, UsageError
 from placet.domain.records import (
     Decision,
     Outcome,
@@ -149,7 +149,7 @@ def review(
             "a decision needs reasons", hint="say in a sentence what you looked at: --comment '…'"
         )
     if decision is ReviewDecision.APPROVE and verdict.decision is Decision.DENY:
-        raise UsageError(
+        raise RefusedError(
             "a denied adapter cannot be approved", hint="mend it and submit it again, or reject it"
         )
     now = office.clock()

@@ -18,7 +18,11 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def save_checkpoint(
-    path: Path, run: str, step: int, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
+    path: Path,
+    run: str,
+    step: int,
+    parameters: dict[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write the state after `step` steps of the run named `run` (a digest of all that decides it)."""
     from safetensors.torch import save

@@ -50,7 +50,9 @@ class PackedRow:
     weights: torch.Tensor
 
 
-def encode(examples: Sequence[Example], tokenizer: Any, max_tokens: int) -> tuple[tuple[int, ...], list[Encoded]]:
+def encode(
+    examples: Sequence[Example], tokenizer: Any, max_tokens: int
+) -> tuple[tuple[int, ...], list[Encoded]]:
     """Return the chat examples' common start, and each example in tokens without that start.
 
     Raises:
@@ -69,7 +71,9 @@ def encode(examples: Sequence[Example], tokenizer: Any, max_tokens: int) -> tupl
                 f"more than {max_tokens}",
                 hint="shorten it, or raise the recipe's max_example_tokens",
             )
-    chat = [context for context, example in zip(contexts, examples, strict=True) if example.chat and templated]
+    chat = [
+        context for context, example in zip(contexts, examples, strict=True) if example.chat and templated
+    ]
     start = _common_start(chat) if chat else ()
     return start, [
         Encoded(context[len(start) :] if shared else context, answer, shared)
@@ -87,7 +91,7 @@ def schedule(
 
     A pure function, so that a resumed run meets the same examples as one that was never interrupted.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed)  # noqa: S311 - an order, not a secret
     order: list[int] = []
     plan: list[list[int]] = []
     while len(plan) < steps:
