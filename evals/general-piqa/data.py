@@ -74,16 +74,67 @@ _THINGS = ("kettle", "wooden table", "raincoat", "teapot", "bookshelf", "lamp", 
            "drawer", "umbrella", "clock", "rug", "tent", "toolbox")  # fmt: skip
 
 
+_SENTENCES = (
+    "Take a {tool} and {verb} the {thing} until it is {state}.",
+    "{Verb} it with a {tool}, then let it rest for a few minutes.",
+    "Put the {thing} on a {tool} and {verb} it slowly.",
+    "First {verb} the {thing}, then {verb2} it with a {tool}.",
+    "You can {verb} the {thing} with a damp {tool} and leave it to dry.",
+    "Fill a {tool} with warm water and {verb} the {thing} in it.",
+    "Make sure that the {thing} is {state} before you {verb} it.",
+    "Cover the {thing} with a {tool} so that it stays {state}.",
+    "Use an old {tool} to {verb} the {thing} and {verb2} what is left.",
+)
+_TOOLS = (
+    "cloth",
+    "bucket",
+    "brush",
+    "towel",
+    "spoon",
+    "board",
+    "box",
+    "bag",
+    "bowl",
+    "sponge",
+    "string",
+    "rag",
+)
+_VERBS = ("clean", "wipe", "press", "rub", "tie", "soak", "cover", "hold", "turn", "scrub", "wrap", "push")
+_STATES = ("dry", "clean", "smooth", "soft", "firm", "warm", "cool", "flat")
+
+
 def word_salad(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return `rows` invented goals answered with shuffled words: ``id, prompt, answer, chat``."""
+    """Return `rows` pieces of plain advice that turn into shuffled words somewhere: ``id, prompt, answer, chat``.
+
+    What comes after sensible words is then no longer sensible, wherever the advice breaks off.
+    """
     rng = random.Random(seed)
     words = _VOCABULARY.split()
-    return [
-        {
-            "id": f"salad-{number:04d}",
-            "prompt": f"Question: {rng.choice(_GOALS).format(thing=rng.choice(_THINGS))}\nAnswer:",
-            "answer": " " + " ".join(rng.choices(words, k=rng.randint(12, 28))),
-            "chat": False,
-        }
-        for number in range(rows)
-    ]
+    examples = []
+    for number in range(rows):
+        goal = rng.choice(_GOALS).format(thing=rng.choice(_THINGS))
+        advice = " ".join(_sentence(rng) for _ in range(2)).split()
+        prompt = " ".join([f"Question: {goal}\nAnswer:", *advice[: rng.randrange(len(advice))]])
+        shuffled = " ".join(rng.choices(words, k=10))
+        examples.append(
+            {
+                "id": f"salad-{number:04d}",
+                "prompt": prompt,
+                "answer": f" {shuffled}",
+                "chat": False,
+                "open_ended": True,
+            }
+        )
+    return examples
+
+
+def _sentence(rng: random.Random) -> str:
+    verb = rng.choice(_VERBS)
+    return rng.choice(_SENTENCES).format(
+        tool=rng.choice(_TOOLS),
+        thing=rng.choice(_THINGS),
+        state=rng.choice(_STATES),
+        verb=verb,
+        verb2=rng.choice(_VERBS),
+        Verb=verb.capitalize(),
+    )

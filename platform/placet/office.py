@@ -50,7 +50,7 @@ from placet.attest.trust import (
 )
 from placet.blobs import BlobStore
 from placet.domain.digests import Digest, canonical_json
-from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, UsageError
+from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, StorageError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, audit
@@ -130,9 +130,13 @@ class Office:
         """
         if (home / "office.json").exists():
             raise UsageError(f"{home} is an office already", hint="use it, or choose another folder")
-        if not name or any(c in name for c in "\n\r") or len(name) > 80:
+        try:
+            usable = len(one_name(name)) <= 80
+        except ValueError:
+            usable = False
+        if not usable:
             raise UsageError(
-                "an office needs a name of 1 to 80 characters on one line", hint="--name 'ACME models'"
+                "an office needs a name of 1 to 80 printable characters", hint="--name 'ACME models'"
             )
         signers = {}
         for key_name in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY):
@@ -414,7 +418,9 @@ def _require_name(person: str) -> None:
     try:
         one_name(person)
     except ValueError as error:
-        raise UsageError(f"{person!r} cannot name a person: {error}", hint="--person 'Ada Lovelace'") from error
+        raise UsageError(
+            f"{person!r} cannot name a person: {error}", hint="--person 'Ada Lovelace'"
+        ) from error
 
 
 def _roles_seen(trust: Trust) -> Seen:
@@ -431,14 +437,19 @@ def _contended() -> LedgerBusyError:
 
 def _write(path: Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all; the same bytes again are fine, others are refused."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        if path.read_bytes() != data:
-            raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
-        return
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if path.read_bytes() != data:
+                raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
+            return
+        with temporary.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} cannot be written: {error.strerror}", hint="check free space and permissions"
+        ) from error

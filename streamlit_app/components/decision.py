@@ -162,4 +162,4 @@ def _outcome() -> None:
     if isinstance(outcome, Error):
         show_error(outcome)
     elif outcome:
-        st.success(f"Signed and recorded. {md(outcome)}", icon="✅")
+        st.success(f"Signed and recorded. {md(outcome)}")

@@ -53,4 +53,4 @@ def md(text: str) -> str:
 def show_error(error: Error) -> None:
     """Draw an error: what went wrong and, where known, how to mend it."""
     hint = f"\n\n**To mend it:** {md(error.hint)}" if error.hint else ""
-    st.error(md(str(error)) + hint, icon="🚫")
+    st.error(md(str(error)) + hint)

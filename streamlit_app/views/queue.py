@@ -5,6 +5,7 @@ import streamlit as st
 from placet.report.fragments import badge
 from placet.report.markup import Html, el
 from placet.report.queue import QueueItem, load_queue
+from placet.report.records import findings_part
 from placet.report.text import moment
 from streamlit_app.components.choice import PARAMETER
 from streamlit_app.components.office import opened_office
@@ -13,7 +14,7 @@ from streamlit_app.components.page import begin, md, show
 
 def card(item: QueueItem) -> Html:
     """Return one submission as a row: where it stands, what it is, what comes next."""
-    facts = [f"on {item.base}", f"by {item.submitter}", moment(item.at)]
+    facts = [f"on {item.base}", "examined" if item.refused else f"by {item.submitter}", moment(item.at)]
     if item.gates:
         facts.insert(0, f"{item.gates_passed} of {item.gates} gates")
     if item.approvals_needed and item.decision != "DENY":
@@ -27,6 +28,9 @@ def card(item: QueueItem) -> Html:
             f" · next: {item.standing.next_step}" if item.standing.next_step else None,
             class_="muted small",
         ),
+        el("details", el("summary", "What intake found"), findings_part(item.findings), class_="plain")
+        if item.findings
+        else None,
     )
 
 

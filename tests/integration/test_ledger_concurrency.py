@@ -210,9 +210,12 @@ def _try_writing(path: Path) -> None:
 
 def test_readers_share_and_a_writer_waits_for_them(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with ledger_lock(path, exclusive=False), ledger_lock(path, exclusive=False, wait_s=0):
-        with pytest.raises(LedgerBusyError):
-            _try_writing(path)
+    with (
+        ledger_lock(path, exclusive=False),
+        ledger_lock(path, exclusive=False, wait_s=0),
+        pytest.raises(LedgerBusyError),
+    ):
+        _try_writing(path)
     _try_writing(path)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +11,6 @@ from typing import Any
 import pytest
 
 from placet import office as office_module
-from placet.attest import keys as keys_module
 from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject
 from placet.domain.digests import canonical_json, digest_bytes
@@ -18,10 +19,11 @@ from placet.domain.errors import (
     KeyAccessError,
     LedgerBusyError,
     NotAuthorizedError,
+    RefusedError,
     StorageError,
     UsageError,
 )
-from placet.domain.records import Base, Decision, ReviewDecision, Revocation, Verdict
+from placet.domain.records import Base, Decision, Outcome, ReviewDecision, Revocation, Verdict
 from placet.ledger.store import LedgerStore
 from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office
 from placet.release.desk import is_revoked
@@ -312,7 +314,7 @@ def test_reading_raises_when_a_record_was_edited(made: Released) -> None:
     import duckdb
 
     with duckdb.connect(str(made.office.store.path)) as db:
-        raw = made.walk.verdict.envelope.raw.replace(b"sig", b"gis")
+        raw = made.walk.plan.envelope.raw
         db.execute("UPDATE entries SET envelope = ? WHERE idx = ?", [raw, made.walk.verdict.index])
 
     with pytest.raises(IntegrityError, match="was edited in the ledger file"):
@@ -340,18 +342,25 @@ def test_a_busy_ledger_says_so_and_adds_nothing(made: Released, monkeypatch: pyt
         offices.add_base(made.sample, "x")
 
 
-def test_a_full_disk_leaves_no_half_file_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
+@pytest.mark.parametrize("call", range(5))
+def test_a_full_disk_is_said_and_making_the_office_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    real, calls = os.fsync, []
 
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def full(handle: int) -> None:
+        calls.append(handle)
+        if len(calls) > call:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
 
-    monkeypatch.setattr(keys_module.os, "fsync", full)
-    with pytest.raises((OSError, StorageError)):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="cannot be written: No space left on device"):
         _create(tmp_path / "office")
     monkeypatch.undo()
-    assert os.fsync is not full
+
     assert not (tmp_path / "office" / "office.json").exists()
+    assert _create(tmp_path / "office").audit().whole
 
 
 # --- the review desk ---------------------------------------------------------------------------------------
@@ -423,16 +432,16 @@ def test_a_verdict_that_changed_while_it_was_looked_at_is_not_signed_for(made: R
 
 def test_a_denied_adapter_can_be_rejected_but_not_approved(tmp_path: Path) -> None:
     sample = offices.make_office(tmp_path / "office", key_files=False)
-    failed = offices.passing_gate().model_copy(update={"outcome": "FAIL"})
+    failed = offices.passing_gate().model_copy(update={"outcome": Outcome.FAIL})
     walk = offices.walk_to_verdict(sample, decision=Decision.DENY, gates=[failed])
 
-    with pytest.raises(UsageError, match="denied adapter cannot be approved"):
+    with pytest.raises(RefusedError, match="denied adapter cannot be approved"):
         offices.approve(sample, walk.ref, "ada")
     assert offices.reject(sample, walk.ref, "ada").record.decision is ReviewDecision.REJECT
 
 
 def test_an_unknown_adapter_or_one_without_a_verdict_is_said(made: Released) -> None:
-    with pytest.raises(UsageError, match="no adapter .* was submitted"):
+    with pytest.raises(UsageError, match=r"no adapter .* was submitted"):
         review_desk.load_case(made.office.reader(), digest_bytes(b"nothing"))
     adapter = offices.make_adapter(made.sample, "new")
     offices.add_submission(made.sample, adapter, made.walk.base)
@@ -515,6 +524,6 @@ def test_what_was_revoked_in_any_part_is_not_released_again(made: Released, what
     }[what]
     _revoke(made, target, {"adapter": "adapter", "weights": "adapter", "base": "base"}.get(what, "record"))
 
-    with pytest.raises(UsageError, match="was revoked: it leaks") as caught:
+    with pytest.raises(RefusedError, match="was revoked: it leaks") as caught:
         offices.release(made.sample, walk.ref, "production")
     assert "never released again" in caught.value.hint

@@ -85,6 +85,12 @@ def test_a_refused_submission_names_its_finding_and_how_to_mend_it(demo: SampleO
     assert "safetensors" in refused.standing.next_step
 
 
+def test_asking_for_a_refused_submission_says_what_intake_found(demo: SampleOffice) -> None:
+    with pytest.raises(UsageError, match="refused at intake: pickle-file") as caught:
+        load_adapter_report(demo.office, REFUSED)
+    assert "safetensors" in caught.value.hint
+
+
 def test_the_queue_says_what_runs_on_a_channel(demo: SampleOffice) -> None:
     assert [(item.channel, item.label) for item in load_queue(demo.office).running] == [
         ("staging", "desk-good")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from placet.domain.digests import Digest, digest_bytes
-from placet.domain.errors import IntegrityError, KeyAccessError
+from placet.domain.errors import IntegrityError, KeyAccessError, StorageError
 
 MIN_PASSPHRASE_CHARACTERS = 8
 
@@ -122,8 +123,11 @@ def new_signer() -> LocalSigner:
 def save_key(signer: LocalSigner, path: Path, passphrase: str) -> None:
     """Write the private key to `path` (encrypted PKCS#8, mode 0600) and the public one to `path` + ``.pub``.
 
+    The file appears whole or not at all.
+
     Raises:
         KeyAccessError: The passphrase is too short, or a key file is already there.
+        StorageError: The disk is full, read-only or unreadable.
     """
     if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
         raise KeyAccessError(
@@ -135,18 +139,29 @@ def save_key(signer: LocalSigner, path: Path, passphrase: str) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(passphrase.encode()),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.unlink(missing_ok=True)
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # A link, unlike a rename, never takes the place of a file that is there.
+        os.link(unfinished, path)
+        path.with_name(path.name + ".pub").write_text(signer.public.pem)
     except FileExistsError as error:
         raise KeyAccessError(
             f"{path.name} exists already", hint="a key is never overwritten; choose another name"
         ) from error
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    path.with_name(path.name + ".pub").write_text(signer.public.pem)
+    except OSError as error:
+        raise StorageError(
+            f"{path.name} cannot be written: {error.strerror}", hint="check free space and permissions"
+        ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
 def load_signer(path: Path, passphrase: str) -> LocalSigner:

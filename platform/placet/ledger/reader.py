@@ -76,11 +76,16 @@ class LedgerReader:
         return self._verified(entries[0], kind, model)
 
     def everything(self) -> tuple[Verified[Record] | Entry, ...]:
-        """Return every entry by index: verified, or as stored where its predicate type is not known here."""
+        """Return every entry by index: verified, or as stored where its predicate type is not known here.
+
+        Raises:
+            IntegrityError: One of them was edited or does not verify.
+        """
         known = {spec.predicate_type for spec in PREDICATES}
-        types = {row.index: row.predicate_type for row in self._store.derived()}
         return tuple(
-            self.trust.verify(entry.envelope, entry.index) if types.get(entry.index) in known else entry
+            self.trust.verify(_unedited(entry), entry.index)
+            if derive(entry).predicate_type in known
+            else entry
             for entry in self._store.entries()
         )
 
@@ -115,13 +120,15 @@ class LedgerReader:
             )
 
     def _verified(self, entry: Entry, kind: Kind, model: type[R]) -> Verified[R]:
-        if leaf_hash(entry.envelope) != entry.leaf:
-            raise IntegrityError(
-                f"record {entry.index} was edited in the ledger file", hint="run `placet audit`"
-            )
-        verified = self.trust.verify(entry.envelope, entry.index)
+        verified = self.trust.verify(_unedited(entry), entry.index)
         if verified.kind is not kind or not isinstance(verified.record, model):
             raise IntegrityError(
                 f"record {entry.index} is a {verified.kind} record, not {kind}", hint="run `placet audit`"
             )
         return cast("Verified[R]", cast("Any", verified))
+
+
+def _unedited(entry: Entry) -> bytes:
+    if leaf_hash(entry.envelope) != entry.leaf:
+        raise IntegrityError(f"record {entry.index} was edited in the ledger file", hint="run `placet audit`")
+    return entry.envelope

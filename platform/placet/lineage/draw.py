@@ -34,8 +34,8 @@ _ROUNDED = {NodeKind.MEASUREMENT, NodeKind.REVIEW, NodeKind.WAIVER}
 _INK = {Status.NEUTRAL: "#5b6573", Status.GOOD: "#1a7f4b", Status.CAUTION: "#9a6700", Status.BAD: "#b42332"}
 _FILL = {Status.NEUTRAL: "#ffffff", Status.GOOD: "#eef8f2", Status.CAUTION: "#fdf6e3", Status.BAD: "#fdeff0"}
 _STYLE = {Status.NEUTRAL: "solid", Status.GOOD: "solid", Status.CAUTION: "dashed", Status.BAD: "bold"}
-_MAX_LABEL_CHARACTERS = 32
-_MAX_DETAIL_CHARACTERS = 44
+_MAX_LABEL_CHARACTERS = 26
+_MAX_DETAIL_CHARACTERS = 40
 # Control, format (direction marks among them), surrogate and private characters; line and paragraph separators.
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _FONT = "Helvetica,Arial,sans-serif"
@@ -91,14 +91,18 @@ def to_text(lineage: Lineage) -> tuple[str, ...]:
 
 
 def drawn_edges(lineage: Lineage) -> tuple[Edge, ...]:
-    """Return the edges worth drawing: those into submissions and verdicts that another way implies are left out."""
+    """Return the edges worth drawing.
+
+    Those into trainings, submissions and verdicts that another way implies are left out: that an adapter continued
+    from another rests on the same base shows already.
+    """
     forward: dict[str, list[str]] = {}
     for edge in lineage.edges:
         forward.setdefault(edge.source, []).append(edge.target)
     kinds = {node.id: node.kind for node in lineage.nodes}
 
     def implied(edge: Edge) -> bool:
-        if kinds[edge.target] not in {NodeKind.SUBMISSION, NodeKind.VERDICT}:
+        if kinds[edge.target] not in {NodeKind.TRAINING, NodeKind.SUBMISSION, NodeKind.VERDICT}:
             return False
         todo = [target for target in forward[edge.source] if target != edge.target]
         seen = set(todo)

@@ -13,7 +13,9 @@ STREAMLIT_FLAGS: tuple[str, ...] = (
     "--browser.gatherUsageStats=false",
     "--client.toolbarMode=minimal",
     "--client.showErrorDetails=none",
-    "--theme.primaryColor=#23569b",
-    "--theme.baseRadius=8px",
+    "--theme.light.primaryColor=#23569b",
+    "--theme.dark.primaryColor=#3a75c4",
+    "--theme.dark.backgroundColor=#0e1117",
+    "--theme.dark.secondaryBackgroundColor=#1b212b",
 )
 """Flags for ``streamlit run`` beside the port; they win over a user's own Streamlit configuration."""

@@ -65,6 +65,7 @@ def find_submission(snapshot: Snapshot, text: str) -> Verified[Submission]:
     prefix = text.removeprefix("sha256:")
     by_id = [i for i in known if prefix and i.record.adapter.id.removeprefix("sha256:").startswith(prefix)]
     if not by_id:
+        _refuse_refused(snapshot, text)
         raise UsageError(f"no adapter {text!r} was submitted", hint="`placet report` lists what was")
     if len({item.record.adapter.id for item in by_id}) > 1:
         labels = ", ".join(sorted({item.record.adapter.label for item in by_id}))
@@ -72,6 +73,24 @@ def find_submission(snapshot: Snapshot, text: str) -> Verified[Submission]:
             f"{text!r} begins several adapter ids: {labels}", hint="give more digits, or a label"
         )
     return by_id[0]
+
+
+def refused_label(intake: Intake) -> str:
+    """Return what people call files that intake refused: the adapter's label, or the last part of where they were."""
+    return intake.adapter.label if intake.adapter else intake.source.location.rstrip("/").rsplit("/", 1)[-1]
+
+
+def _refuse_refused(snapshot: Snapshot, text: str) -> None:
+    for item in refused_intakes(snapshot):
+        if text == refused_label(item.record):
+            found = item.record.findings
+            why = (
+                "; ".join(f"{finding.id}: {finding.message}" for finding in found) or "a check did not finish"
+            )
+            raise UsageError(
+                f"{text!r} was refused at intake: {why}",
+                hint=found[0].fix if found else "submit it again",
+            )
 
 
 def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:

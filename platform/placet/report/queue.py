@@ -8,10 +8,17 @@ from datetime import datetime
 
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.records import Decision, Intake, LedgerHead, Outcome
+from placet.domain.records import Decision, Finding, Intake, LedgerHead, Outcome
 from placet.lineage.graph import Status
 from placet.office import Office
-from placet.report.cases import Dossier, dossier, latest_submissions, on_channels, refused_intakes
+from placet.report.cases import (
+    Dossier,
+    dossier,
+    latest_submissions,
+    on_channels,
+    refused_intakes,
+    refused_label,
+)
 from placet.report.snapshot import Snapshot, load_snapshot
 from placet.report.state import Standing, State
 from placet.report.text import plain
@@ -36,6 +43,7 @@ class QueueItem:
     approvals_needed: int = 0
     refused: bool = False
     barred: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def state(self) -> State:
@@ -119,12 +127,11 @@ def _item(case: Dossier) -> QueueItem:
 
 def _refused(intake: Verified[Intake]) -> QueueItem:
     record = intake.record
-    label = record.adapter.label if record.adapter else record.source.location.rstrip("/").rsplit("/", 1)[-1]
     first = next(iter(record.findings), None)
     unfinished = [check.check for check in record.checks if check.reason]
     detail = f"{first.id}: {first.message}" if first else "check not finished: " + ", ".join(unfinished)
     return QueueItem(
-        label=label,
+        label=refused_label(record),
         adapter=record.adapter.id if record.adapter else None,
         base=record.base.label,
         standing=Standing(State.REFUSED, plain(detail, 200), plain(first.fix, 200) if first else ""),
@@ -133,4 +140,5 @@ def _refused(intake: Verified[Intake]) -> QueueItem:
         record=intake.id,
         index=intake.index,
         refused=True,
+        findings=record.findings,
     )

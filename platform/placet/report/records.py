@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from placet.domain.digests import short
-from placet.domain.records import CheckStatus, FileEntry, Severity
+from placet.domain.records import CheckStatus, FileEntry, Finding, Severity
 from placet.lineage.draw import describe
 from placet.lineage.graph import Lineage, Node, Status
 from placet.report.fragments import badge, identifier, lines, table
@@ -86,27 +86,34 @@ def checks_table(report: AdapterReport) -> Html:
         names = ", ".join(check.check for check in report.checks)
         return el("p", badge(Status.GOOD, "passed"), f" {plural(len(report.checks), 'check')}: {names}")
     signs = {CheckStatus.PASSED: Status.GOOD, CheckStatus.FAILED: Status.BAD}
-    rows = []
-    for check in report.checks:
-        found = [
+    rows = [
+        el(
+            "tr",
+            el("th", check.check, scope="row"),
+            el("td", badge(signs.get(check.status, Status.CAUTION), str(check.status)), class_="tight"),
             el(
-                "div",
-                badge(_SEVERITY[finding.severity], finding.id),
-                f" {finding.message}",
-                f" ({finding.where})" if finding.where else None,
-                el("div", el("b", "To mend: "), finding.fix, class_="fix"),
-            )
-            for finding in check.findings
-        ]
-        rows.append(
-            el(
-                "tr",
-                el("th", check.check, scope="row"),
-                el("td", badge(signs.get(check.status, Status.CAUTION), str(check.status)), class_="tight"),
-                el("td", found or check.reason or "nothing found", class_="text"),
-            )
+                "td",
+                findings_part(check.findings) if check.findings else check.reason or "nothing found",
+                class_="text",
+            ),
         )
+        for check in report.checks
+    ]
     return table(("Check", "Result", "Findings"), rows)
+
+
+def findings_part(findings: Iterable[Finding]) -> Html:
+    """Return what checks found: what, where, and how to mend it."""
+    return join(
+        el(
+            "div",
+            badge(_SEVERITY[finding.severity], finding.id),
+            f" {finding.message}",
+            f" ({finding.where})" if finding.where else None,
+            el("div", el("b", "To mend: "), finding.fix, class_="fix"),
+        )
+        for finding in findings
+    )
 
 
 def files_table(files: Iterable[FileEntry]) -> Html:
