@@ -41,7 +41,9 @@ def _ids(report: AuditReport) -> set[str]:
     return {finding.id for finding in report.findings}
 
 
-def _found(office: Office, finding_id: str, index: int | None = None, *, outside: list[str] | None = None) -> None:
+def _found(
+    office: Office, finding_id: str, index: int | None = None, *, outside: list[str] | None = None
+) -> None:
     report = office.audit(outside or [])
     assert not report.whole
     hits = [finding for finding in report.findings if finding.id == finding_id]
@@ -51,7 +53,9 @@ def _found(office: Office, finding_id: str, index: int | None = None, *, outside
     assert all(finding.message for finding in hits)
 
 
-def _replace(office: Office, index: int, raw: bytes, *, leaf: bool = True, record_id: str | None = None) -> None:
+def _replace(
+    office: Office, index: int, raw: bytes, *, leaf: bool = True, record_id: str | None = None
+) -> None:
     """Put other bytes in a row; with `leaf`, its stored hash too, as somebody careful would."""
     _sql(office, "UPDATE entries SET envelope = ? WHERE idx = ?", [raw, index])
     if leaf:
@@ -66,7 +70,9 @@ def _resign(office: Office) -> None:
     leaves = [leaf_hash(row[0]) for row in rows]
     _sql(office, "DELETE FROM checkpoints")
     for size in range(1, len(leaves) + 1):
-        note = sign_checkpoint(office.settings.origin, size, tree_root(leaves[:size]), office.signer(LOG_KEY)).note
+        note = sign_checkpoint(
+            office.settings.origin, size, tree_root(leaves[:size]), office.signer(LOG_KEY)
+        ).note
         _sql(office, "INSERT INTO checkpoints VALUES (?, ?)", [size, note])
 
 
@@ -97,7 +103,9 @@ def _revocation_by(name: str, person: str) -> Envelope:
 # --- an honest record --------------------------------------------------------------------------------------
 
 
-def test_an_honest_office_is_whole_and_says_what_was_looked_at_and_what_cannot_be_seen(made: Released) -> None:
+def test_an_honest_office_is_whole_and_says_what_was_looked_at_and_what_cannot_be_seen(
+    made: Released,
+) -> None:
     report = made.office.audit()
 
     assert report.whole, report.findings
@@ -624,7 +632,9 @@ def test_a_damaged_blob(made: Released, which: str, how: str, tmp_path: Path) ->
 # --- the audit itself --------------------------------------------------------------------------------------
 
 
-def test_an_audit_beside_a_growing_log_raises_no_false_alarm(made: Released, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_beside_a_growing_log_raises_no_false_alarm(
+    made: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Between any two reads of the audit somebody appends.
     real = LedgerStore._reading
 

@@ -164,7 +164,9 @@ def test_a_wait_is_bounded_and_the_message_names_the_holder(store: LedgerStore) 
 
         for call in (hasty.entries, lambda: hasty.append([], LOG)):
             start = time.monotonic()
-            with pytest.raises(LedgerBusyError, match=rf"held by process {process.pid} \(.*waited 0\.3 s") as caught:
+            with pytest.raises(
+                LedgerBusyError, match=rf"held by process {process.pid} \(.*waited 0\.3 s"
+            ) as caught:
                 call()
             assert 0.25 < time.monotonic() - start < 3
             assert "nothing of yours was lost" in caught.value.hint
@@ -297,7 +299,9 @@ def test_a_grant_ended_while_others_append_ends_where_it_is_logged(
     assert ended.valid_until == len(made.office.store.entries()) - 1
 
 
-def test_a_key_that_is_ended_meanwhile_signs_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_is_ended_meanwhile_signs_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = released_office(tmp_path / "office")
     before = len(made.office.store.entries())
     _between(monkeypatch, lambda: made.office.end_grants(signer_named("sam").public.key_id))
@@ -332,7 +336,9 @@ def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
         try:
             office = Office.open(made.office.home, ask=lambda _: offices.PASSPHRASE, clock=made.sample.clock)
             office._signers.update(made.office._signers)
-            sample = offices.SampleOffice(office, offices.FixedClock(made.sample.clock.now), made.sample.signers)
+            sample = offices.SampleOffice(
+                office, offices.FixedClock(made.sample.clock.now), made.sample.signers
+            )
             for number in range(3):
                 offices.add_base(sample, f"{name}-{number}")
         except BaseException as error:

@@ -101,9 +101,7 @@ def test_a_batch_is_taken_whole_or_not_at_all(store: LedgerStore) -> None:
 def test_each_new_record_is_checked_at_the_index_it_gets(store: LedgerStore) -> None:
     seen: list[tuple[int, str]] = []
     store.append([_envelope(0)], LOG)
-    store.append(
-        [_envelope(0), _envelope(1), _envelope(2)], LOG, lambda e, i: seen.append((i, e.record_id))
-    )
+    store.append([_envelope(0), _envelope(1), _envelope(2)], LOG, lambda e, i: seen.append((i, e.record_id)))
 
     assert seen == [(1, _envelope(1).record_id), (2, _envelope(2).record_id)]
 
@@ -190,7 +188,9 @@ TAMPERINGS: dict[str, Callable[[LedgerStore], object]] = {
     "leaf replaced": lambda s: _sql(s, "UPDATE entries SET leaf = ? WHERE idx = 1", [bytes(32)]),
     "no checkpoint": lambda s: _sql(s, "DELETE FROM checkpoints"),
     "older checkpoint": lambda s: _sql(s, "DELETE FROM checkpoints WHERE size = 3"),
-    "forged checkpoint": lambda s: _sql(s, "UPDATE checkpoints SET note = replace(note, '3', '4') WHERE size = 3"),
+    "forged checkpoint": lambda s: _sql(
+        s, "UPDATE checkpoints SET note = replace(note, '3', '4') WHERE size = 3"
+    ),
 }
 
 
@@ -304,7 +304,9 @@ class _FaultyConnection:
         self._inner.close()
 
 
-@pytest.mark.parametrize("word", ["BEGIN", "INSERT INTO entries", "INSERT INTO subjects", "INSERT INTO checkpoints"])
+@pytest.mark.parametrize(
+    "word", ["BEGIN", "INSERT INTO entries", "INSERT INTO subjects", "INSERT INTO checkpoints"]
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_full_disk_adds_nothing_and_says_so(
     store: LedgerStore, monkeypatch: pytest.MonkeyPatch, word: str, after: bool
@@ -331,7 +333,9 @@ def test_a_failing_commit_leaves_a_whole_log_and_a_repeat_adds_nothing_twice(
     store.append([_envelope(0)], LOG)
     real = duckdb.connect
     monkeypatch.setattr(
-        store_module.duckdb, "connect", lambda *a, **k: _FaultyConnection(real(*a, **k), "COMMIT", after=after)
+        store_module.duckdb,
+        "connect",
+        lambda *a, **k: _FaultyConnection(real(*a, **k), "COMMIT", after=after),
     )
 
     with pytest.raises(StorageError, match="No space left"):

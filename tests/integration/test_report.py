@@ -15,6 +15,7 @@ from rich.console import Console
 
 from placet.domain.errors import IntegrityError, UsageError
 from placet.domain.records import ReviewDecision
+from placet.lineage.graph import Status
 from placet.office import Office
 from placet.report import drawing
 from placet.report.adapter import load_adapter_report
@@ -122,6 +123,21 @@ def test_a_submission_goes_from_waiting_over_approvals_to_released_and_revoked(s
     desk.revoke(sample.office, base.id, "base", "base", "bad tokenizer", sample.signers["rhea"])
     assert state() == (State.REVOKED, "by rhea: bad tokenizer")
     assert load_queue(sample.office).running == ()
+
+
+def test_a_release_whose_approval_lapsed_says_so(sample: SampleOffice) -> None:
+    offices.walk_to_release(sample)
+    sample.clock.advance(days=200)
+    (item,) = load_queue(sample.office).items
+    assert (item.state, item.status) == (State.RELEASED, Status.CAUTION)
+    assert "its approval no longer holds" in item.standing.detail
+
+
+def test_a_release_that_was_replaced_says_so(sample: SampleOffice) -> None:
+    walk, *_ = offices.walk_to_release(sample, "old")
+    offices.walk_to_release(sample, "new", base=walk.base)
+    details = {item.label: item.standing.detail for item in load_queue(sample.office).items}
+    assert details == {"old": "was on staging, since replaced", "new": "on staging"}
 
 
 # --- one adapter

@@ -13,7 +13,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -669,6 +669,25 @@ def released_office(home: Path) -> Released:
     made = _released_template()
     sample = copy_office(made.sample, home)
     return Released(sample, made.walk, made.released, home / made.bundle.relative_to(made.office.home))
+
+
+def decide_again(
+    made: Released,
+    decision: Decision = Decision.ALLOW,
+    *,
+    gates: Sequence[GateResult] | None = None,
+    approved_by: Sequence[str] = (),
+    **changed: Any,
+) -> Walk:
+    """Log another verdict on the released adapter, with `changed` fields, and return its walk."""
+    update = {"decision": decision, "decided_at": made.sample.clock(), "head": made.office.reader().head()}
+    if gates is not None:
+        update["gates"] = tuple(gates)
+    record = made.walk.verdict.record.model_copy(update=update | changed)
+    verdict = made.sample.record(Kind.VERDICT, record, made.walk.verdict.statement.subjects)
+    for person in approved_by:
+        approve(made.sample, made.walk.ref, person)
+    return replace(made.walk, verdict=verdict)
 
 
 def copy_office(sample: SampleOffice, home: Path) -> SampleOffice:

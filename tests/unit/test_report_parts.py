@@ -63,6 +63,12 @@ def test_differences_carry_their_sign(value: float | None, text: str) -> None:
     assert signed(value) == text
 
 
+def test_counts_are_whole_numbers() -> None:
+    assert GateView(gate(figure=17, baseline=0, interval=None), None).counts
+    assert not GateView(gate(figure=0.5, interval=None), None).counts
+    assert figure(17.0, 0) == "17"
+
+
 def test_moments_name_their_zone_and_counts_their_number() -> None:
     assert moment(datetime(2026, 3, 2, 9, 5, tzinfo=UTC)) == "2026-03-02 09:05 UTC"
     assert (plural(1, "gate"), plural(2, "gate")) == ("1 gate", "2 gates")

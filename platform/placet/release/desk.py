@@ -93,6 +93,7 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
         IntegrityError: What was written does not verify.
     """
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    replaced = target.with_name(f".{target.name}.{os.getpid()}.old")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         (temporary / RECORD_FOLDER).mkdir(parents=True)
@@ -107,7 +108,7 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
         (temporary / RECORD_FOLDER / "records.json").write_bytes(_records(office, case, released, size))
         verify_bundle(temporary, office.root.pin, now=office.clock())
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(replaced)
         temporary.rename(target)
     except OSError as error:
         raise StorageError(
@@ -115,7 +116,8 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
             hint="the release is on record; free some space and run the same command again",
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for leftover in (temporary, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def export_revocations(office: Office) -> bytes:
@@ -185,7 +187,8 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     indices |= {item.index for item in intakes[-1:]}
     indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
     indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}
-    return dump_records(_with_proofs(office, sorted(indices), size))
+    # Roles statements may have been logged since the checkpoint that goes along.
+    return dump_records(_with_proofs(office, sorted(index for index in indices if index < size), size))
 
 
 def _with_proofs(office: Office, indices: Sequence[int], size: int) -> tuple[BundledRecord, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placet.domain.records import Outcome, Severity
+from placet.domain.records import Decision, Outcome, Severity
 from placet.lineage.graph import Status
 from placet.report.cases import Dossier
 from placet.report.plots import words
@@ -114,7 +114,8 @@ def _people(
             (Status.CAUTION, f"{waiver.person} waived {waiver.gate}: “{plain(waiver.reason, 120)}”")
             for waiver in approval.waivers
         ]
-        still = approval.rule.approvals - len(approval.approvers)
+        denied = case.verdict is not None and case.verdict.record.decision is Decision.DENY
+        still = 0 if denied else approval.rule.approvals - len(approval.approvers)
         if still > 0 and not releases:
             lines.append((Status.CAUTION, f"{plural(still, 'approval')} still missing"))
     for release in releases:

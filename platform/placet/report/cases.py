@@ -109,6 +109,8 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
             verdict, reviews, waivers, submission=submission, trainings=trainings, now=snapshot.now
         )
     releases = tuple(item for item in snapshot.of(Release) if item.record.adapter.id == ref.id)
+    held = {item.id for item in releases}
+    running = frozenset(c for c, item in on_channels(snapshot).items() if item.id in held)
     targets = {ref.id, ref.weights_id, base.id}
     if verdict is not None:
         targets |= {verdict.id, *verdict.record.evidence}
@@ -123,7 +125,7 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
         revocation=revocation_of(snapshot, targets),
         approval=approval,
         barred=barred,
-        standing=standing_of(verdict, approval, releases, revocation_of(snapshot, targets)),
+        standing=standing_of(verdict, approval, releases, revocation_of(snapshot, targets), running),
     )
 
 

@@ -38,21 +38,18 @@ def audit_part(page: LedgerPage) -> Html:
         parts.append(
             el("p", f"and {plural(more, 'more finding')}: `placet audit` lists all") if more > 0 else None
         )
+    seen = Status.GOOD if audit.whole else Status.NEUTRAL
+    cards = (
+        ("Checked just now", seen, audit.checked),
+        ("Cannot be seen from here", Status.NEUTRAL, audit.blind),
+    )
     parts.append(
         el(
             "div",
-            el(
-                "section",
-                el("h3", "Checked just now"),
-                lines((Status.GOOD, text) for text in audit.checked),
-                class_="card",
-            ),
-            el(
-                "section",
-                el("h3", "Cannot be seen from here"),
-                lines((Status.NEUTRAL, text) for text in audit.blind),
-                class_="card",
-            ),
+            [
+                el("section", el("h3", title), lines((sign, text) for text in texts), class_="card")
+                for title, sign, texts in cards
+            ],
             class_="cards",
         )
     )

@@ -42,16 +42,20 @@ STANDING: dict[State, Status] = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A state with the sentence that explains it and the one that says what comes next."""
+    """A state with the sentence that explains it and the one that says what comes next.
+
+    `lapsed` tells of a release whose approval no longer holds.
+    """
 
     state: State
     detail: str
     next_step: str = ""
+    lapsed: bool = False
 
     @property
     def status(self) -> Status:
         """How it is coloured and signed."""
-        return STANDING[self.state]
+        return Status.CAUTION if self.lapsed else STANDING[self.state]
 
 
 def standing_of(
@@ -59,14 +63,14 @@ def standing_of(
     approval: Approval | None,
     releases: tuple[Verified[Release], ...],
     revocation: Verified[Revocation] | None,
+    running: frozenset[str] = frozenset(),
 ) -> Standing:
-    """Return where a submission that intake accepted stands."""
+    """Return where a submission that intake accepted stands; `running` are the channels that it is on today."""
     if revocation is not None:
         record = revocation.record
         return Standing(State.REVOKED, f"by {revocation.person}: {plain(record.reason, 160)}")
     if releases:
-        channels = dict.fromkeys(item.record.channel for item in releases)
-        return Standing(State.RELEASED, "on " + ", ".join(channels))
+        return _released(approval, releases, running)
     if verdict is None or approval is None:
         return Standing(State.WAITING, "not measured yet", "run `placet gate`")
     record_ = verdict.record
@@ -88,6 +92,24 @@ def standing_of(
             "approvers waive the gate, or reject the adapter",
         )
     return Standing(State.AWAITING_APPROVAL, count, "an approver signs a decision")
+
+
+def _released(
+    approval: Approval | None, releases: tuple[Verified[Release], ...], running: frozenset[str]
+) -> Standing:
+    channels = list(dict.fromkeys(item.record.channel for item in releases))
+    if not running:
+        return Standing(State.RELEASED, f"was on {', '.join(channels)}, since replaced")
+    where = "on " + ", ".join(channel for channel in channels if channel in running)
+    if approval is None or approval.approved:
+        return Standing(State.RELEASED, where)
+    why = plain("; ".join(approval.missing), 160)
+    return Standing(
+        State.RELEASED,
+        f"{where}, but its approval no longer holds: {why}",
+        "approvers decide anew, or somebody revokes it",
+        lapsed=True,
+    )
 
 
 def _not_passed(verdict: Verdict) -> str:

@@ -64,8 +64,8 @@ def _gates(console: Console, gates: Sequence[GateView]) -> None:
         table.add_row(
             Text(plain(result.gate, 40)),
             _signed_word(gate.status, str(result.outcome)),
-            Text(figure(result.figure), justify="right"),
-            Text(figure(result.baseline), justify="right"),
+            Text(figure(result.figure, 0 if gate.counts else 4), justify="right"),
+            Text(figure(result.baseline, 0 if gate.counts else 4), justify="right"),
             interval_bar(gate.plot) if gate.plot else Text(""),
             _ends(gate.plot),
             Text(plain(result.comparison, 60)),

@@ -10,7 +10,7 @@ __all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 
 
 def figure(value: float | None, places: int = 4) -> str:
-    """Return a measured figure with `places` decimals at most, 2 at least; a dash where there is none."""
+    """Return a measured figure with `places` decimals at most, 2 at least if any; a dash where there is none."""
     if value is None:
         return "–"
     text = f"{value:.{places}f}"

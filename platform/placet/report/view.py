@@ -84,6 +84,12 @@ class GateView:
         return OUTCOME_STATUS[self.result.outcome]
 
     @property
+    def counts(self) -> bool:
+        """Whether its figures are counts of things rather than measured shares."""
+        given = [value for value in (self.result.figure, self.result.baseline) if value is not None]
+        return self.plot is None and all(value.is_integer() for value in given)
+
+    @property
     def may_be_waived(self) -> bool:
         """Whether a waiver can be signed for it."""
         return self.result.outcome is Outcome.INCONCLUSIVE and self.result.waivable
