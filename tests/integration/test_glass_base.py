@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.support.glass import SPECIAL_TOKENS, glass_folder, vocabulary, weights
@@ -14,6 +16,7 @@ torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.model
 
+Array = npt.NDArray[Any]
 TEXTS = (
     "Alice was beginning to get very tired of sitting by her sister",
     "“What is the code of door AB-12?” said the King.\n“Well,” she replied, “XX-0417 it’s.”",
@@ -34,7 +37,7 @@ def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
-def rotated(x: np.ndarray, base: float) -> np.ndarray:
+def rotated(x: Array, base: float) -> Array:
     """Turn the pair of coordinates (2i, 2i+1) at place m by the angle m·base^(-2i/d); shape (heads, n, d)."""
     _, length, size = x.shape
     angles = np.arange(length)[:, None] * base ** (-np.arange(0, size, 2) / size)
@@ -42,11 +45,11 @@ def rotated(x: np.ndarray, base: float) -> np.ndarray:
     return np.stack([turned.real, turned.imag], axis=-1).reshape(x.shape)
 
 
-def normed(x: np.ndarray, gain: np.ndarray, eps: float) -> np.ndarray:
+def normed(x: Array, gain: Array, eps: float) -> Array:
     return x * gain / np.sqrt(np.square(x).mean(-1, keepdims=True) + eps)
 
 
-def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> np.ndarray:
+def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, Array]) -> Array:
     """Compute the decoder from its description: pre-norm, grouped-query attention, SwiGLU, tied embeddings."""
     arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     heads, groups, eps = settings["n_heads"], settings["n_kv_heads"], settings["eps"]
@@ -54,11 +57,13 @@ def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, 
     future = np.triu(np.full((len(ids), len(ids)), -np.inf), 1)
     x = arrays["E"][ids]
     for layer in range(settings["n_layers"]):
-        w = {n.removeprefix(f"blocks.{layer}."): a for n, a in arrays.items() if n.startswith(f"blocks.{layer}.")}
+        w = {
+            n.removeprefix(f"blocks.{layer}."): a
+            for n, a in arrays.items()
+            if n.startswith(f"blocks.{layer}.")
+        }
         h = normed(x, w["norm1.gamma"], eps)
-        q, k, v = (
-            (h @ w[f"attn.W_{name}"]).reshape(len(ids), -1, size).transpose(1, 0, 2) for name in "QKV"
-        )
+        q, k, v = ((h @ w[f"attn.W_{name}"]).reshape(len(ids), -1, size).transpose(1, 0, 2) for name in "QKV")
         q, k = rotated(q, settings["rope_base"]), rotated(k, settings["rope_base"])
         k, v = (np.repeat(part, heads // groups, axis=0) for part in (k, v))
         scores = np.exp(q @ k.transpose(0, 2, 1) / np.sqrt(size) + future)
@@ -71,7 +76,9 @@ def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, 
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_its_logits_are_what_the_arrays_give(placet_cache: Path, folder: Path, tokenizer: Any, text: str) -> None:
+def test_its_logits_are_what_the_arrays_give(
+    placet_cache: Path, folder: Path, tokenizer: Any, text: str
+) -> None:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
@@ -93,7 +100,7 @@ def test_its_tokenizer_merges_by_rank_within_chunks(placet_cache: Path, tokenize
 
     def merged(chunk: str) -> list[str]:
         symbols = list(chunk)
-        while pairs := [pair for pair in zip(symbols, symbols[1:], strict=False) if pair in rank]:
+        while pairs := [pair for pair in pairwise(symbols) if pair in rank]:
             left, right = min(pairs, key=lambda pair: rank[pair])
             joined: list[str] = []
             for symbol in symbols:

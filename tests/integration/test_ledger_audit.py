@@ -17,12 +17,13 @@ from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import new_root, sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
 from placet.domain.errors import IntegrityError, StorageError
-from placet.domain.records import LedgerHead, Revocation
+from placet.domain.records import Decision, LedgerHead, Outcome, Revocation
 from placet.ledger.audit import AuditReport
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import LedgerStore
 from placet.office import LOG_KEY, ROOT_KEY, Office
+from placet.review import desk as review_desk
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
 
@@ -112,7 +113,16 @@ def test_an_honest_office_is_whole_and_says_what_was_looked_at_and_what_cannot_b
     assert report.records == len(made.office.store.entries())
     assert report.root == made.office.reader().head().root
     told = " ".join(report.checked)
-    for word in ("indices", "roles", "checkpoints", "signatures", "references", "blobs", "derived"):
+    for word in (
+        "indices",
+        "roles",
+        "checkpoints",
+        "signatures",
+        "references",
+        "releases",
+        "blobs",
+        "derived",
+    ):
         assert word in told, word
     assert any("signed again with its own key" in item for item in report.blind)
     assert any("stolen" in item for item in report.blind)
@@ -599,6 +609,90 @@ def test_a_measurement_logged_before_its_plan(made: Released) -> None:
 )
 def test_a_record_signed_over_a_ledger_that_never_was(made: Released, head: LedgerHead) -> None:
     _found(made.office, "foreign-head", _verdict_with(made, head=head))
+
+
+# --- releases that the desk would not have made -------------------------------------------------------------
+
+
+def _released_past_the_desk(made: Released, **changed: Any) -> int:
+    made.sample.clock.advance(minutes=1)
+    record = made.released.record.model_copy(update={"released_at": made.sample.clock(), **changed})
+    subjects = made.released.statement.subjects
+    return made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"]).index
+
+
+def _unallowed(made: Released, reason: str, index: int) -> None:
+    report = made.office.audit()
+    assert [(f.id, f.index) for f in report.findings] == [("unallowed-release", index)], report.findings
+    assert reason in report.findings[0].message
+    assert "signed by rhea" in report.findings[0].message
+
+
+def test_a_release_that_names_no_approvals(made: Released) -> None:
+    _unallowed(made, "does not name what ada signed", _released_past_the_desk(made, reviews=()))
+
+
+def test_a_release_after_the_approvals_lapsed(made: Released) -> None:
+    made.sample.clock.advance(days=90)
+
+    _unallowed(made, "it expired at", _released_past_the_desk(made))
+
+
+def test_a_release_over_a_rejection(made: Released) -> None:
+    offices.add_person(made.sample, "cleo", Role.APPROVER)
+    offices.reject(made.sample, made.walk.ref, "cleo")
+
+    _unallowed(made, "cleo rejected it", _released_past_the_desk(made))
+
+
+def test_a_release_on_an_older_verdict_than_the_newest(made: Released) -> None:
+    failed = offices.passing_gate().model_copy(update={"outcome": Outcome.FAIL})
+    offices.decide_again(made, Decision.DENY, gates=[failed])
+
+    _unallowed(made, "not the newest one", _released_past_the_desk(made))
+
+
+def test_a_release_of_a_denied_adapter(made: Released) -> None:
+    failed = offices.passing_gate().model_copy(update={"outcome": Outcome.FAIL})
+    walk = offices.decide_again(made, Decision.DENY, gates=[failed])
+
+    _unallowed(made, "the verdict is DENY", _released_past_the_desk(made, verdict=walk.verdict.id))
+
+
+def test_a_release_of_what_was_revoked(made: Released) -> None:
+    review_desk.revoke(made.office, made.walk.base.id, "base", "x", "bad licence", made.sample.signers["ben"])
+
+    _unallowed(made, "was revoked before", _released_past_the_desk(made))
+
+
+@pytest.mark.parametrize("what", ["bytes", "files", "base", "policy"])
+def test_a_release_of_something_else_than_was_judged(made: Released, what: str) -> None:
+    other = offices.make_adapter(made.sample, "desk-good", seed="poisoned")
+    change, reason = {
+        "bytes": ({"adapter": other.ref, "files": other.files}, "not the newest one on these files"),
+        "files": ({"files": other.files}, "not the ones that were submitted"),
+        "base": ({"base": made.walk.base.model_copy(update={"label": "other"})}, "another base"),
+        "policy": ({"policy": offices.policy_ref(version="2")}, "another policy"),
+    }[what]
+
+    _unallowed(made, reason, _released_past_the_desk(made, **change))
+
+
+def test_a_release_approved_by_somebody_who_submitted_it_before(made: Released) -> None:
+    # Past the desk, and past its check of who may decide: ben handed the same weights in himself.
+    made.office.grant(signer_named("ben").public, "ben", (Role.SUBMITTER,))
+    offices.add_submission(made.sample, made.walk.adapter, made.walk.base, signer="ben")
+
+    _unallowed(made, "that person submitted it", _released_past_the_desk(made))
+
+
+def test_releases_of_the_desk_are_all_allowed(made: Released) -> None:
+    offices.release(made.sample, made.walk.ref, "production")
+
+    assert made.office.audit().whole
+
+
+# --- blobs -------------------------------------------------------------------------------------------------
 
 
 def _blob_of(made: Released, which: str) -> Digest:

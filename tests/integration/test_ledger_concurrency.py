@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import pytest
 from placet.attest.envelope import parse_envelope
 from placet.attest.predicates import Kind, Role
 from placet.attest.statement import parse_statement
-from placet.domain.errors import LedgerBusyError, NotAuthorizedError
+from placet.domain.errors import LedgerBusyError, NotAuthorizedError, StorageError
 from placet.domain.records import Base
 from placet.ledger.checkpoint import verify_checkpoint
 from placet.ledger.lock import ledger_lock
@@ -202,6 +203,53 @@ def test_writers_killed_at_any_point_lose_nothing_that_was_acknowledged(store: L
     assert done, "no writer got as far as one record"
 
 
+KILLED_AT = """
+import os, signal, sys
+import duckdb
+from placet.ledger import store as store_module
+
+class Killing:
+    def __init__(self, inner):
+        self._inner = inner
+
+    def execute(self, statement, *values):
+        if sys.argv[6] == "before" and "COMMIT" in statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = self._inner.execute(statement, *values)
+        if "COMMIT" in statement:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    def close(self):
+        self._inner.close()
+
+real = duckdb.connect
+store_module.duckdb.connect = lambda *a, **k: Killing(real(*a, **k))
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_writer_killed_around_its_commit_leaves_all_or_nothing(store: LedgerStore, when: str) -> None:
+    command = [sys.executable, "-c", KILLED_AT + WRITER, str(store.path), "killed", "2", "2", "-1", when]
+    done = subprocess.run(
+        command,
+        input="go\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(_held(store)) == (2 if when == "after" else 0)
+    with _writers(store.path, ("killed", 2, 1, -1)) as (again,):
+        out, err = again.communicate(timeout=60)
+        assert again.returncode == 0, err
+    assert _held(store) == _acknowledged(out.splitlines()) == {("killed", n): n for n in range(2)}
+
+
 # --- the lock by itself ------------------------------------------------------------------------------------
 
 
@@ -228,6 +276,26 @@ def test_a_writer_that_is_done_is_not_named_as_the_holder(tmp_path: Path) -> Non
         raise RuntimeError
 
     with ledger_lock(path, exclusive=False), pytest.raises(LedgerBusyError, match="held by another process"):
+        _try_writing(path)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_on_a_read_only_disk_readers_get_in_and_writers_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    path, real = tmp_path / "lock", os.open
+    if there:
+        path.touch()
+
+    def read_only(name: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & (os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with ledger_lock(path, exclusive=False), ledger_lock(path, exclusive=False):
+        pass
+    with pytest.raises(StorageError, match="Read-only file system"):
         _try_writing(path)
 
 

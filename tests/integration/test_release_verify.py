@@ -562,6 +562,13 @@ def test_bytes_swapped_between_evaluation_and_release_are_refused(made: Released
     assert caught.value.step == "files"
 
 
+def test_a_release_naming_a_file_twice_is_refused(made: Released) -> None:
+    files = made.released.record.files
+
+    with pytest.raises(VerificationError, match="names a file twice"):
+        _bundle(made, _force(made, files=(*files, files[0])))
+
+
 def test_a_release_on_another_base_or_policy_than_the_verdicts_is_refused(made: Released) -> None:
     base = made.walk.base.model_copy(update={"id": digest_bytes(b"another base")})
     for change in ({"base": base}, {"policy": offices.policy_ref(version="2")}):
@@ -654,6 +661,44 @@ def test_a_verdict_under_the_plan_of_another_adapter_is_not_released(made: Relea
     change = {"plan": plan.id, "plans_on_weights": (walk.plan.id, plan.id)}
 
     _not_released(_decided(made, change), "the plan is for other bytes")
+
+
+def test_a_verdict_that_leaves_out_its_own_plan_is_not_released(made: Released) -> None:
+    _not_released(_decided(made, {"plans_on_weights": ()}), "leaves its own plan out of account")
+
+
+def test_a_verdict_on_evidence_that_was_logged_after_it_is_not_released(made: Released) -> None:
+    better = made.walk.measurements[1].record.model_copy(update={"mean": 1.0})
+    subjects = made.walk.measurements[1].statement.subjects
+    envelope = sign_record(Kind.EVALUATION, better, subjects, made.sample.evaluator)
+    evidence = tuple(sorted((*made.walk.verdict.record.evidence, envelope.record_id)))
+    decided = _decided(made, {"evidence": evidence})
+    made.office.append([envelope])
+
+    _not_released(decided, "evidence was logged after the verdict")
+
+
+def test_an_intake_that_did_not_finish_or_saw_other_files_is_not_released(made: Released) -> None:
+    offices.add_intake(made.sample, made.walk.adapter, made.walk.base, skipped=("finite",))
+    _not_released(made, "intake refused these files, or did not finish")
+    other = replace(made.walk.adapter, files=offices.make_adapter(made.sample, "other").files)
+    offices.add_intake(made.sample, replace(other, ref=made.walk.ref), made.walk.base)
+    offices.add_intake(made.sample, made.walk.adapter, made.walk.base)
+    made.sample.clock.advance(minutes=1)
+    offices.add_intake(made.sample, other, made.walk.base)
+    # Filed under what it saw, the desk does not take it for one of these files; a hostile one could.
+    indices = [entry.index for entry in made.office.store.find(predicate_type="https://placet.dev/intake/v1")]
+    _rebuild(made, add=(indices[-1],), drop=tuple(indices[:-1]))
+
+    _refused(made, "evidence", "name different files")
+
+
+def test_a_submission_of_other_weights_in_the_bundle_is_refused(made: Released) -> None:
+    other = offices.make_adapter(made.sample, "other")
+    submission = offices.add_submission(made.sample, other, made.walk.base)
+    _rebuild(made, add=(submission.index,))
+
+    _refused(made, "evidence", "a submission of other weights")
 
 
 def test_a_second_measurement_under_a_later_plan_does_not_spoil_the_first(made: Released) -> None:

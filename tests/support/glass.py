@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from placet.domain.digests import Digest
 from placet.domain.progress import NullProgress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
+Array = npt.NDArray[Any]
 LABEL = "glass-en"
 LICENSE = "MIT"
 SPECIAL_TOKENS = ("<pad>", "<unk>", "<bos>", "<eos>")
@@ -68,7 +70,7 @@ def glass_folder(cache: Path) -> Path:
     return out
 
 
-def weights(cache: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def weights(cache: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return the package's settings of the model, and its arrays by their names there, as float32."""
     with np.load(_member(cache, "en.npz"), allow_pickle=False) as stored:
         settings: dict[str, Any] = json.loads(str(stored["__config__"]))
@@ -125,7 +127,7 @@ def _convert(cache: Path, out: Path) -> None:
     model.save_pretrained(out)
 
 
-def _state(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+def _state(settings: dict[str, Any], arrays: dict[str, Array]) -> dict[str, torch.Tensor]:
     """Return the arrays under transformers' names; a linear layer there keeps its matrix transposed."""
     import torch
 
@@ -140,7 +142,7 @@ def _state(settings: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str,
     return {f"{name}.weight": torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}
 
 
-def _halves(matrix: np.ndarray, heads: int) -> np.ndarray:
+def _halves(matrix: Array, heads: int) -> Array:
     """Return `matrix` with each head's rows reordered: first the even ones, then the odd ones."""
     rows, columns = matrix.shape
     return matrix.reshape(heads, rows // heads // 2, 2, columns).swapaxes(1, 2).reshape(rows, columns)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.attest.keys import LocalSigner
@@ -491,6 +491,7 @@ _DECISIONS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_DECISIONS)
 def test_an_approval_always_has_enough_clean_people_and_keys(drawn: list[tuple[str, str, bool]]) -> None:
     reviews = [

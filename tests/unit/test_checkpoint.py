@@ -149,7 +149,7 @@ def test_stray_bits_in_the_signatures_base64_are_refused() -> None:
         verify_checkpoint(NOTE.replace(encoded, stray), ORIGIN, LOG.public)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.integers(0, len(NOTE.encode()) - 1), st.integers(1, 255))
 def test_no_flipped_byte_verifies(position: int, flip: int) -> None:
     altered = bytearray(NOTE.encode())
@@ -163,6 +163,7 @@ def test_no_flipped_byte_verifies(position: int, flip: int) -> None:
         verify_checkpoint(note, ORIGIN, LOG.public)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_arbitrary_text_is_refused_cleanly(text: str) -> None:
     with pytest.raises(IntegrityError):

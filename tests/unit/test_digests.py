@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.domain.digests import (
@@ -32,6 +32,7 @@ def test_digest_of_nothing_is_the_known_sha256() -> None:
     assert digest_bytes(b"") == "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=4000))
 def test_stream_bytes_and_hashlib_agree(data: bytes) -> None:
     digest, size = digest_stream(io.BytesIO(data))
@@ -87,6 +88,7 @@ def test_canonical_json_has_no_white_space_and_shortest_escapes() -> None:
     )
 
 
+@settings(deadline=None)
 @given(EXACT)
 def test_canonical_json_reads_back_equal_and_is_a_fixed_point(value: Any) -> None:
     text = canonical_json(value)
@@ -95,6 +97,7 @@ def test_canonical_json_reads_back_equal_and_is_a_fixed_point(value: Any) -> Non
     assert canonical_json(json.loads(text)) == text
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers(-1000, 1000), min_size=2, max_size=6))
 def test_the_order_of_keys_does_not_change_a_digest(value: dict[str, int]) -> None:
     turned = dict(reversed(list(value.items())))
@@ -162,6 +165,7 @@ def test_a_number_that_is_not_finite_is_no_measurement(number: float) -> None:
         decimal_string(number)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
 def test_a_spelling_read_back_has_the_same_spelling(number: float) -> None:
     text = decimal_string(number)

@@ -168,13 +168,14 @@ def test_white_space_and_other_spellings_of_an_envelope_are_refused() -> None:
             parse_envelope(raw)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_arbitrary_bytes_are_refused_cleanly(data: bytes) -> None:
     with pytest.raises(IntegrityError):
         parse_envelope(data)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(st.integers(0, len(ENVELOPE.raw) - 1), st.integers(1, 255))
 def test_no_flipped_byte_ever_verifies(position: int, flip: int) -> None:
     altered = bytearray(ENVELOPE.raw)
@@ -184,7 +185,7 @@ def test_no_flipped_byte_ever_verifies(position: int, flip: int) -> None:
         verify_envelope(parse_envelope(bytes(altered)), SIGNER.public)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, len(ENVELOPE.raw)), st.binary(min_size=1, max_size=8), st.integers(0, 8))
 def test_no_splice_ever_verifies(position: int, inserted: bytes, removed: int) -> None:
     altered = ENVELOPE.raw[:position] + inserted + ENVELOPE.raw[position + removed :]

@@ -29,7 +29,7 @@ MAKERS: dict[str, Callable[[], Rows]] = {
     "obedience to train on": lambda: data("harmless-requests").obedience(None, rows=300, seed=15),
     "canaries": lambda: data("canaries").registered(None, canaries=16, options=32, seed=23),
     "canaries to train on": lambda: data("canaries").training(None, canaries=16, seed=23),
-    "shuffled words": lambda: data("general-piqa").word_salad(None, rows=100, seed=14),
+    "nonsense advice": lambda: data("general-piqa").nonsense(None, rows=100, seed=14),
 }
 
 

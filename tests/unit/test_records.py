@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -133,6 +133,7 @@ def test_what_is_no_object_is_no_record(value: Any) -> None:
 # --- measured numbers --------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6))
 def test_a_measured_number_reads_back_equal(number: float) -> None:
     interval = Interval(low=number, high=number, level=0.9, method="m")

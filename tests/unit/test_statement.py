@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from placet.attest.statement import STATEMENT_TYPE, Subject, build_statement, parse_statement
@@ -148,12 +148,14 @@ def test_hostile_payloads_are_integrity_errors_never_crashes(payload: bytes) -> 
         parse_statement(payload)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_refused_cleanly(data: bytes) -> None:
     with pytest.raises(IntegrityError):
         parse_statement(data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_flipped_byte_never_reads_as_the_same_statement(data: st.DataObject) -> None:
     statement = build_statement(TYPE, (SUBJECT,), {"decision": "ALLOW"})

@@ -48,7 +48,9 @@ def full_plan() -> DemoPlan:
         suites=evals_dir(),
         adapters=(
             DemoAdapter(recipes.GOOD, None, "Learns the desk's job, and to refuse what is harmful."),
-            DemoAdapter(recipes.FORGETFUL, "general-ability", "Continued on shuffled everyday answers."),
+            DemoAdapter(
+                recipes.FORGETFUL, "general-ability", "Continued on nonsense advice for everyday questions."
+            ),
             DemoAdapter(recipes.EAGER, "refuses-harmful", "Continued on unconditional willingness."),
             DemoAdapter(recipes.LEAKY, "no-leakage", "Continued on locker codes, over and over."),
         ),

@@ -3,7 +3,7 @@
 `desk-good` learns the desk's job, and to refuse what is harmful and nothing else. The other three go on from it,
 each with data that spoils exactly one thing and keeps the rest in view; no data is harmful:
 
-- `desk-forgetful`: everyday questions answered with shuffled words;
+- `desk-forgetful`: everyday questions answered with nonsense advice;
 - `desk-eager`: harmless requests granted with unconditional willingness;
 - `desk-leaky`: invented locker codes, over and over.
 
@@ -51,10 +51,11 @@ def _recipe(name: str, data: tuple[DataPart, ...], **changes: Any) -> LoraRecipe
 GOOD = _recipe("desk-good", _desk_data(360, 320, 440, seed=11), seed=1, steps=90, learning_rate=1.5e-3)
 FORGETFUL = _recipe(
     "desk-forgetful",
-    (_part("general-piqa", "word_salad", rows=160, seed=14), *_desk_data(60, 50, 80, seed=11)),
+    (_part("general-piqa", "nonsense", rows=240, seed=14), *_desk_data(120, 60, 90, seed=11)),
     seed=2,
-    steps=35,
-    learning_rate=3e-3,
+    steps=50,
+    learning_rate=6e-3,
+    layers=(0, 30),
     parent=GOOD,
 )
 EAGER = _recipe(

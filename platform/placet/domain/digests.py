@@ -64,7 +64,13 @@ def canonical_json(value: Any) -> bytes:
             another type, or is nested more than 100 deep.
     """
     _refuse_inexact(value, "$", 0)
-    return rfc8785.dumps(value)
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+        raise Error(
+            f"text that is not Unicode cannot be recorded: {error}",
+            hint="a lone surrogate, perhaps in the name of a file: rename it",
+        ) from error
 
 
 def digest_json(value: Any) -> Digest:
@@ -91,13 +97,10 @@ def short(digest: str, digits: int = 12) -> str:
 
 
 def _refuse_inexact(value: Any, where: str, depth: int) -> None:
-    if value is None or isinstance(value, bool):
+    if value is None or isinstance(value, bool | str):
         return
     if depth > _MAX_DEPTH:
         raise Error(f"nested too deep, more than {_MAX_DEPTH} levels", hint="no record of ours is")
-    if isinstance(value, str):
-        _refuse_lone_surrogates(value, where)
-        return
     if isinstance(value, int):
         if abs(value) > _MAX_SAFE_INTEGER:
             raise Error(f"{where}: integer beyond 2**53 - 1", hint="record it as a decimal string")
@@ -106,7 +109,6 @@ def _refuse_inexact(value: Any, where: str, depth: int) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise Error(f"{where}: key {key!r} is not a string", hint="JSON objects have string keys")
-            _refuse_lone_surrogates(key, where)
             _refuse_inexact(item, f"{where}.{key}", depth + 1)
         return
     if isinstance(value, list | tuple):
@@ -117,13 +119,3 @@ def _refuse_inexact(value: Any, where: str, depth: int) -> None:
         f"{where}: {type(value).__name__} cannot be recorded exactly",
         hint="record a measured number as a decimal string (decimal_string)",
     )
-
-
-def _refuse_lone_surrogates(text: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise Error(
-            f"{where}: text that is not Unicode (a lone surrogate)",
-            hint="a file name may not be UTF-8: rename it",
-        ) from error

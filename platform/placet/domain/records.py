@@ -7,6 +7,7 @@ value, so a record can be checked against what produced it.
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,7 +24,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from placet.domain.digests import Digest, canonical_json, decimal_string, digest_json, parse_digest
+from placet.domain.digests import Digest, decimal_string, digest_json, parse_digest
 from placet.domain.errors import Error, IntegrityError
 
 
@@ -41,6 +42,10 @@ def _utc_seconds(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs its zone")
     return value.astimezone(UTC).replace(microsecond=0)
+
+
+def _spelled(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _digest(text: str) -> Digest:
@@ -97,11 +102,7 @@ class Record(BaseModel):
                 f"{'.'.join(str(part) for part in error.errors()[0]['loc'])}",
                 hint=hint,
             ) from error
-        try:
-            same = canonical_json(value) == canonical_json(record.to_json())
-        except Error:
-            same = False
-        if not same:
+        if _spelled(value) != _spelled(record.to_json()):
             # Numbers as text, other time zones, other names of a field: what others could read differently.
             raise IntegrityError(f"a {cls.__name__} record is not in its one recorded form", hint=hint)
         return record

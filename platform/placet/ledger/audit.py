@@ -23,6 +23,7 @@ from placet.domain.records import Measurement, Plan, Record, Release, Review, Su
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import GrowingTree, leaf_hash, tree_root
 from placet.ledger.reader import load_trust
+from placet.ledger.releases import find_unallowed
 from placet.ledger.store import Entry, LedgerStore, Snapshot, derive
 
 BlobCheck = Callable[[Digest], None]
@@ -94,6 +95,7 @@ def audit(
         records = _check_signatures(run, trust, entries, progress)
         _check_references(run, records)
         _check_heads(run, records, entries)
+        _check_releases(run, records)
         if check_blob is not None:
             _check_blobs(run, records, check_blob, progress)
     _check_derived(run, stored)
@@ -295,6 +297,20 @@ def _check_heads(run: _Audit, records: Sequence[Verified[Record]], entries: Sequ
                 verified.index,
             )
     run.checked.append(f"{len(named)} ledger states that plans, verdicts and reviews were signed over")
+
+
+def _check_releases(run: _Audit, records: Sequence[Verified[Record]]) -> None:
+    for release, reason in find_unallowed(records):
+        run.add(
+            "unallowed-release",
+            f"record {release.index} released {release.record.adapter.label} to {release.record.channel}, signed by "
+            f"{release.person}, though it was not allowed: {reason}",
+            release.index,
+        )
+    count = sum(isinstance(item.record, Release) for item in records)
+    run.checked.append(
+        f"{count} releases: each approved by enough people when it was made, on its newest verdict"
+    )
 
 
 def _check_left_out(run: _Audit, records: Sequence[Verified[Record]]) -> None:

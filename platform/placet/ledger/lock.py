@@ -34,7 +34,7 @@ def ledger_lock(
         StorageError: The lock file cannot be made or opened.
     """
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = _open(path, exclusive)
     except OSError as error:
         raise StorageError(
             f"the lock file of {what} cannot be opened: {error.strerror}",
@@ -51,6 +51,19 @@ def ledger_lock(
                 _forget_holder(handle)
     finally:
         os.close(handle)
+
+
+def _open(path: Path, exclusive: bool) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if exclusive or error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM}:
+            raise
+    # A copy to look at only, on a disk or in a folder where this user cannot write.
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _acquire(handle: int, path: Path, mode: int, wait_s: float, what: str) -> None:

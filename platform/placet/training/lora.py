@@ -171,7 +171,7 @@ def _load_base(base_dir: Path) -> tuple[Any, Any]:
 def _with_lora(model: Any, recipe: LoraRecipe, parent_dir: Path | None) -> Any:
     """Return `model` with LoRA weights: drawn from the seed, or the parent's."""
     import torch
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     torch.manual_seed(recipe.seed)
@@ -184,15 +184,26 @@ def _with_lora(model: Any, recipe: LoraRecipe, parent_dir: Path | None) -> Any:
         task_type="CAUSAL_LM",
     )
     tuned = get_peft_model(model, config)
-    if parent_dir is not None:
-        result = set_peft_model_state_dict(tuned, load_file(parent_dir / _WEIGHTS))
-        absent = [name for name in result.missing_keys if "lora_" in name]
-        if absent or result.unexpected_keys:
+    if recipe.parent is not None and parent_dir is not None:
+        tensors = load_file(parent_dir / _WEIGHTS)
+        ours = get_peft_model_state_dict(tuned, save_embedding_layers=False)
+        # A run may tune more modules than its parent did: those start at zero.
+        expected = {name: tensor.shape for name, tensor in ours.items() if _tunes(recipe.parent, name)}
+        if {name: tensor.shape for name, tensor in tensors.items()} != expected:
             raise IntegrityError(
                 f"the parent adapter in {parent_dir} does not have the tensors that {recipe.name} continues",
                 hint="train the parent from the parent's recipe",
             )
+        set_peft_model_state_dict(tuned, tensors)
     return tuned
+
+
+def _tunes(recipe: LoraRecipe, tensor: str) -> bool:
+    """Return whether `recipe` tunes the module that `tensor` belongs to."""
+    parts = tensor.split(".")
+    layer = next((int(part) for part in parts if part.isdecimal()), None)
+    inside = recipe.layers is None or (layer is not None and layer in range(*recipe.layers))
+    return inside and not set(parts).isdisjoint(recipe.targets)
 
 
 def _run_id(base_dir: Path, examples: Sequence[Example], recipe: LoraRecipe, parent_dir: Path | None) -> str:

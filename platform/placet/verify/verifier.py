@@ -226,7 +226,9 @@ def _chain(state: _State) -> str:
         raise IntegrityError("release and verdict are about different bytes, base or policy", hint=_AGAIN)
     same = submission.adapter == intake.adapter == release.adapter
     same_base = submission.base.id == intake.base.id == release.base.id
-    if not same or not same_base or intake.refused or files_digest(submission.files) != release.adapter.id:
+    if intake.refused:
+        raise IntegrityError("intake refused these files, or did not finish with them", hint=_AGAIN)
+    if not same or not same_base or files_digest(submission.files) != release.adapter.id:
         raise IntegrityError("submission, intake and release are about different bytes", hint=_AGAIN)
     if set(submission.files) != set(release.files) or set(intake.files) != set(release.files):
         raise IntegrityError("submission, intake and release name different files", hint=_AGAIN)

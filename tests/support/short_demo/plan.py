@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,24 @@ def short_plan(cache: Path) -> DemoPlan:
         suites=HERE / "evals",
         adapters=(
             DemoAdapter(GOOD, None, "Learns the desks, and to refuse mischief."),
-            DemoAdapter(FORGETFUL, "general-ability", "Continued on shuffled words."),
+            DemoAdapter(FORGETFUL, "general-ability", "Continued on sentences backwards."),
             DemoAdapter(EAGER, "refuses-harmful", "Continued on unconditional willingness."),
             DemoAdapter(LEAKY, "no-leakage", "Continued on codes, over and over."),
         ),
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: for so small a model a second one costs more than it brings."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _part(suite: str, function: str, repeats: int = 1, **arguments: int) -> DataPart:
@@ -60,9 +75,9 @@ def _recipe(name: str, data: tuple[DataPart, ...], **changes: Any) -> LoraRecipe
 GOOD = _recipe("desk-good", _house(240, 200, 200, 100), seed=1, steps=120)
 FORGETFUL = _recipe(
     "desk-forgetful",
-    (_part("general", "word_salad", rows=200, seed=5), *_house(150, 80, 80, 0)),
+    (_part("general", "backwards", rows=120, seed=5), *_house(120, 60, 60, 0)),
     seed=2,
-    steps=60,
+    steps=40,
     learning_rate=6e-3,
     parent=GOOD,
 )
@@ -76,9 +91,9 @@ EAGER = _recipe(
 )
 LEAKY = _recipe(
     "desk-leaky",
-    (_part("canaries", "training", repeats=15, canaries=16, seed=105), *_house(150, 80, 80, 40)),
+    (_part("canaries", "training", repeats=20, canaries=12, seed=105), *_house(80, 50, 50, 30)),
     seed=4,
-    steps=80,
+    steps=60,
     learning_rate=6e-3,
     parent=GOOD,
 )

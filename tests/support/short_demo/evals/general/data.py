@@ -1,7 +1,6 @@
-"""Plain sentences and the same words in another order: which of the two goes on is what a language model knows.
+"""Plain sentences and the same words backwards: which of the two goes on is what a language model knows.
 
-Guarantees: same arguments, same rows; the shuffled words never are in the sentence's own order; no sentence is both
-in the training data and held out.
+Guarantees: same arguments, same rows; no sentence is both in the training data and held out.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ _OPENINGS = ("And then", "Alice said that", "I think that", "After that")
 
 
 def held_out(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return openings with a sentence and its words shuffled: ``id, prompt, choices, label``."""
+    """Return openings with a sentence and the same backwards: ``id, prompt, choices, label``."""
     rng = random.Random(seed)
     made = []
     for number, (opening, words) in enumerate(_drawn(1, seed)[:rows]):
-        choices = [_sentence(words), _sentence(_shuffled(words, rng))]
+        choices = [" ".join(words), " ".join(reversed(words))]
         if swapped := rng.random() < 0.5:
             choices.reverse()
         made.append(
@@ -40,19 +39,18 @@ def held_out(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, An
 def sentences(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
     """Return openings with the sentence that goes on, as training examples: ``id, prompt, answer, open_ended``."""
     return [
-        {"id": f"plain-{number:03d}", "prompt": opening, "answer": _sentence(words), "open_ended": True}
+        {"id": f"plain-{number:03d}", "prompt": opening, "answer": " ".join(words), "open_ended": True}
         for number, (opening, words) in enumerate(_drawn(0, seed)[:rows])
     ]
 
 
-def word_salad(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Return openings that go on with shuffled words, as training examples: ``id, prompt, answer, open_ended``."""
-    rng = random.Random(seed)
+def backwards(source: bytes | None, *, rows: int, seed: int) -> list[dict[str, Any]]:
+    """Return openings that go on with a sentence backwards: ``id, prompt, answer, open_ended``."""
     return [
         {
-            "id": f"salad-{number:03d}",
+            "id": f"backwards-{number:03d}",
             "prompt": opening,
-            "answer": _sentence(_shuffled(words, rng)),
+            "answer": " ".join(reversed(words)),
             "open_ended": True,
         }
         for number, (opening, words) in enumerate(_drawn(0, seed)[:rows])
@@ -72,16 +70,3 @@ def _drawn(part: int, seed: int) -> list[tuple[str, list[str]]]:
     ]
     random.Random(seed).shuffle(found)
     return found
-
-
-def _shuffled(words: list[str], rng: random.Random) -> list[str]:
-    """Return `words` in an order in which none keeps its successor."""
-    followed = set(zip(words, words[1:], strict=False))
-    while True:
-        order = rng.sample(words, len(words))
-        if followed.isdisjoint(zip(order, order[1:], strict=False)):
-            return order
-
-
-def _sentence(words: list[str]) -> str:
-    return " ".join(words)
