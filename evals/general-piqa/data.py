@@ -57,19 +57,41 @@ _FRAMES = (
     "Get a {n}, {v} the {n}, and {v} {p} the {n} {p} the {n}.",
     "{A} it {p} {n} and {n}.",
 )
-_NOUNS = (
-    "apple arm ash bag banana basket bath battery bean beard belt bike bin bird boat bolt book bottle bowl box bread brick brush bucket "
-    "butter button cable cake camera candle car card cat chain chair cheese chicken child clip clock coat coffee coin comb cork cotton cup curtain cushion dog door "
-    "drawer drill dust ear egg engine eye fan feather fence finger fish flag floor flour flower foil fork freezer fridge frog garden garlic glass glove glue gold grass "
-    "gravel guitar hair hammer hand hat head hinge honey hook horse hose ice ink iron jacket jar juice kettle key knife lace ladder lamp lawn leaf leather leg lemon lid lime lock "
-    "magnet mat meat metal milk mirror mop mouse mouth mud mug nail needle net nut oil onion oven paint pan paper pasta pen pencil pepper phone piano pillow pin pipe plant plastic plate "
-    "pot potato powder purse rag rain rice ring road rock roof rope rubber rug salt sand saw scarf scissors screw seed sheet shelf shirt shoe shower sink skin snow soap sock soda "
-    "sofa soil spoon sponge stairs steam stick stone stove straw string sugar suit sun table tape tea tent thread tie tile tin toast toilet tomato tooth towel toy tray tree tube "
-    "tweezers umbrella vase vinegar wall water wax wheel wind window wine wire wood wool zipper"
-).split()
-_VERBS = "bake bend bite blow boil break brush burn bury buy carve chew chop clean climb close cook cool count cover crush cut dig dip drink drop dry eat empty feed fill fold freeze fry glue grind hang heat hide hit hold kick knit lick lift light lock measure melt mix nail open paint peel pinch plant polish pour press pull push read rinse roll rub scrape scrub sew shake shave sing sit soak spray squeeze stir stitch sweep taste tear throw tie touch turn twist wash wax weigh whip wipe wrap".split()
-_ADJECTIVES = "big bitter black blue broken clean cold dark deep dirty dry empty flat fresh green hard heavy hot large light little loose low narrow new old open plastic red rough round salty sharp short soft sour square sticky strong sweet tall thick thin tight warm weak wet white wide wooden yellow".split()
-_PREPOSITIONS = "above across around behind beside between into inside near off on onto over past through under with without".split()
+_NOUNS_TEXT = (
+    "apple arm ash bag banana basket bath battery bean beard belt bike bin bird boat bolt book bottle "
+    "bowl box bread brick brush bucket butter button cable cake camera candle car card cat chain chair "
+    "cheese chicken child clip clock coat coffee coin comb cork cotton cup curtain cushion dog door "
+    "drawer drill dust ear egg engine eye fan feather fence finger fish flag floor flour flower foil fork "
+    "freezer fridge frog garden garlic glass glove glue gold grass gravel guitar hair hammer hand hat "
+    "head hinge honey hook horse hose ice ink iron jacket jar juice kettle key knife lace ladder lamp "
+    "lawn leaf leather leg lemon lid lime lock magnet mat meat metal milk mirror mop mouse mouth mud mug "
+    "nail needle net nut oil onion oven paint pan paper pasta pen pencil pepper phone piano pillow pin "
+    "pipe plant plastic plate pot potato powder purse rag rain rice ring road rock roof rope rubber rug "
+    "salt sand saw scarf scissors screw seed sheet shelf shirt shoe shower sink skin snow soap sock soda "
+    "sofa soil spoon sponge stairs steam stick stone stove straw string sugar suit sun table tape tea "
+    "tent thread tie tile tin toast toilet tomato tooth towel toy tray tree tube tweezers umbrella vase "
+    "vinegar wall water wax wheel wind window wine wire wood wool zipper"
+)
+_NOUNS = _NOUNS_TEXT.split()
+_VERBS_TEXT = (
+    "bake bend bite blow boil break brush burn bury buy carve chew chop clean climb close cook cool count "
+    "cover crush cut dig dip drink drop dry eat empty feed fill fold freeze fry glue grind hang heat hide "
+    "hit hold kick knit lick lift light lock measure melt mix nail open paint peel pinch plant polish "
+    "pour press pull push read rinse roll rub scrape scrub sew shake shave sing sit soak spray squeeze "
+    "stir stitch sweep taste tear throw tie touch turn twist wash wax weigh whip wipe wrap"
+)
+_VERBS = _VERBS_TEXT.split()
+_ADJECTIVES_TEXT = (
+    "big bitter black blue broken clean cold dark deep dirty dry empty flat fresh green hard heavy hot "
+    "large light little loose low narrow new old open plastic red rough round salty sharp short soft sour "
+    "square sticky strong sweet tall thick thin tight warm weak wet white wide wooden yellow"
+)
+_ADJECTIVES = _ADJECTIVES_TEXT.split()
+_PREPOSITIONS_TEXT = (
+    "above across around behind beside between into inside near off on onto over past through under with "
+    "without"
+)
+_PREPOSITIONS = _PREPOSITIONS_TEXT.split()
 
 _SLOTS = (
     ("{A}", [verb.capitalize() for verb in _VERBS]),

@@ -102,9 +102,7 @@ def test_a_generation_suite_is_asked_in_chat_and_scored(runner: HarnessRunner, t
     assert measured.self_check["greedy_logit_checked"] == "2"
 
 
-def test_an_exposure_suite_scores_options_against_the_true_one(
-    runner: HarnessRunner, tmp_path: Path
-) -> None:
+def test_an_exposure_suite_scores_options_against_the_true_one(runner: HarnessRunner, tmp_path: Path) -> None:
     manifest = FILES["suite.yaml"].replace("stage: evaluation", "stage: safety")
     manifest = manifest.replace("kind: multiple_choice", "kind: exposure\nscorer: scorer.py")
     manifest = manifest.replace("metric: acc", "metric: rank\nhigher_is_better: false")
@@ -172,5 +170,3 @@ def test_few_shot_examples_come_before_the_document(runner: HarnessRunner, tmp_p
     )
     measured = measure(runner, load_suite(write_suite(tmp_path, task_yaml=shots)), (2, 1), **common())
     assert measured.rows[0].prompt == "Q: one\nA: a\n\nQ: two\nA: b\n\nQ: what colour is 2?\nA:"
-
-

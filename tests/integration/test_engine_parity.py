@@ -23,7 +23,11 @@ TOLERANCE = 1e-4
 PREFIX = "Question: which of these is a fruit? Answer: an apple, yes. " * 2
 OPTIONS = (" apple", " no", " yes, it is an apple", "é ü", " a", "ζζ")
 PAIRS = [
-    *((f"{PREFIX}Question {d}: the fox jumps {'over ' * (d % 3)}? Answer:", o) for d in range(6) for o in OPTIONS),
+    *(
+        (f"{PREFIX}Question {d}: the fox jumps {'over ' * (d % 3)}? Answer:", o)
+        for d in range(6)
+        for o in OPTIONS
+    ),
     ("", "apple yes"),  # no context
     ("", "x"),
     ("The fox ", " jumps"),  # the space moves to the option
@@ -278,7 +282,9 @@ def test_wrong_scores_stop_the_run(
 ) -> None:
     monkeypatch.setattr(
         "placet.engine.packed.tree_mask",
-        lambda pack: torch.ones(len(pack.tokens), pack.depth + len(pack.tokens), dtype=torch.bool).tril(pack.depth),
+        lambda pack: torch.ones(len(pack.tokens), pack.depth + len(pack.tokens), dtype=torch.bool).tril(
+            pack.depth
+        ),
     )
     lm = PlacetLM(str(models("llama")[0]), settings=SMALL)
     with pytest.raises(EvaluationError, match="self-check failed"):
@@ -289,7 +295,9 @@ def test_wrong_tokens_stop_the_run(
     models: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = PlacetLM(str(models("llama")[0]), settings=SMALL)
-    monkeypatch.setattr(torch.Tensor, "cumsum", lambda self, dim: torch.zeros_like(self))  # positions all wrong
+    monkeypatch.setattr(
+        torch.Tensor, "cumsum", lambda self, dim: torch.zeros_like(self)
+    )  # positions all wrong
     with pytest.raises(EvaluationError, match="self-check failed"):
         texts(lm)
 

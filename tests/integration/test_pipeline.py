@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,13 +53,13 @@ metric_list:
     aggregation: mean
     higher_is_better: true
 """
-DATA = '''
+DATA = """
 def rows(source, count):
     return [
         {"id": f"c{n}", "number": n, "choices": [" red", " dog"] if n % 2 else [" dog", " red"], "label": n % 2 ^ 1}
         for n in range(count)
     ]
-'''
+"""
 POLICY = """
 id: tiny
 version: "1"
@@ -132,7 +131,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def world(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("PLACET_PASSPHRASE", "correct horse battery")
     monkeypatch.setenv("PLACET_CACHE", str(tmp_path / "cache"))
     suites = tmp_path / "evals"
@@ -146,7 +145,7 @@ def world(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     office.new_key("ada", "Ada", [Role.APPROVER])
     heard = Heard()
     add_base(office, FolderSource(models / "base"), "base", heard)
-    yield World(office, "base", models / "adapter", suites, policy, heard)
+    return World(office, "base", models / "adapter", suites, policy, heard)
 
 
 def test_an_adapter_goes_from_bytes_to_a_verdict(world: World) -> None:
@@ -195,9 +194,7 @@ def test_the_base_is_measured_once_for_all_adapters(world: World, models: Path) 
     assert len(set(adapters)) == 2, "two adapters must not be given one adapter's answers"
 
 
-def test_an_interrupted_gate_goes_on_where_it_stopped(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_gate_goes_on_where_it_stopped(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     submission = world.submit().submission
     assert submission is not None
     put = Office.record
@@ -219,7 +216,9 @@ def test_an_interrupted_gate_goes_on_where_it_stopped(
     world.gate(submission.record.adapter.id)
     runs = world.office.reader().find(Kind.EVALUATION, Measurement)
     assert [item.record.subject_kind for item in runs] == ["base", "adapter"]
-    assert len(world.office.reader().find(Kind.PLAN, Plan)) == 1, "the plan that was logged is the one followed"
+    assert len(world.office.reader().find(Kind.PLAN, Plan)) == 1, (
+        "the plan that was logged is the one followed"
+    )
     assert not journals[0].exists()
 
 

@@ -25,7 +25,9 @@ def test_a_draw_is_fixed_for_ever() -> None:
 
 def test_root_and_suite_both_change_the_draw() -> None:
     draws = {
-        draw_order(50, 50, root, suite) for root in ("00" * 32, "11" * 32) for suite in (SUITE, digest_bytes(b""))
+        draw_order(50, 50, root, suite)
+        for root in ("00" * 32, "11" * 32)
+        for suite in (SUITE, digest_bytes(b""))
     }
     assert len(draws) == 4
 

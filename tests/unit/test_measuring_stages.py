@@ -34,7 +34,11 @@ def spoken(number: int) -> tuple[tuple[Call, ...], dict[str, float]]:
 def test_an_evaluation_gives_one_row_for_each_sample_in_their_order(tmp_path: Path) -> None:
     suite, runner = load_suite(write_suite(tmp_path)), FakeRunner(choice)
     measured = measure(runner, suite, (4, 1, 3), **COMMON)
-    assert [(row.doc, row.id, row.value) for row in measured.rows] == [(4, "c4", 0), (1, "c1", 1), (3, "c3", 1)]
+    assert [(row.doc, row.id, row.value) for row in measured.rows] == [
+        (4, "c4", 0),
+        (1, "c1", 1),
+        (3, "c3", 1),
+    ]
     assert (measured.mean, measured.metric, measured.higher_is_better) == (0.666667, "acc", True)
     assert [option.logprob for option in measured.rows[0].options] == [0.0, -1.0, -2.0]
     assert load_rows(measured.parquet) == measured.rows
@@ -68,7 +72,8 @@ def test_a_metric_lm_eval_did_not_give_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_scorer_that_does_not_value_every_sample_is_an_error(tmp_path: Path, body: str) -> None:
-    code = FILES["scorer.py"].replace("return {\"shout_rate\": [int(text != text.lower()) for text in predictions]}", body)
+    good = 'return {"shout_rate": [int(text != text.lower()) for text in predictions]}'
+    code = FILES["scorer.py"].replace(good, body)
     suite = load_suite(write_generation_suite(tmp_path, scorer_py=code))
     with pytest.raises(EvaluationError) as caught:
         probe(FakeRunner(spoken), suite, (0, 1), **COMMON)

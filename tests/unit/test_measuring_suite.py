@@ -21,7 +21,12 @@ PACKED = FILES["suite.yaml"].replace(
 def test_a_suite_gives_its_documents_and_its_name_by_content(tmp_path: Path) -> None:
     suite = load_suite(write_suite(tmp_path))
     assert [row["id"] for row in suite.rows()] == ["c0", "c1", "c2", "c3", "c4", "c5"]
-    assert (suite.ref.id, suite.ref.version, suite.metric, suite.higher_is_better) == ("colours", "1", "acc", True)
+    assert (suite.ref.id, suite.ref.version, suite.metric, suite.higher_is_better) == (
+        "colours",
+        "1",
+        "acc",
+        True,
+    )
     assert load_suite(write_suite(tmp_path / "copy")).digest == suite.digest
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from placet.domain.errors import SourceError, StorageError, UsageError
 from placet.domain.progress import Progress, tracked
+from placet.engine.quiet import without_progress_bars
 
 _STEP = "convert GGUF"
 _NOTES_OF_LOADING = ("_name_or_path", "_model_name_or_path", "transformers_version")
@@ -83,21 +84,21 @@ def _read_model(gguf: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with _as_source_error(gguf), _no_bars():
+    with _as_source_error(gguf), without_progress_bars():
         quantized = AutoModelForCausalLM.from_pretrained(
             str(gguf.parent), gguf_file=gguf.name, local_files_only=True, dtype=torch.float32
         )
     config = quantized.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(quantized.state_dict())
     model.tie_weights()
     return model
 
 
 def _write(model: Any, tokenizer: Any, folder: Path) -> None:
-    with _no_bars():
+    with without_progress_bars():
         model.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     _drop(folder / "config.json", _NOTES_OF_LOADING)
@@ -124,17 +125,3 @@ def _as_source_error(gguf: Path) -> Iterator[None]:
             f"{gguf.name} cannot be converted: {type(error).__name__}: {error}",
             hint="it is damaged, or of an architecture that transformers does not read from GGUF",
         ) from error
-
-
-@contextmanager
-def _no_bars() -> Iterator[None]:
-    """Keep transformers' own progress bars off the screen; Placet reports the step itself."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -35,6 +35,7 @@ from placet.engine.forest import Scored, plan_passes
 from placet.engine.generation import GreedyGenerator, Prompt
 from placet.engine.identity import EngineSettings, engine_info
 from placet.engine.packed import PackedScorer
+from placet.engine.quiet import without_progress_bars
 from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
 from placet.engine.weights import MergeReport, ResidentBase
 
@@ -75,7 +76,8 @@ class PlacetLM(HFLM):
         self._settings = settings or EngineSettings()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
-        super().__init__(pretrained, dtype=dtype, device=device, batch_size=batch_size, **options)
+        with without_progress_bars():
+            super().__init__(pretrained, dtype=dtype, device=device, batch_size=batch_size, **options)
         self._answers = NullAnswers() if answers is None else answers
         self._base_id = base_id or ""
         self._adapters: dict[str, Path] = {}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from placet.domain.digests import digest_file, digest_json
 from placet.domain.errors import Error, IntegrityError, SourceError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
+from placet.engine.quiet import without_progress_bars
 from placet.training.checkpoint import load_checkpoint, save_checkpoint, write_atomically
 from placet.training.packing import Encoded, encode, pack, schedule
 from placet.training.recipe import Example, LoraRecipe, examples_digest
@@ -156,16 +157,17 @@ def _load_base(base_dir: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(base_dir), local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            str(base_dir), local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
-        )
+        with without_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(str(base_dir), local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(base_dir), local_files_only=True, dtype=torch.float32, attn_implementation="sdpa"
+            )
     except (OSError, ValueError) as error:
         raise SourceError(
             f"the base model in {base_dir} cannot be loaded: {error}",
             hint="add it again with `placet base add`",
         ) from error
-    return tokenizer, model.eval()
+    return tokenizer, model.eval()  # type: ignore[no-untyped-call]
 
 
 def _with_lora(model: Any, recipe: LoraRecipe, parent_dir: Path | None) -> Any:

@@ -47,7 +47,7 @@ class Example:
                 f"a training row has the wrong fields: {error}",
                 hint="give id, prompt and answer, and optionally chat and open_ended",
             ) from error
-        texts = (example.id, example.prompt, example.answer)
+        texts: tuple[object, ...] = (example.id, example.prompt, example.answer)
         if not all(isinstance(text, str) and text for text in texts):
             raise UsageError(
                 f"training row {row.get('id')!r} has an empty or non-text field",
