@@ -678,19 +678,40 @@ def test_a_verdict_on_evidence_that_was_logged_after_it_is_not_released(made: Re
     _not_released(decided, "evidence was logged after the verdict")
 
 
-def test_an_intake_that_did_not_finish_or_saw_other_files_is_not_released(made: Released) -> None:
+def test_files_that_intake_refuses_by_now_are_not_released(made: Released) -> None:
     offices.add_intake(made.sample, made.walk.adapter, made.walk.base, skipped=("finite",))
-    _not_released(made, "intake refused these files, or did not finish")
-    other = replace(made.walk.adapter, files=offices.make_adapter(made.sample, "other").files)
-    offices.add_intake(made.sample, replace(other, ref=made.walk.ref), made.walk.base)
-    offices.add_intake(made.sample, made.walk.adapter, made.walk.base)
-    made.sample.clock.advance(minutes=1)
-    offices.add_intake(made.sample, other, made.walk.base)
-    # Filed under what it saw, the desk does not take it for one of these files; a hostile one could.
-    indices = [entry.index for entry in made.office.store.find(predicate_type="https://placet.dev/intake/v1")]
-    _rebuild(made, add=(indices[-1],), drop=tuple(indices[:-1]))
 
-    _refused(made, "evidence", "name different files")
+    _not_released(made, "intake refused these files since, or did not finish")
+
+
+def test_files_examined_again_are_released_on_the_intake_that_was_judged(made: Released) -> None:
+    offices.add_intake(made.sample, made.walk.adapter, made.walk.base)
+
+    _, bundle = offices.release(made.sample, made.walk.ref, "production")
+
+    held = [record["index"] for record in _records(bundle) if _kind(record) == "intake"]
+    assert held == [made.walk.intake.index]
+
+
+def test_an_intake_that_did_not_finish_or_saw_other_files_does_not_verify(made: Released) -> None:
+    unfinished = offices.add_intake(made.sample, made.walk.adapter, made.walk.base, skipped=("finite",))
+    other = replace(offices.make_adapter(made.sample, "other"), ref=made.walk.ref)
+    seen = offices.add_intake(made.sample, other, made.walk.base).record
+    elsewhere = made.sample.record(Kind.INTAKE, seen, (Subject("claimed", made.walk.ref.id),))
+    rest = tuple(record for record in made.walk.verdict.record.evidence if record != made.walk.intake.id)
+    for intake, reason in ((unfinished, "did not finish with them"), (elsewhere, "name different files")):
+        evidence = tuple(sorted((*rest, intake.id)))
+        walk = _decided(made, {"evidence": evidence}).walk
+        released = _force(made, verdict=walk.verdict.id, reviews=_newest_reviews(made))
+        with pytest.raises(VerificationError, match=reason) as caught:
+            _bundle(made, released)
+        assert caught.value.step == "evidence"
+
+
+def _newest_reviews(made: Released) -> tuple[Digest, ...]:
+    return tuple(
+        item.id for item in review_desk.load_case(made.office.reader(), made.walk.ref.id).reviews[-2:]
+    )
 
 
 def test_a_submission_of_other_weights_in_the_bundle_is_refused(made: Released) -> None:

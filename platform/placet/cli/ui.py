@@ -71,16 +71,9 @@ def ui(
 
 def streamlit_command(script: Path, port: int) -> list[str]:
     """Return the command that serves `script`: to this machine only, no browser opened, nothing reported home."""
-    settings = {
-        "server.address": ADDRESS,
-        "server.port": str(port),
-        "server.headless": "true",
-        "server.fileWatcherType": "none",
-        "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "minimal",
-    }
-    options = [f"--{name}={value}" for name, value in settings.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(script), *options]
+    from placet.report.app import STREAMLIT_FLAGS
+
+    return [sys.executable, "-m", "streamlit", "run", str(script), f"--server.port={port}", *STREAMLIT_FLAGS]
 
 
 def _port(wanted: int | None) -> int:

@@ -134,7 +134,10 @@ def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
         if (
             same_suites
             and same
-            and (_complete(state, plan) or plan.record.engine == _runner(state, plan.record.base.id).info())
+            and (
+                not _unmeasured(state, plan)
+                or plan.record.engine == _runner(state, plan.record.base.id).info()
+            )
         ):
             return plan
     sizes = sample_sizes(state.policy, {name: len(suite.rows()) for name, suite in state.suites.items()})
@@ -168,13 +171,6 @@ def _planned(state: _Gate, name: str, size: int, head: LedgerHead) -> PlannedSui
     )
 
 
-def _complete(state: _Gate, plan: Verified[Plan]) -> bool:
-    return all(
-        _of_adapter(state, plan, item) is not None and _of_base(state, plan.record, item) is not None
-        for item in plan.record.suites
-    )
-
-
 # --- evaluation and safety ------------------------------------------------------------------------------
 
 
@@ -185,11 +181,10 @@ def _measure(state: _Gate, submission: Submission, plan: Verified[Plan]) -> None
         UndecidedError: A suite could not be run; what was measured before it stays.
     """
     adapter = submission.adapter
-    on_base = [(item, "base") for item in plan.record.suites if _of_base(state, plan.record, item) is None]
-    on_adapter = [(item, "adapter") for item in plan.record.suites if _of_adapter(state, plan, item) is None]
-    if on_adapter:
+    unmeasured = _unmeasured(state, plan)
+    if any(subject_kind == "adapter" for _, subject_kind in unmeasured):
         _runner(state, plan.record.base.id).add_adapter(adapter.weights_id, submission.files)
-    for planned, subject_kind in (*on_base, *on_adapter):
+    for planned, subject_kind in unmeasured:
         try:
             _record_measurement(state, plan, planned, subject_kind)
         except EvaluationError as error:
@@ -200,22 +195,34 @@ def _measure(state: _Gate, submission: Submission, plan: Verified[Plan]) -> None
             ) from error
 
 
-def _of_adapter(state: _Gate, plan: Verified[Plan], planned: PlannedSuite) -> Verified[Measurement] | None:
-    for item in measurements_of(state.office.reader(), plan.record.adapter.weights_id):
-        record = item.record
-        if record.plan == plan.id and record.suite == planned.suite and record.samples == planned.samples:
-            return item
-    return None
+def _unmeasured(state: _Gate, plan: Verified[Plan]) -> list[tuple[PlannedSuite, str]]:
+    """Return what the ledger has no run of that serves the plan, each with its kind of subject: the base's first."""
+    reader = state.office.reader()
+    on_base = measurements_of(reader, plan.record.base.id)
+    on_adapter = measurements_of(reader, plan.record.adapter.weights_id)
+    suites = plan.record.suites
+    return [
+        *(
+            (item, "base")
+            for item in suites
+            if not any(_serves_base(run.record, plan, item) for run in on_base)
+        ),
+        *(
+            (item, "adapter")
+            for item in suites
+            if not any(_serves_adapter(run.record, plan, item) for run in on_adapter)
+        ),
+    ]
 
 
-def _of_base(state: _Gate, plan: Plan, planned: PlannedSuite) -> Verified[Measurement] | None:
-    """Return a signed run of the base on the same suite, documents and engine, from this plan or another."""
-    for item in measurements_of(state.office.reader(), plan.base.id):
-        record = item.record
-        same_documents = sorted(record.samples) == sorted(planned.samples)
-        if record.suite == planned.suite and same_documents and record.engine == plan.engine:
-            return item
-    return None
+def _serves_adapter(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
+    return run.plan == plan.id and run.suite == planned.suite and run.samples == planned.samples
+
+
+def _serves_base(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
+    """Return whether a run of the base, made for this plan or another, has the same suite, documents and engine."""
+    same_documents = sorted(run.samples) == sorted(planned.samples)
+    return run.suite == planned.suite and same_documents and run.engine == plan.record.engine
 
 
 def _record_measurement(

@@ -34,7 +34,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     is gone or damaged.
 
     Raises:
-        RefusedError: Not approved (with what is missing), or revoked.
+        RefusedError: Not approved (with what is missing), revoked, or refused by intake since.
         UsageError: An unusable channel name.
         NotAuthorizedError: The key does not hold the releaser role.
         StorageError: The bundle cannot be written.
@@ -46,6 +46,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     case = load_case(reader, adapter)
     reader.require_whole()
     _refuse_revoked(reader, case)
+    _refuse_refused(reader, case)
     approval = approval_of(office, case)
     if not approval.approved:
         raise RefusedError(
@@ -167,6 +168,23 @@ def _refuse_revoked(reader: LedgerReader, case: Case) -> None:
         )
 
 
+def _intakes(reader: LedgerReader, case: Case) -> list[Verified[Intake]]:
+    """Return what intake saw in exactly these files for this base, oldest first."""
+    verdict = case.verdict.record
+    found = reader.find(Kind.INTAKE, Intake, subject=verdict.adapter.id)
+    return [item for item in found if item.record.base.id == verdict.base.id]
+
+
+def _refuse_refused(reader: LedgerReader, case: Case) -> None:
+    intakes = _intakes(reader, case)
+    if intakes and intakes[-1].record.refused:
+        told = "; ".join(finding.message for finding in intakes[-1].record.findings)
+        raise RefusedError(
+            f"intake refused these files since, or did not finish with them: {told or 'see its checks'}",
+            hint="gate the adapter again, or mend it and submit it again",
+        )
+
+
 def _records(office: Office, case: Case, released: Verified[Release], size: int) -> bytes:
     """Return ``records.json``: everything the release rests on, each with its inclusion proof."""
     reader, verdict = office.reader(), case.verdict.record
@@ -179,12 +197,10 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
         if not found:
             raise Error(f"record {record_id} is not in the ledger", hint="run `placet audit`")
         indices.add(found[0].index)
-    intakes = [
-        item
-        for item in reader.find(Kind.INTAKE, Intake, subject=verdict.adapter.id)
-        if (item.record.adapter, item.record.base) == (verdict.adapter, verdict.base)
-    ]
-    indices |= {item.index for item in intakes[-1:]}
+    intakes = [item for item in _intakes(reader, case) if item.record.adapter == verdict.adapter]
+    # The one the verdict rests on; the files may have been examined again since.
+    cited = [item for item in intakes if item.id in verdict.evidence]
+    indices |= {item.index for item in (cited or intakes)[-1:]}
     indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
     indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}
     # Roles statements may have been logged since the checkpoint that goes along.

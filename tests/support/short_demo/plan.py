@@ -77,7 +77,7 @@ FORGETFUL = _recipe(
     "desk-forgetful",
     (_part("general", "backwards", rows=120, seed=5), *_house(120, 60, 60, 0)),
     seed=2,
-    steps=40,
+    steps=30,
     learning_rate=6e-3,
     parent=GOOD,
 )
