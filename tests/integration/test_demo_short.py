@@ -1,6 +1,6 @@
 """The demo on a small base: the verdicts it promises, however often it is stopped on the way.
 
-One office is taken all the way once. On the way the demo is stopped after the first record of every kind, in the middle
+One office is taken all the way once. On the way the demo is stopped right after records of most kinds, in the middle
 of training and of measuring, and by SIGKILL, and each time started again as a person would.
 """
 
@@ -84,20 +84,19 @@ RECORDS = {
 class Stops(NullProgress):
     """Raises KeyboardInterrupt at each of its points once, and counts what is done meanwhile.
 
-    `at` has steps and the units after which they are stopped, `after` the kinds after whose next record the demo is
-    stopped, `notes` the beginnings of notes.
+    `at` has steps and the units after which they are stopped, `after` the kinds after whose next record the demo
+    is stopped.
     """
 
     at: dict[str, int] = field(default_factory=dict)
     after: set[Kind] = field(default_factory=set)
-    notes: set[str] = field(default_factory=set)
     started: Counter[str] = field(default_factory=Counter)
     trained: Counter[str] = field(default_factory=Counter)
     answered: Counter[AnswerId] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
 
     def pending(self) -> bool:
-        return bool(self.at or self.after or self.notes)
+        return bool(self.at or self.after)
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         self.started[step] += 1
@@ -110,12 +109,6 @@ class Stops(NullProgress):
         if step in self.at and self.done[step] >= self.at[step]:
             del self.at[step]
             raise KeyboardInterrupt(step)
-
-    def note(self, text: str) -> None:
-        for beginning in self.notes:
-            if text.startswith(beginning):
-                self.notes.remove(beginning)
-                raise KeyboardInterrupt(beginning)
 
     def appended(self, entries: Sequence[Entry]) -> None:
         """Called when the ledger has the records and nobody has been told."""
@@ -171,8 +164,7 @@ def shown(stops: Stops, placet_cache: Path, tmp_path_factory: pytest.TempPathFac
     _kill(home, stops)
     stopped.append("SIGKILL")
     stops.at = {"general on desk-forgetful": 1, "train desk-leaky": 15}
-    stops.after = {Kind.EVALUATION, Kind.SAFETY, Kind.VERDICT, Kind.REVIEW, Kind.RELEASE}
-    stops.notes = {"released to"}
+    stops.after = {Kind.EVALUATION, Kind.VERDICT, Kind.REVIEW, Kind.RELEASE}
     stopped += _stopped(home, placet_cache, stops)
     result = run_demo(home, stops, short_plan(placet_cache))
     return Shown(home, result, stops, tuple(stopped))
@@ -286,13 +278,11 @@ def test_it_was_stopped_at_every_point(shown: Shown) -> None:
         "after plan",
         "SIGKILL",
         "after evaluation",
-        "after safety",
         "after verdict",
         "train desk-leaky",
         "general on desk-forgetful",
         "after review",
         "after release",
-        "released to",
     )
 
 

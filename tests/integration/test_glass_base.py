@@ -46,7 +46,8 @@ def rotated(x: Array, base: float) -> Array:
 
 
 def normed(x: Array, gain: Array, eps: float) -> Array:
-    return x * gain / np.sqrt(np.square(x).mean(-1, keepdims=True) + eps)
+    scaled: Array = x * gain / np.sqrt(np.square(x).mean(-1, keepdims=True) + eps)
+    return scaled
 
 
 def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, Array]) -> Array:
@@ -72,7 +73,8 @@ def expected_logits(ids: list[int], settings: dict[str, Any], arrays: dict[str, 
         h = normed(x, w["norm2.gamma"], eps)
         gate = h @ w["ffn.W1"]
         x = x + (gate / (1 + np.exp(-gate)) * (h @ w["ffn.W3"])) @ w["ffn.W2"]
-    return normed(x, arrays["norm_f.gamma"], eps) @ arrays["E"].T
+    logits: Array = normed(x, arrays["norm_f.gamma"], eps) @ arrays["E"].T
+    return logits
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -81,7 +83,7 @@ def test_its_logits_are_what_the_arrays_give(
 ) -> None:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
     ids = tokenizer.encode(text, add_special_tokens=False)
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0].double().numpy()

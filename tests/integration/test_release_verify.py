@@ -177,14 +177,15 @@ def test_verifying_changes_nothing_in_the_bundle_or_the_office(made: Released) -
 def test_no_flipped_byte_anywhere_verifies(made: Released, file: str) -> None:
     path = made.bundle / file
     data = path.read_bytes()
-    step = max(1, len(data) // 37)
+    # An adapter's file is only hashed; ours are parsed, and there every place could tell another story.
+    places, flips = (8, (0x01,)) if file.startswith("adapter") else (40, (0x01, 0x20, 0x80))
     positions = {
-        *range(0, len(data), step),
-        *range(min(8, len(data))),
-        *range(max(0, len(data) - 8), len(data)),
+        *range(0, len(data), max(1, len(data) // places)),
+        *range(3),
+        *range(len(data) - 3, len(data)),
     }
     for position in sorted(positions):
-        for flip in (0x01, 0x20, 0x80):
+        for flip in flips:
             altered = bytearray(data)
             altered[position] ^= flip
             path.write_bytes(altered)

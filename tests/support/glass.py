@@ -98,7 +98,7 @@ def _convert(cache: Path, out: Path) -> None:
 
     settings, arrays = weights(cache)
     pad, unk, bos, eos = SPECIAL_TOKENS
-    PreTrainedTokenizerFast(
+    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=_tokenizer(*vocabulary(cache)),
         pad_token=pad,
         unk_token=unk,

@@ -47,6 +47,7 @@ from placet.pipeline.submission import submit
 from placet.release.desk import release
 from placet.review.desk import review
 from placet.sources import FolderSource, parse_source
+from placet.training.checkpoint import write_atomically
 from placet.training.recipe import LoraRecipe, examples_digest
 
 OFFICE_NAME = "Placet demo"
@@ -165,7 +166,7 @@ def _trained(
     parent_folder = None if recipe.parent is None else _training_folder(office, recipe.parent)
     started = folder.with_name(f"{folder.name}.started")
     if not started.exists():
-        started.write_text(office.clock().isoformat())
+        write_atomically(started, office.clock().isoformat().encode())
     if not folder.exists():
         train_lora(
             base_folder(office, base.record.ref.id),
@@ -185,9 +186,7 @@ def _trained(
         finished_at=office.clock(),
     )
     envelope = sign_training(training, _weights(folder), office.signer("tara"))
-    temporary = provenance.with_suffix(".tmp")
-    temporary.write_bytes(envelope.raw)
-    temporary.replace(provenance)
+    write_atomically(provenance, envelope.raw)
     return folder
 
 

@@ -21,6 +21,7 @@ from placet.domain.records import AdapterRef, Base, Intake, Release, Revocation
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import inclusion_proof
 from placet.ledger.reader import LedgerReader
+from placet.ledger.store import Entry
 from placet.office import Office
 from placet.review.desk import Case, approval_of, load_case
 from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, Feed, dump_feed, dump_records
@@ -130,7 +131,8 @@ def export_revocations(office: Office) -> bytes:
         entry for kind in kinds for entry in office.store.find(predicate_type=spec_of(kind).predicate_type)
     ]
     indices = sorted(entry.index for entry in found if entry.index < size)
-    return dump_feed(Feed(note, _with_proofs(office, indices, size)))
+    # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
+    return dump_feed(Feed(note, _with_proofs(office.store.entries(0, size), indices)))
 
 
 def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:
@@ -192,11 +194,12 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     indices |= {item.index for item in (*case.trainings, *case.resubmissions)}
     wanted = {*verdict.evidence, verdict.plan, *released.record.reviews, *released.record.waivers}
     wanted |= {*verdict.plans_on_weights, *case.submission.record.training}
+    entries = office.store.entries(0, size)
+    index_of = {entry.record_id: entry.index for entry in entries}
     for record_id in wanted:
-        found = office.store.find(record_id=record_id)
-        if not found:
+        if record_id not in index_of:
             raise Error(f"record {record_id} is not in the ledger", hint="run `placet audit`")
-        indices.add(found[0].index)
+        indices.add(index_of[record_id])
     intakes = [item for item in _intakes(reader, case) if item.record.adapter == verdict.adapter]
     # The one the verdict rests on; the files may have been examined again since.
     cited = [item for item in intakes if item.id in verdict.evidence]
@@ -204,12 +207,11 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
     indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}
     # Roles statements may have been logged since the checkpoint that goes along.
-    return dump_records(_with_proofs(office, sorted(index for index in indices if index < size), size))
+    return dump_records(_with_proofs(entries, sorted(index for index in indices if index < size)))
 
 
-def _with_proofs(office: Office, indices: Sequence[int], size: int) -> tuple[BundledRecord, ...]:
-    # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
-    entries = office.store.entries(0, size)
+def _with_proofs(entries: Sequence[Entry], indices: Sequence[int]) -> tuple[BundledRecord, ...]:
+    """Return records `indices` with their proofs in the tree over all of `entries`."""
     leaves = [entry.leaf for entry in entries]
     return tuple(
         BundledRecord(index, entries[index].envelope, inclusion_proof(leaves, index)) for index in indices
