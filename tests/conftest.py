@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+# A shared machine may be slow for a moment; what a property says does not depend on it.
+settings.register_profile("placet", deadline=None)
+settings.load_profile("placet")
 
 TESTS = Path(__file__).resolve().parent
 # A test that says nothing of its own gets its folder's limit, in seconds; a slow one gets the last.

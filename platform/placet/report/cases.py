@@ -104,9 +104,20 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
     trainings = snapshot.trainings_of(ref.weights_id)
     verdict, approval, barred = newest(verdicts), None, {}
     if verdict is not None:
-        barred = barred_people(verdict.record, submission, trainings)
+        resubmissions = tuple(
+            item
+            for item in snapshot.of(Submission)
+            if item.id != submission.id and item.record.adapter.weights_id == ref.weights_id
+        )
+        barred = barred_people(verdict.record, submission, trainings, resubmissions)
         approval = weigh_approval(
-            verdict, reviews, waivers, submission=submission, trainings=trainings, now=snapshot.now
+            verdict,
+            reviews,
+            waivers,
+            submission=submission,
+            trainings=trainings,
+            now=snapshot.now,
+            resubmissions=resubmissions,
         )
     releases = tuple(item for item in snapshot.of(Release) if item.record.adapter.id == ref.id)
     held = {item.id for item in releases}
