@@ -110,7 +110,7 @@ def test_training_lowers_the_loss_and_peft_loads_the_result(base: Path, tmp_path
     untrained = lora._with_lora(model, RECIPE, None)
     before = float(lora._loss(untrained, start, encoded).detach())
     trained = PeftModel.from_pretrained(lora._load_base(base)[1], str(tmp_path / "out"))
-    assert float(lora._loss(trained, start, encoded).detach()) < 0.7 * before
+    assert float(lora._loss(trained, start, encoded).detach()) < before / 2
 
 
 def test_packed_examples_give_the_loss_they_give_alone(base: Path) -> None:
