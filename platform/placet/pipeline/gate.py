@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from placet.attest.predicates import Kind
@@ -18,10 +19,13 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import EvaluationError, UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
+    AdapterRef,
     LedgerHead,
     Measurement,
     Plan,
+    PlannedReference,
     PlannedSuite,
+    Sequential,
     Stage,
     Submission,
     Verdict,
@@ -31,11 +35,14 @@ from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.evidence import gather, measurements_of
+from placet.pipeline.overlap import compare_data
+from placet.pipeline.references import find_references
 from placet.pipeline.runner import Runner
 from placet.policy.decide import decide
+from placet.policy.gates.model import OtherGate
 from placet.policy.loader import load_policy
 from placet.policy.planning import review_samples, sample_sizes
-from placet.policy.schema import Policy
+from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
 
@@ -102,6 +109,7 @@ def gate(
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
                     _measure(state, submission.record, plan)
+                    compare_data(office, state.policy, state.suites, submission.record, progress)
                     verdicts.append(_decide(state, submission.record, plan))
                 except UndecidedError as error:
                     undecided.append((submission.record.adapter.label, error))
@@ -127,17 +135,10 @@ def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
     """Return the plan to follow: the newest that still fits, else a new one, logged now."""
     office, reader = state.office, state.office.reader()
     adapter = submission.record.adapter
-    wanted = {name: suite.ref for name, suite in state.suites.items()}
+    references = find_references(reader, state.policy.others, submission.record.base.id)
     for plan in reversed(reader.find(Kind.PLAN, Plan, subject=adapter.id)):
-        same_suites = {item.suite.id: item.suite for item in plan.record.suites} == wanted
-        same = (plan.record.policy, plan.record.base) == (state.policy.ref, submission.record.base)
-        if (
-            same_suites
-            and same
-            and (
-                not _unmeasured(state, plan)
-                or plan.record.engine == _runner(state, plan.record.base.id).info()
-            )
+        if _still_fits(state, plan.record, submission.record, references) and (
+            not _unmeasured(state, plan) or plan.record.engine == _runner(state, plan.record.base.id).info()
         ):
             return plan
     sizes = sample_sizes(state.policy, {name: len(suite.rows()) for name, suite in state.suites.items()})
@@ -155,20 +156,67 @@ def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
         engine=engine,
         head=head,
         planned_at=office.clock(),
+        references=references or None,
     )
-    subjects = (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
+    # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
+    compared = {item.adapter.weights_id: item.adapter.label for item in references}
+    subjects = (
+        Subject(adapter.label, adapter.id),
+        Subject("weights", adapter.weights_id),
+        *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
+    )
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
 
 
+def _still_fits(
+    state: _Gate, plan: Plan, submission: Submission, references: tuple[PlannedReference, ...]
+) -> bool:
+    """Return whether a plan asks today's question: same policy, base, suites and comparisons, and not too old."""
+    limit = state.policy.max_age_days
+    young = limit is None or state.office.clock() - plan.planned_at < timedelta(days=limit)
+    return (
+        young
+        and (plan.adapter, plan.policy, plan.base) == (submission.adapter, state.policy.ref, submission.base)
+        and {item.suite.id: item.suite for item in plan.suites}
+        == {name: suite.ref for name, suite in state.suites.items()}
+        and (plan.references or ()) == references
+    )
+
+
 def _planned(state: _Gate, name: str, size: int, head: LedgerHead) -> PlannedSuite:
-    suite = state.suites[name]
+    suite, sampling = state.suites[name], state.policy.suites[name]
     documents = len(suite.rows())
+    samples = draw_order(documents, size, head.root, suite.ref.digest)
+    groups = {column: _groups(suite, column, samples) for column in state.policy.columns_of(name)}
+    sequential = None
+    if sampling.mode == "sequential" and sampling.claim is not None:
+        sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
     return PlannedSuite(
         suite=suite.ref,
         stage=suite.stage,
         documents=documents,
-        samples=draw_order(documents, size, head.root, suite.ref.digest),
+        samples=samples,
+        groups=groups or None,
+        sequential=sequential,
     )
+
+
+def _groups(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the planned documents by what they have in `column`.
+
+    Raises:
+        UsageError: A document has no such column, or no text or number in it.
+    """
+    rows, groups = suite.rows(), dict[str, list[int]]()
+    for document in samples:
+        value = rows[document].get(column)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise UsageError(
+                f"{suite.manifest.id}: document {rows[document]['id']} has no {column} to group by",
+                hint="name a column that every document of the suite has: `by` of the policy's gate",
+            )
+        groups.setdefault(str(value), []).append(document)
+    return {name: tuple(members) for name, members in sorted(groups.items())}
 
 
 # --- evaluation and safety ------------------------------------------------------------------------------
@@ -180,64 +228,86 @@ def _measure(state: _Gate, submission: Submission, plan: Verified[Plan]) -> None
     Raises:
         UndecidedError: A suite could not be run; what was measured before it stays.
     """
-    adapter = submission.adapter
     unmeasured = _unmeasured(state, plan)
-    if any(subject_kind == "adapter" for _, subject_kind in unmeasured):
-        _runner(state, plan.record.base.id).add_adapter(adapter.weights_id, submission.files)
-    for planned, subject_kind in unmeasured:
+    for target in dict.fromkeys(target for _, target in unmeasured):
+        if target.adapter is not None:
+            own = target.adapter == submission.adapter
+            files = (submission if own else _submission(state.office, target.adapter.id).record).files
+            _runner(state, plan.record.base.id).add_adapter(target.adapter.weights_id, files)
+    for planned, target in unmeasured:
         try:
-            _record_measurement(state, plan, planned, subject_kind)
+            _record_measurement(state, plan, planned, target)
         except EvaluationError as error:
-            label = adapter.label if subject_kind == "adapter" else plan.record.base.label
             raise UndecidedError(
-                f"{planned.suite.id} could not be measured on {label}: {error}",
+                f"{planned.suite.id} could not be measured on {target.label}: {error}",
                 hint=error.hint or "mend what it names and run `placet gate` again; finished suites are kept",
             ) from error
 
 
-def _unmeasured(state: _Gate, plan: Verified[Plan]) -> list[tuple[PlannedSuite, str]]:
-    """Return what the ledger has no run of that serves the plan, each with its kind of subject: the base's first."""
-    reader = state.office.reader()
-    on_base = measurements_of(reader, plan.record.base.id)
-    on_adapter = measurements_of(reader, plan.record.adapter.weights_id)
-    suites = plan.record.suites
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Whom a suite is run on: the base (no adapter), the adapter, or another one to compare with."""
+
+    subject: Digest
+    label: str
+    adapter: AdapterRef | None
+
+
+def _unmeasured(state: _Gate, plan: Verified[Plan]) -> list[tuple[PlannedSuite, _Target]]:
+    """Return what the ledger has no run of that serves the plan: the base's first, the adapter's own last."""
+    reader, record = state.office.reader(), plan.record
+    base = _Target(record.base.id, record.base.label, None)
+    mine = _Target(record.adapter.weights_id, record.adapter.label, record.adapter)
+    asked = {(item.suite.id, base.subject): (item, base) for item in record.suites}
+    for reference in record.references or ():
+        if reference.adapter.weights_id != record.adapter.weights_id:
+            other = _Target(reference.adapter.weights_id, reference.adapter.label, reference.adapter)
+            compared = [item for item in record.suites if _compares(state, item, reference.name)]
+            asked |= {(item.suite.id, other.subject): (item, other) for item in compared}
+    asked |= {(item.suite.id, mine.subject): (item, mine) for item in record.suites}
+    subjects = {target.subject for _, target in asked.values()}
+    runs = {subject: measurements_of(reader, subject) for subject in subjects}
     return [
-        *(
-            (item, "base")
-            for item in suites
-            if not any(_serves_base(run.record, plan, item) for run in on_base)
-        ),
-        *(
-            (item, "adapter")
-            for item in suites
-            if not any(_serves_adapter(run.record, plan, item) for run in on_adapter)
-        ),
+        (item, target)
+        for item, target in asked.values()
+        if not any(_serves(state, run.record, plan, item, own=target is mine) for run in runs[target.subject])
     ]
 
 
-def _serves_adapter(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
-    return run.plan == plan.id and run.suite == planned.suite and run.samples == planned.samples
+def _compares(state: _Gate, planned: PlannedSuite, name: str) -> bool:
+    gates = state.policy.gates_on(planned.suite.id)
+    return any(isinstance(gate, OtherGate) and gate.than == name for gate in gates)
 
 
-def _serves_base(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
-    """Return whether a run of the base, made for this plan or another, has the same suite, documents and engine."""
+def _serves(
+    state: _Gate, run: Measurement, plan: Verified[Plan], planned: PlannedSuite, *, own: bool
+) -> bool:
+    """Return whether a run is the one that the plan asks for.
+
+    The adapter's own has to be made for this plan. Another subject's may be one made for another plan, if it is on
+    the same suite, documents and engine and not older than the policy allows.
+    """
+    if own:
+        return run.plan == plan.id and run.suite == planned.suite and run.samples == planned.samples
+    limit = state.policy.max_age_days
+    young = limit is None or state.office.clock() - run.finished_at < timedelta(days=limit)
     same_documents = sorted(run.samples) == sorted(planned.samples)
-    return run.suite == planned.suite and same_documents and run.engine == plan.record.engine
+    return young and run.suite == planned.suite and same_documents and run.engine == plan.record.engine
 
 
 def _record_measurement(
-    state: _Gate, plan: Verified[Plan], planned: PlannedSuite, subject_kind: str
+    state: _Gate, plan: Verified[Plan], planned: PlannedSuite, target: _Target
 ) -> Verified[Measurement]:
     office, record = state.office, plan.record
-    on_base = subject_kind == "base"
-    subject = record.base.id if on_base else record.adapter.weights_id
-    label = record.base.label if on_base else record.adapter.label
     measured = _runner(state, record.base.id).measure(
-        state.suites[planned.suite.id], planned.samples, None if on_base else subject, label
+        state.suites[planned.suite.id],
+        planned.samples,
+        target.adapter.weights_id if target.adapter else None,
+        target.label,
     )
     measurement = Measurement(
-        subject=subject,
-        subject_kind=subject_kind,
+        subject=target.subject,
+        subject_kind="adapter" if target.adapter else "base",
         base=record.base,
         stage=planned.stage,
         suite=planned.suite,
@@ -255,7 +325,7 @@ def _record_measurement(
         finished_at=measured.finished_at,
     )
     kind = Kind.EVALUATION if planned.stage is Stage.EVALUATION else Kind.SAFETY
-    subjects = (Subject(label, subject), Subject(planned.suite.id, planned.suite.digest))
+    subjects = (Subject(target.label, target.subject), Subject(planned.suite.id, planned.suite.digest))
     return office.record(kind, measurement, subjects, office.signer(EVALUATOR_KEY))
 
 
@@ -271,7 +341,8 @@ def _runner(state: _Gate, base: Digest) -> Runner:
 def _decide(state: _Gate, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
     office, reader = state.office, state.office.reader()
     digests = [suite.ref.digest for suite in state.suites.values()]
-    evidence = gather(reader, office.blobs, submission, state.policy.ref, plan, digests)
+    others = state.policy.others
+    evidence = gather(reader, office.blobs, submission, state.policy.ref, plan, digests, others)
     verdict = decide(state.policy, evidence, head=reader.head(), decided_at=office.clock())
     for earlier in reversed(reader.find(Kind.VERDICT, Verdict, subject=submission.adapter.id)):
         # The newest verdict stands if nothing it rests on changed since.

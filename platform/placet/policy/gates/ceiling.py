@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from placet.domain.records import Outcome
+from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, StatisticalGate
+from placet.policy.gates.model import Number, Setting, StatisticalGate
 from placet.policy.judgement import Judgement
 from placet.policy.means import Limit, judge_mean
 from placet.policy.runs import judge_runs
@@ -23,10 +23,10 @@ class CeilingGate(StatisticalGate):
     threshold: Number = Field(description="the greatest mean that is acceptable, in the metric's unit")
 
 
-def judge_ceiling_gate(gate: CeilingGate, evidence: Evidence) -> Judgement:
+def judge_ceiling_gate(gate: CeilingGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS if the upper bound is within the threshold, FAIL if the lower is not, else INCONCLUSIVE."""
 
-    def judge(run: Rows) -> Judgement:
+    def judge(run: Rows, planned: PlannedSuite) -> Judgement:
         return judge_mean(gate, gate.threshold, run, _CEILING)
 
     return judge_runs(gate, evidence, judge)
