@@ -15,6 +15,7 @@ from placet.policy.evidence import Evidence, Rows
 from placet.policy.gates.model import ComparisonGate
 from placet.policy.judgement import Judgement, figure, percent, recorded_interval
 from placet.policy.runs import judge_runs
+from placet.policy.sequential import difference_design, interval_of, recorded_path, replay, told
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import difference_bounds, is_binary
 from placet.stats.paired import paired_table
@@ -71,6 +72,8 @@ def judge_pair(
         f"On {gate.suite} the adapter's {measured.metric} is {figure(mine)} and {whose} {figure(theirs)} on the "
         f"same {measured.n} documents"
     )
+    if planned.sequential is not None:
+        return _sequential(gate, limit, run, other_values, planned, draft, said)
     try:
         bounds = difference_bounds(run.values, other_values, gate.alpha).rounded_outward()
     except NotEstimableError as problem:
@@ -88,6 +91,41 @@ def judge_pair(
         f"{figure(bounds.low)} and at most {figure(bounds.high)}; {conclusion(outcome, limit)}.",
         fix="" if outcome is Outcome.PASS else _fix(gate.alpha, limit, outcome, measured.n, counts),
         interval=recorded_interval(bounds),
+    )
+
+
+def _sequential(
+    gate: ComparisonGate,
+    limit: float,
+    run: Rows,
+    other_values: tuple[float, ...],
+    planned: PlannedSuite,
+    draft: Judgement,
+    said: str,
+) -> Judgement:
+    """Return the outcome of the test that may stop early, on the documents up to where it stopped."""
+    upward = run.measurement.higher_is_better
+    sign = 1.0 if upward else -1.0
+    differences = [sign * (mine - other) for mine, other in zip(run.values, other_values, strict=True)]
+    result = replay(difference_design(gate, limit, planned), differences, planned, gate.suite)
+    if isinstance(result, Judgement):
+        return replace(result, comparison=draft.comparison, threshold=draft.threshold)
+    used = result.used
+    bounds = interval_of(result, mirrored=not upward)
+    mine, theirs = math.fsum(run.values[:used]) / used, math.fsum(other_values[:used]) / used
+    return replace(
+        draft,
+        outcome=result.outcome,
+        reason=f"{said}; on the first {used} the difference is {figure(bounds.estimate)}, "
+        f"{told(result, bounds, gate.alpha)}: {conclusion(result.outcome, limit)}.",
+        fix=""
+        if result.outcome is Outcome.PASS
+        else "Lose less: a decided test stands, and more documents change nothing.",
+        figure=mine,
+        baseline=theirs,
+        interval=recorded_interval(bounds),
+        n=used,
+        path=recorded_path(result),
     )
 
 

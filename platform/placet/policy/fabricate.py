@@ -127,10 +127,16 @@ def _registered(
             planned.append(_planned(policy, ref, stage, one, samples))
         if one.state in {"unplanned", "missing", "error"}:
             continue
+        base_values = one.baseline_values()
+        if policy.suites[suite].mode == "sequential":
+            # A case lists its documents by outcome; a run that may stop early has them in random order.
+            order = sorted(range(len(values)), key=lambda place: _id(f"order {place}"))
+            samples = tuple(samples[place] for place in order)
+            values, base_values = (tuple(each[place] for place in order) for each in (values, base_values))
+            planned[-1:] = [item.model_copy(update={"samples": samples}) for item in planned[-1:]]
         made = _Made(name, record, ref, stage, one, when, _ids(policy, suite, one, samples))
         done = samples if one.state != "partial" else samples[:-1]
         runs.append(made.rows("run", done, values[: len(done)], ENGINE, ADAPTER.weights_id))
-        base_values = one.baseline_values()
         if one.state != "base-missing":
             engine = OTHER_ENGINE if one.state == "base-other-engine" else ENGINE
             where = tuple(doc + 1 for doc in samples) if one.state == "base-other-rows" else samples

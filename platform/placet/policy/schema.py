@@ -234,6 +234,12 @@ def _sampling(policy: Policy) -> Iterator[tuple[Location, str]]:
                 "a sequential run needs a claim: `claim: population` or `claim: benchmark`",
             )
         for gate in policy.gates_on(suite):
+            if isinstance(gate, BetterGate) and gate.by > 0.0:
+                yield (
+                    ("suites", suite, "mode"),
+                    f"gate {gate.id} asks for a gain above {gate.by:g}, which no sequential test here shows; "
+                    "write mode: fixed, or `by: 0`",
+                )
             if isinstance(gate, whole):
                 yield (
                     ("suites", suite, "mode"),

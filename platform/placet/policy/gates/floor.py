@@ -14,6 +14,7 @@ from placet.policy.means import Limit, judge_mean
 from placet.policy.runs import judge_runs
 from placet.stats.noninferiority import judge_floor
 from placet.stats.planning import documents_for_floor, least_successes
+from placet.stats.sequential import Kind
 
 
 class FloorGate(StatisticalGate):
@@ -27,7 +28,7 @@ def judge_floor_gate(gate: FloorGate, evidence: Evidence, setting: Setting) -> J
     """Return PASS if the lower bound reaches the threshold, FAIL if the upper one does not, else INCONCLUSIVE."""
 
     def judge(run: Rows, planned: PlannedSuite) -> Judgement:
-        return judge_mean(gate, gate.threshold, run, _FLOOR)
+        return judge_mean(gate, gate.threshold, run, planned, _FLOOR)
 
     return judge_runs(gate, evidence, judge)
 
@@ -53,6 +54,7 @@ _FLOOR = Limit(
     judge=judge_floor,
     bound_said=lambda outcome: "at most" if outcome is Outcome.FAIL else "at least",
     bound_used=lambda bounds, outcome: bounds.high if outcome is Outcome.FAIL else bounds.low,
+    kind=Kind.FLOOR,
     fix_counts=_fix_counts,
     fix_other="Raise the mean, or measure more documents if it is already above the floor.",
 )
