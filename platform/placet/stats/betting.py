@@ -208,7 +208,7 @@ class Process:
     def _learn(self, value: float, adjusted: float, companion: float) -> None:
         self.count += 1
         self.seen = self.seen + value
-        mean = self.seen / (self.count + PRIOR_DOCUMENTS)
+        mean = (PRIOR_DOCUMENTS * self._limit + self.seen) / (PRIOR_DOCUMENTS + self.count)
         self._scatter = self._scatter + (adjusted - mean) * (adjusted - mean)
         self._squares = self._squares + value * value
         if self._companions is not None:
