@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +26,9 @@ ALPHA = 0.3
 """Large, so that small benchmarks are decided before their last document."""
 
 
-def capitals(process: Process, values: Iterable[float], companions: Iterable[float]) -> list[tuple[float, float]]:
+def capitals(
+    process: Process, values: Iterable[float], companions: Iterable[float]
+) -> list[tuple[float, float]]:
     path = []
     for value, companion in zip(values, companions, strict=True):
         process.step(value, companion)
@@ -229,11 +231,15 @@ def test_a_ceiling_mirrors_a_floor() -> None:
     assert floor.interval.high == pytest.approx(1.0 - ceiling.interval.low)
 
 
-values_of_documents = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0]), min_size=1, max_size=60)
+values_of_documents = st.lists(
+    st.sampled_from([-1.0, -0.5, 0.0, 0.0, 0.0, 0.25, 1.0]), min_size=1, max_size=60
+)
 
 
 @settings(max_examples=60)
-@given(values_of_documents, st.sampled_from([0.0, 0.03, 0.1, 0.4]), st.sampled_from(list(Claim)), st.booleans())
+@given(
+    values_of_documents, st.sampled_from([0.0, 0.03, 0.1, 0.4]), st.sampled_from(list(Claim)), st.booleans()
+)
 def test_interval_and_outcome_agree(values: list[float], margin: float, claim: Claim, known: bool) -> None:
     companions = None
     if known and claim is Claim.BENCHMARK:
@@ -252,15 +258,15 @@ def test_interval_and_outcome_agree(values: list[float], margin: float, claim: C
 
 @settings(max_examples=60)
 @given(values_of_documents, st.booleans(), st.booleans())
-def test_capital_never_grows_with_the_limit_in_question(values: list[float], finite: bool, known: bool) -> None:
+def test_capital_never_grows_with_the_limit_in_question(
+    values: list[float], finite: bool, known: bool
+) -> None:
     size = len(values) if finite else None
     companions = [0.5 - value / 2.0 for value in values] if finite and known else None
     process = Process(-0.1, -1.0, 1.0, 0.05, size, prior_around(0.1, 0.2), companions)
-    bets = [
-        process.step(value, companions[i] if companions else 0.0)[0] for i, value in enumerate(values)
-    ]
+    bets = [process.step(value, companions[i] if companions else 0.0)[0] for i, value in enumerate(values)]
     steps = [capital_under(bets, -1.0 + i / 40, size, -1.0, 1.0) for i in range(81)]
-    assert all(after <= before * (1 + 1e-9) for before, after in zip(steps, steps[1:], strict=False))
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(steps))
     assert all(step >= 1.0 for step in steps)
 
 
@@ -298,7 +304,8 @@ def test_impossible_designs_are_refused(fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "value"), [(Kind.FLOOR, -0.1), (Kind.CEILING, 1.1), (Kind.NOT_WORSE, -1.01), (Kind.FLOOR, math.nan)]
+    ("kind", "value"),
+    [(Kind.FLOOR, -0.1), (Kind.CEILING, 1.1), (Kind.NOT_WORSE, -1.01), (Kind.FLOOR, math.nan)],
 )
 def test_values_out_of_range_are_refused_and_lose_nothing(kind: Kind, value: float) -> None:
     test = SequentialTest(SequentialDesign(kind, 0.5, 10))

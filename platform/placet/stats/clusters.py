@@ -33,7 +33,7 @@ MIN_GROUPS = 20
 MIN_DEGREES = 5.0
 """Fewest degrees of freedom for which they are: groups of very different sizes have fewer than groups."""
 
-_STAKES = tuple(math.exp(math.log(0.01) + (math.log(0.99) - math.log(0.01)) * i / 24) for i in range(25))
+_STAKES = tuple((i + 0.5) / 25 for i in range(25))
 _BISECTIONS = 60
 
 
@@ -202,9 +202,9 @@ def betting_interval(groups: Groups, alpha: float, low: float, high: float) -> B
 
     For a mean m in question, somebody who stakes the share c of his capital on each group has, after all of them,
     ``prod_g (1 + c (S_g - n_g m) / (k (m - low)))`` with S_g the group's sum and k the largest group's size: 1 on
-    average at most if the mean is m or less. The lower bound is the m at which the average over 25 stakes c, even
-    on a logarithmic scale from 0.01 to 0.99, reaches ``1 / alpha``; by Markov's inequality it is wrong with
-    probability at most `alpha`. The average never grows with m. The upper bound is the mirror image.
+    average at most if the mean is m or less. The lower bound is the m at which the average over 25 stakes c, evenly
+    from 0 to 1, reaches ``1 / alpha``; by Markov's inequality it is wrong with probability at most `alpha`. The
+    average never grows with m. The upper bound is the mirror image.
 
     Sizes are taken as given, and documents of large and small groups to have the same mean.
 
