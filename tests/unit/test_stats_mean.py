@@ -7,8 +7,8 @@ import math
 import pytest
 
 from placet.stats.bounds import Bounds, NotEstimableError
+from placet.stats.exact import exact_interval
 from placet.stats.mean import difference_bounds, mean_bounds, student_interval
-from placet.stats.paired import tango_interval
 from placet.stats.proportion import clopper_pearson
 
 
@@ -16,9 +16,10 @@ def test_binary_values_get_the_exact_bounds() -> None:
     assert mean_bounds((1.0,) * 7 + (0.0,) * 3) == clopper_pearson(7, 10)
 
 
-def test_binary_pairs_get_the_score_bounds() -> None:
+def test_binary_pairs_get_the_exact_bounds() -> None:
     first, second = (1.0, 1.0, 0.0, 1.0), (1.0, 0.0, 1.0, 0.0)
-    assert difference_bounds(first, second) == tango_interval(2, 1, 4)
+    assert difference_bounds(first, second) == exact_interval(2, 1, 4)
+    assert difference_bounds(first, second, limit=-0.1) == exact_interval(2, 1, 4, limit=-0.1)
 
 
 def test_other_values_get_students_interval() -> None:
