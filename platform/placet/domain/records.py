@@ -329,6 +329,9 @@ class PlannedSuite(Record):
     groups: dict[str, dict[str, tuple[int, ...]]] | None = Field(
         default=None, description="column → its value → the planned documents that have it, where a gate asks"
     )
+    cluster: str | None = Field(
+        default=None, description="the column of `groups` whose values make documents that belong together"
+    )
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
     )

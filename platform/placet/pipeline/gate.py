@@ -174,6 +174,7 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead) -> PlannedSuite
         documents=documents,
         samples=samples,
         groups=groups or None,
+        cluster=sampling.cluster,
         sequential=sequential,
     )
 

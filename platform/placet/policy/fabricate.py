@@ -171,6 +171,7 @@ def _planned(
         documents=len(samples) if policy.samples_of(ref.id) is None else 200_000,
         samples=samples,
         groups={column: _groups(case, samples) for column in columns} or None,
+        cluster=sampling.cluster,
         sequential=sequential,
     )
 
