@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from placet.policy.gates import KINDS
-from placet.policy.gates.model import Gate, PlanningGuess, StatisticalGate, SuiteGate
 from placet.policy.loader import parse_policy
+from placet.policy.model import Gate, PlanningGuess, StatisticalGate, SuiteGate
 from placet.policy.schema import Policy, Review, Sampling
 from placet.stats.planning import detectable_margin, not_worse_power
 
