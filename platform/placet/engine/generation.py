@@ -94,18 +94,33 @@ class GreedyGenerator:
         Raises:
             EvaluationError: Memory does not suffice for a single row.
         """
-        # A cache row is as wide as the widest prompt in its group: like widths share one.
-        groups: dict[int, list[int]] = {}
-        for index, prompt in enumerate(prompts):
-            groups.setdefault((len(prompt.tokens) + prompt.max_new_tokens).bit_length(), []).append(index)
-        for width in sorted(groups, reverse=True):
-            yield from self._group(prompts, groups[width])
+        for group in self._groups(prompts):
+            yield from self._group(prompts, group)
+
+    def _groups(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Return the prompts in groups that share a cache, the widest first.
+
+        Every row of a cache is as wide as its widest prompt. A group therefore ends where prompts get
+        much shorter, but not before it fills a batch.
+        """
+        groups: list[list[int]] = []
+        widest, rows = 0, 0
+        for index in sorted(range(len(prompts)), key=lambda i: -_width(prompts[i])):
+            width = _width(prompts[index])
+            if not groups or (len(groups[-1]) >= rows and width < widest / 2):
+                groups.append([])
+                widest, rows = width, self._most_rows(width)
+            groups[-1].append(index)
+        return groups
+
+    def _most_rows(self, width: int) -> int:
+        config, size = self._model.config.get_text_config(), self._model.dtype.itemsize
+        return cache_rows(config, size, self._limits.cache_bytes, width, self._limits.rows)
 
     def _group(self, prompts: Sequence[Prompt], group: list[int]) -> Iterator[Finished]:
         """Generate for `group`, with fewer rows each time memory runs out."""
-        width = max(len(prompts[i].tokens) + prompts[i].max_new_tokens for i in group)
-        config, size = self._model.config.get_text_config(), self._model.dtype.itemsize
-        rows = cache_rows(config, size, self._limits.cache_bytes, width, min(self._limits.rows, len(group)))
+        width = max(_width(prompts[index]) for index in group)
+        rows = min(self._most_rows(width), len(group))
         waiting = list(group)
         while waiting:
             try:
@@ -199,6 +214,10 @@ class GreedyGenerator:
     def _stopped(self, row: _Row) -> bool:
         """Say whether a stop string is in the last few tokens, decoded as lm-eval's criterion does."""
         return any(stop in self._tokenizer.decode(row.generated[-lookback:]) for stop, lookback in row.stops)
+
+
+def _width(prompt: Prompt) -> int:
+    return len(prompt.tokens) + prompt.max_new_tokens
 
 
 class _RowCache:

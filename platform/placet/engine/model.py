@@ -72,9 +72,9 @@ class PlacetLM(HFLM):
         peft: str | None = None,
         answers: AnswerStore | None = None,
         settings: EngineSettings | None = None,
-        dtype: Any = "float32",
+        dtype: Any = "auto",
         device: str | None = None,
-        batch_size: Any = 8,
+        batch_size: Any = 1,
         softmax_dtype: Any = "float32",
         **options: Any,
     ) -> None:

@@ -82,4 +82,11 @@ class Runner:
 
         folder: Path = base_folder(self._office, self._base)
         self._answers = JournalAnswers(self._journal)
-        return PlacetLM(str(folder), base_id=self._base, answers=self._answers)
+        return PlacetLM(
+            str(folder),
+            base_id=self._base,
+            answers=self._answers,
+            dtype="float32",
+            device="cpu",
+            batch_size=8,
+        )
