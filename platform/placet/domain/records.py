@@ -354,6 +354,10 @@ class Plan(Record):
     references: tuple[PlannedReference, ...] | None = Field(
         default=None, description="other adapters to compare with, as they stood; absent: none"
     )
+    known_results: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of runs of these suites on these very weights that were on record already; absent: none",
+    )
 
 
 class Measurement(Record):
@@ -374,6 +378,10 @@ class Measurement(Record):
     engine: EngineInfo
     plan: Sha256 = Field(description="record id of the plan this ran under")
     self_check: dict[str, str] = Field(default_factory=dict, description="engine self-check figures")
+    reused: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of earlier measurements whose answers were taken over; absent: none",
+    )
     started_at: Moment
     finished_at: Moment
 

@@ -9,7 +9,8 @@ packed path cannot take (an unknown architecture, sampling) go the ordinary way,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,6 +136,21 @@ class PlacetLM(HFLM):
         if weights_id is not None:
             self._merge = self._resident.merge(self._adapters[weights_id], weights_id[:19])
             self._current = weights_id
+
+    def use_answers(self, answers: AnswerStore) -> None:
+        """Look answers up in, and add new ones to, `answers` from now on.
+
+        Raises:
+            UsageError: The base's id is not known, so that answers of several bases would mix.
+        """
+        if not self._base_id:
+            raise UsageError("an answer store needs the base's id", hint="pass base_id=the base's content id")
+        self._answers = answers
+
+    def answer_ids(self, kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[AnswerId]:
+        """Return the ids of the answers that what is at work gives to requests of `kind` with these arguments."""
+        head = self._answer_head()
+        return [answer_id(head, kind, tuple(request)) for request in arguments]
 
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
@@ -279,7 +295,20 @@ class PlacetLM(HFLM):
     # --- identity, encoding, checks ----------------------------------------------------------------------
 
     def _ids(self, kind: str, requests: list[Any]) -> list[AnswerId]:
-        head = answer_head(
+        seen: Counter[Any] = Counter()
+        arguments = []
+        for request in requests:
+            asked = tuple(request.args)
+            if kind == "generate_until" and is_sampled(asked[1]):
+                # Asked several times, a sampled answer is another one each time.
+                key = (asked[0], repr(asked[1]))
+                seen[key] += 1
+                asked = (*asked, seen[key])
+            arguments.append(asked)
+        return self.answer_ids(kind, arguments)
+
+    def _answer_head(self) -> bytes:
+        return answer_head(
             {
                 "base": self._base_id,
                 "weights": self._current,
@@ -287,7 +316,6 @@ class PlacetLM(HFLM):
                 "tokens": [self.max_length, self.add_bos_token, self.prefix_token_id, self.truncation],
             }
         )
-        return [answer_id(head, kind, tuple(request.args)) for request in requests]
 
     def _encoded(self, context: str, continuation: str) -> Encoded:
         """Return the request's tokens, made once for all adapters."""
@@ -362,6 +390,11 @@ class PlacetLM(HFLM):
         if ends is None:
             return frozenset()
         return frozenset(ends if isinstance(ends, list) else [ends])
+
+
+def is_sampled(arguments: Mapping[str, Any]) -> bool:
+    """Return whether generation arguments of lm-eval's ask for random choices."""
+    return bool(arguments.get("do_sample")) or float(arguments.get("temperature") or 0.0) > 0.0
 
 
 class _Ordinary:

@@ -29,7 +29,7 @@ class MeasuredSuite:
     """One suite run on one subject.
 
     `samples` are document numbers in the order they ran; `mean` is over `rows`; `self_check` holds the engine's figures
-    about itself, as decimal strings.
+    about itself, as decimal strings; `reused` are the record ids of measurements whose answers were taken over.
     """
 
     suite: SuiteRef
@@ -45,6 +45,7 @@ class MeasuredSuite:
     engine: EngineInfo
     started_at: datetime
     finished_at: datetime
+    reused: tuple[Digest, ...] = ()
 
 
 def run_suite(
@@ -130,6 +131,7 @@ def joined(parts: Sequence[MeasuredSuite]) -> MeasuredSuite:
         rows_digest=rows_digest(rows),
         mean=_mean(rows),
         self_check=_joined_checks([part.self_check for part in parts]),
+        reused=tuple(sorted({record for part in parts for record in part.reused})),
         finished_at=parts[-1].finished_at,
     )
 

@@ -30,7 +30,7 @@ from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
-from placet.pipeline.evidence import gather
+from placet.pipeline.evidence import gather, measurements_of
 from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
@@ -99,7 +99,7 @@ def gate(
                     undecided.append((submission.record.adapter.label, error))
         finally:
             if work.runner is not None:
-                work.runner.close(finished=len(verdicts) == len(submissions))
+                work.runner.close()
     if undecided:
         raise PartlyUndecidedError(tuple(verdicts), tuple(undecided))
     return tuple(verdicts)
@@ -134,7 +134,13 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         head=head,
         planned_at=office.clock(),
         references=references or None,
+        known_results=_known_results(work, adapter.weights_id) or None,
     )
+    if record.known_results:
+        work.progress.note(
+            f"{adapter.label}: {len(record.known_results)} runs of these suites on these weights are on record"
+            " already; the plan says so"
+        )
     # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
     compared = {item.adapter.weights_id: item.adapter.label for item in references}
     subjects = (
@@ -143,6 +149,13 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
     )
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
+
+
+def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
+    """Return the runs of the policy's suites on these weights that whoever makes a plan now could have seen."""
+    wanted = {suite.ref.digest for suite in work.suites.values()}
+    runs = measurements_of(work.office.reader(), weights_id)
+    return tuple(run.id for run in runs if run.record.suite.digest in wanted)
 
 
 def _still_fits(
