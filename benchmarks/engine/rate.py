@@ -1,7 +1,7 @@
 """Achieved FLOP/s of packed scoring against the machine's own matmul rate, and memory. One process, one JSON line.
 
-FLOPs are counted by torch over the very passes that are timed, attention included. The matmul rate is that of each linear
-layer's product at the shapes of the passes, weighted by its FLOPs, measured in turns with the scoring.
+FLOPs are counted by torch over the very passes that are timed, attention included. The matmul rate is that of each
+linear layer's product at the shapes of the passes, weighted by its FLOPs, measured in turns with the scoring.
 """
 
 from __future__ import annotations
