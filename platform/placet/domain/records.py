@@ -356,7 +356,7 @@ class Plan(Record):
     )
     known_results: tuple[Sha256, ...] | None = Field(
         default=None,
-        description="record ids of runs of these suites on these very weights that were on record already; absent: none",
+        description="record ids of runs of these suites on these weights that were on record already; absent: none",
     )
 
 
