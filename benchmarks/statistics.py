@@ -106,6 +106,19 @@ def grouped_rules(runs: int, random: Random) -> Iterator[dict[str, Any]]:
         yield share_row(rule, where, wrong, runs)
 
 
+def grouped_floors(runs: int, random: Random) -> Iterator[dict[str, Any]]:
+    for groups, rate, together in ((25, 0.8, 0.3), (150, 0.8, 0.3), (150, 0.95, 0.3)):
+        wrong = 0
+        for _ in range(runs):
+            labels = np.repeat(np.arange(groups), random.geometric(0.1, groups))
+            whole, drawn = random.random(groups) < together, random.random(groups) < rate
+            each = random.random(len(labels)) < rate
+            values = np.where(whole[labels], drawn[labels], each).astype(float)
+            wrong += mean_bounds(values.tolist(), groups=labels.tolist()).low > rate
+        where = f"{groups} groups, geometric, rate at the floor {rate}, {together:g} of the groups as a whole"
+        yield share_row("floor, cluster-robust", where, wrong, runs)
+
+
 def grouped_pass(
     groups: int, kind: str, discordance: float, together: float, truth: float, margin: float, random: Random
 ) -> bool:
@@ -367,6 +380,7 @@ def main() -> None:
         fixed_rules,
         sequential_rules,
         grouped_rules,
+        grouped_floors,
         other_values,
         judged_rules,
         peeking,

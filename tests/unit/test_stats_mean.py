@@ -6,6 +6,8 @@ import math
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.exact import exact_interval
@@ -96,3 +98,24 @@ def test_rounding_for_the_record_never_narrows() -> None:
 def test_mirrored_bounds_are_those_of_the_negative() -> None:
     bounds = Bounds(0.1, -0.2, 0.4, 0.05, "m", 9).mirrored()
     assert (bounds.estimate, bounds.low, bounds.high) == (-0.1, -0.4, 0.2)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40)
+    | st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=30, max_size=40, unique=True),
+    st.data(),
+)
+def test_order_does_not_matter(pairs: list[tuple[float, float]], data: st.DataObject) -> None:
+    mixed = data.draw(st.permutations(pairs))
+
+    def bounds(rows: list[tuple[float, float]]) -> list[Bounds | str]:
+        first, second = [one for one, _ in rows], [other for _, other in rows]
+        found: list[Bounds | str] = []
+        for call in (lambda: mean_bounds(first), lambda: difference_bounds(first, second, limit=-0.05)):
+            try:
+                found.append(call())
+            except NotEstimableError as refusal:
+                found.append(refusal.message)
+        return found
+
+    assert bounds(mixed) == bounds(pairs)
