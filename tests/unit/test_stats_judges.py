@@ -82,7 +82,7 @@ def test_each_bound_errs_at_most_alpha(n: int, calibrated: tuple[int, int]) -> N
 
 
 def test_each_bound_of_a_difference_errs_at_most_alpha() -> None:
-    n, positives, negatives, alpha = 8, 6, 6, 0.1
+    n, positives, negatives, alpha = 6, 5, 5, 0.1
     tables = [(b, c) for b in range(n + 1) for c in range(n + 1 - b)]
     outcomes = [
         (
