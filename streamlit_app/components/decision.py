@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from placet.attest.keys import Signer, load_signer
+from placet.attest.keyfiles import load_signer
+from placet.attest.keys import Signer
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, KeyAccessError, UsageError
 from placet.domain.records import Decision, ReviewDecision

@@ -462,6 +462,9 @@ class Release(Record):
     reviews: tuple[Sha256, ...]
     waivers: tuple[Sha256, ...] = ()
     files: tuple[FileEntry, ...]
+    files_key: str | None = Field(
+        default=None, description="public key (P-256, PEM) that signs the files in the OpenSSF format"
+    )
     channel: str
     released_at: Moment
 
@@ -474,6 +477,16 @@ class Revocation(Record):
     reason: str
     revoked_by: str
     revoked_at: Moment
+
+
+class FeedStatement(Record):
+    """All revocations up to a state of the ledger: what a feed holds, so that nothing can be left out of it unseen."""
+
+    office: str
+    head: LedgerHead = Field(description="the ledger state it is complete for")
+    revocations: int = Field(ge=0, description="how many there are")
+    digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
+    issued_at: Moment
 
 
 Verdict.model_rebuild()
