@@ -282,8 +282,10 @@ class Office:
         _require_person(person)
         self._root_signers(self.root)  # before anything is made
         if not self._is_left_over(key_name):
-            self.keys.add(key_name, new_signer(), passphrase_for(key_name, self.ask))
-        return self.grant(self.signer(key_name).public, person, roles)
+            signer = new_signer()
+            self.keys.add(key_name, signer, passphrase_for(key_name, self.ask))
+            self._signers[key_name] = signer
+        return self.grant(self.keys.public(key_name), person, roles)
 
     def _is_left_over(self, key_name: str) -> bool:
         """Tell whether an interrupted call left this key's file before its key was granted anything."""

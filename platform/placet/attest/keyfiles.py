@@ -90,16 +90,23 @@ class KeyFolder:
             KeyAccessError: No such key, or it does not open.
         """
         if self._uri_file(name).exists():
-            from placet.attest.remote import RemoteSigner
-
-            public = self.public(name)
-            uri = self._uri_file(name).read_text(encoding="utf-8").strip()
-            return RemoteSigner(name, uri, public, lambda: passphrase_for(name, ask, public.key_id))
+            key = self.public(name).key_id
+            return self._remote(name, lambda: passphrase_for(name, ask, key))
         path = self.file(name)
         key_id: Digest | None = None
         with suppress(Error):
             key_id = self.public(name).key_id
         return load_signer(path, passphrase_for(name, ask, key_id) if path.exists() else "")
+
+    def open(self, name: str, passphrase: str) -> Signer:
+        """Return the signer of key `name`, with this very passphrase or PIN and no other.
+
+        Raises:
+            KeyAccessError: No such key, or it does not open.
+        """
+        if self._uri_file(name).exists():
+            return self._remote(name, lambda: passphrase)
+        return load_signer(self.file(name), passphrase)
 
     def add(self, name: str, signer: LocalSigner, passphrase: str) -> None:
         """Keep a private key under `name`; see :func:`save_key`."""
@@ -127,6 +134,12 @@ class KeyFolder:
             self._uri_file(name).write_text(uri + "\n")
         except OSError as error:
             raise _unwritable(f"{name}.uri", error) from error
+
+    def _remote(self, name: str, secret: Callable[[], str]) -> Signer:
+        from placet.attest.remote import RemoteSigner
+
+        uri = self._uri_file(name).read_text(encoding="utf-8").strip()
+        return RemoteSigner(name, uri, self.public(name), secret)
 
     def _uri_file(self, name: str) -> Path:
         return self.path / f"{name}.uri"

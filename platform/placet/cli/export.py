@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
         "export",
         export,
         "placet export vsa desk-good --out desk-good.vsa.json",
-        "placet export test-result desk-good --key eve",
+        "placet export test-result desk-good",
     )
 
 

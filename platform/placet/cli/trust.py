@@ -60,7 +60,11 @@ def register(app: typer.Typer) -> None:
         "--threshold 2",
     )
     add_command(
-        group, "add", add, 'placet trust add cleo --person "Cleo Cole" --role approver --role releaser'
+        group,
+        "add",
+        add,
+        'placet trust add cleo --new --person "Cleo Cole" --role approver --role releaser',
+        'placet trust add dana.pub --person "Dana Dorn" --role approver',
     )
     add_command(group, "rotate", rotate, "placet trust rotate ada ada-2", "placet trust rotate log log-2")
     add_command(group, "revoke", revoke, "placet trust revoke ada")
@@ -69,7 +73,7 @@ def register(app: typer.Typer) -> None:
         "root",
         root,
         "placet trust root --days 730",
-        'placet trust root --holder root-ada="Ada Lovelace" --holder cy.pub="Cy Coe" --threshold 1',
+        'placet trust root --holder root="Ada Lovelace" --holder cy.pub="Cy Coe" --threshold 1',
     )
     add_command(group, "show", show, "placet trust show")
     app.add_typer(group, name="trust")
@@ -111,6 +115,9 @@ def add(
             help=f"What the key may sign as; repeat it for several: {ROLES_HELP}",
         ),
     ],
+    new: Annotated[
+        bool, typer.Option("--new", help="Make the key here first: `placet keys new` in one go.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -118,7 +125,7 @@ def add(
     session = Session(home, json)
     roles = _roles(role)
     office = session.office()
-    info = office.grant(_public(office, key), person, roles)
+    info = office.new_key(key, person, roles) if new else office.grant(_public(office, key), person, roles)
     session.result(_grant_json(info), lambda console: print_pairs(console, _grant_pairs(info)))
 
 

@@ -14,13 +14,13 @@ from typing import Any
 from placet import __version__
 from placet.attest.envelope import Envelope, sign_statement
 from placet.attest.keys import Signer
+from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import UsageError
 from placet.domain.records import Decision, Outcome, Verdict
 from placet.office import EVALUATOR_KEY, Office
-from placet.review.desk import load_case
 
 VSA_TYPE = "https://slsa.dev/verification_summary/v1"
 TEST_RESULT_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
@@ -35,9 +35,10 @@ def export_vsa(office: Office, adapter: Digest, signer: Signer | None = None) ->
     """Return the newest verdict about `adapter` as a SLSA verification summary.
 
     Raises:
-        UsageError: It was not submitted, has no verdict, or the verdict is NEEDS_REVIEW.
+        UsageError: It has no verdict, or the verdict is NEEDS_REVIEW.
+        NotAuthorizedError: The key does not hold the evaluator role.
     """
-    verdict = load_case(office.reader(), adapter).verdict
+    verdict = _newest(office, adapter)
     return _signed(office, VSA_TYPE, verdict, vsa_predicate(verdict), signer)
 
 
@@ -45,9 +46,10 @@ def export_test_result(office: Office, adapter: Digest, signer: Signer | None = 
     """Return the gates of the newest verdict about `adapter` as an in-toto test result.
 
     Raises:
-        UsageError: It was not submitted, or has no verdict.
+        UsageError: It has no verdict.
+        NotAuthorizedError: The key does not hold the evaluator role.
     """
-    verdict = load_case(office.reader(), adapter).verdict
+    verdict = _newest(office, adapter)
     return _signed(office, TEST_RESULT_TYPE, verdict, test_result_predicate(verdict), signer)
 
 
@@ -105,6 +107,13 @@ def test_result_predicate(verdict: Verified[Verdict]) -> dict[str, Any]:
     }
 
 
+def _newest(office: Office, adapter: Digest) -> Verified[Verdict]:
+    verdicts = office.reader().find(Kind.VERDICT, Verdict, subject=adapter)
+    if not verdicts:
+        raise UsageError(f"adapter {adapter} has no verdict yet", hint="run `placet gate` first")
+    return verdicts[-1]
+
+
 def _signed(
     office: Office,
     predicate_type: str,
@@ -113,8 +122,11 @@ def _signed(
     signer: Signer | None,
 ) -> Envelope:
     adapter = verdict.record.adapter
+    signer = signer or office.signer(EVALUATOR_KEY)
+    reader = office.reader()
+    reader.trust.authorize(signer.public.key_id, (Role.EVALUATOR,), reader.head().size)
     statement = build_statement(predicate_type, (Subject(adapter.label, adapter.id),), predicate)
-    return sign_statement(statement, signer or office.signer(EVALUATOR_KEY))
+    return sign_statement(statement, signer)
 
 
 def _hex(digest: Digest) -> str:
