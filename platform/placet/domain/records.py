@@ -66,7 +66,9 @@ Measured = Annotated[
     float,
     BeforeValidator(_finite),
     PlainSerializer(decimal_string, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?$"}, mode="serialization"),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?$"}, mode="serialization"
+    ),
 ]
 """A measured number: a float in memory, a decimal string with at most 6 places on record."""
 
