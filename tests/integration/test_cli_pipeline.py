@@ -22,7 +22,8 @@ id: tiny
 version: "1"
 title: For tests
 description: For tests.
-risk_tier: None.
+risk_tier: minimal
+risk: None.
 review: {approvals: 1, separate_from: [trainer, submitter], valid_days: 5, waivers_needed: 1}
 underpowered: mark
 suites: {colours: {samples: all}}

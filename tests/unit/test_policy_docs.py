@@ -53,7 +53,10 @@ def test_each_kind_is_told_with_its_own_fields_and_an_example(kind: object) -> N
     assert fields_told(told) == own
     (example,) = re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)
     suites = "".join(f"  {suite}: {{samples: all}}\n" for suite in re.findall(r"suite: (\S+)", example))
-    top = 'id: p\nversion: "1"\ntitle: t\ndescription: d\nrisk_tier: r\nreview: {approvals: 1, valid_days: 1}\nsuites:'
+    top = (
+        'id: p\nversion: "1"\ntitle: t\ndescription: d\nrisk_tier: minimal\nrisk: r\n'
+        "review: {approvals: 1, valid_days: 1}\nsuites:"
+    )
     policy = parse_policy(f"{top}{chr(10) + suites if suites else ' {}' + chr(10)}gates:\n{example}")
     assert policy.gates[0].kind == row.name
 

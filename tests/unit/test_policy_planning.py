@@ -14,7 +14,8 @@ id: small
 version: "1"
 title: A policy
 description: Says something.
-risk_tier: low
+risk_tier: minimal
+risk: none
 review: {approvals: 1, valid_days: 30}
 underpowered: mark
 suites:

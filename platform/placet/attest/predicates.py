@@ -17,10 +17,12 @@ from placet.domain.errors import IntegrityError
 from placet.domain.records import (
     Base,
     BaseRef,
+    BaseStatus,
     FeedStatement,
     Intake,
     Measurement,
     Moment,
+    Overlap,
     Plan,
     Record,
     Release,
@@ -51,12 +53,14 @@ class Kind(StrEnum):
 
     ROLES = "roles"
     BASE = "base"
+    BASE_STATUS = "base-status"
     TRAINING = "training"
     SUBMISSION = "submission"
     INTAKE = "intake"
     PLAN = "plan"
     EVALUATION = "evaluation"
     SAFETY = "safety"
+    OVERLAP = "overlap"
     VERDICT = "verdict"
     REVIEW = "review"
     WAIVER = "waiver"
@@ -180,6 +184,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         Kind.BASE, "https://placet.dev/base/v1", Base, (Role.EVALUATOR,), "a base model registered"
     ),
     PredicateSpec(
+        Kind.BASE_STATUS,
+        "https://placet.dev/base-status/v1",
+        BaseStatus,
+        (Role.APPROVER, Role.RELEASER),
+        "what is known of a base's support",
+    ),
+    PredicateSpec(
         Kind.TRAINING,
         "https://slsa.dev/provenance/v1",
         Training,
@@ -220,6 +231,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         Measurement,
         (Role.EVALUATOR,),
         "one safety suite measured on one subject",
+    ),
+    PredicateSpec(
+        Kind.OVERLAP,
+        "https://placet.dev/overlap/v1",
+        Overlap,
+        (Role.EVALUATOR,),
+        "how much of a suite was in the training data",
     ),
     PredicateSpec(
         Kind.VERDICT,

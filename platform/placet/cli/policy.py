@@ -132,7 +132,7 @@ def _results_json(policy: Policy, results: tuple[CaseResult, ...]) -> dict[str, 
 def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> None:
     console.print(words(f"{policy.id} {policy.version}: {policy.title}", style="bold"), soft_wrap=True)
     console.print(policy.description)
-    console.print(f"Risk: {policy.risk_tier}")
+    console.print(f"Risk tier {policy.risk_tier}: {policy.risk}")
     review = policy.review
     apart = f", none of them its {' or '.join(review.separate_from)}" if review.separate_from else ""
     console.print(

@@ -6,6 +6,7 @@ bytes, the rows' digest and the mean are of exactly these rows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ class MeasuredSuite:
     """One suite run on one subject.
 
     `samples` are document numbers in the order they ran; `mean` is over `rows`; `self_check` holds the engine's figures
-    about itself, as decimal strings.
+    about itself, as decimal strings; `reused` are the record ids of measurements whose answers were taken over.
     """
 
     suite: SuiteRef
@@ -44,6 +45,7 @@ class MeasuredSuite:
     engine: EngineInfo
     started_at: datetime
     finished_at: datetime
+    reused: tuple[Digest, ...] = ()
 
 
 def run_suite(
@@ -96,12 +98,59 @@ def run_suite(
         rows=rows,
         parquet=rows_to_parquet(rows),
         rows_digest=rows_digest(rows),
-        mean=float(decimal_string(sum(row.value for row in rows) / len(rows))),
+        mean=_mean(rows),
         self_check=runner.self_check(),
         engine=runner.info(),
         started_at=started,
         finished_at=clock(),
     )
+
+
+def joined(parts: Sequence[MeasuredSuite]) -> MeasuredSuite:
+    """Return several runs of one suite on one subject, one after the other, as the one run they are.
+
+    Raises:
+        EvaluationError: None is given, they are of different suites or engines, or share a document.
+    """
+    if not parts:
+        raise EvaluationError("nothing was run", hint="this is a bug; please report it")
+    first = parts[0]
+    rows = tuple(row for part in parts for row in part.rows)
+    samples = tuple(number for part in parts for number in part.samples)
+    alike = {(part.suite.digest, part.metric, repr(part.engine)) for part in parts}
+    if len(alike) > 1 or len(set(samples)) != len(samples):
+        raise EvaluationError(
+            f"the parts of a run of {first.suite.id} do not belong together",
+            hint="the suite or the engine changed while it ran: run `placet gate` again",
+        )
+    return dataclasses.replace(
+        first,
+        samples=samples,
+        rows=rows,
+        parquet=rows_to_parquet(rows),
+        rows_digest=rows_digest(rows),
+        mean=_mean(rows),
+        self_check=_joined_checks([part.self_check for part in parts]),
+        reused=tuple(sorted({record for part in parts for record in part.reused})),
+        finished_at=parts[-1].finished_at,
+    )
+
+
+def _joined_checks(checks: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the figures over several runs: counts added up, of differences the largest, of the rest the last."""
+    found: dict[str, str] = {}
+    for check in checks:
+        for name, value in check.items():
+            if name in found and name.endswith("_checked"):
+                value = str(int(found[name]) + int(value))
+            elif name in found and name.endswith("_difference"):
+                value = max(found[name], value, key=float)
+            found[name] = value
+    return dict(sorted(found.items()))
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return float(decimal_string(sum(row.value for row in rows) / len(rows)))
 
 
 def task_values(

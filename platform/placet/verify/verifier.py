@@ -311,25 +311,30 @@ def _check_evidence(state: _State, release: Release, verdict: Verified[Verdict])
         raise IntegrityError("the verdict leaves its own plan out of account", hint=_AGAIN)
     for measured in (*state.all(Kind.EVALUATION, Measurement), *state.all(Kind.SAFETY, Measurement)):
         if measured.id in evidence:
-            _check_measurement(measured, release, plans)
+            _check_measurement(measured, release, own, plans)
 
 
 def _check_measurement(
-    measured: Verified[Measurement], release: Release, plans: dict[Digest, Verified[Plan]]
+    measured: Verified[Measurement], release: Release, own: Plan, plans: dict[Digest, Verified[Plan]]
 ) -> None:
     record = measured.record
     if record.base.id != release.base.id:
         raise IntegrityError("a measurement is on another base", hint=_AGAIN)
-    wanted = release.base.id if record.subject_kind == "base" else release.adapter.weights_id
-    if record.subject != wanted:
+    compared = {release.base.id} if record.subject_kind == "base" else _references(own)
+    if record.subject not in {*compared, release.adapter.weights_id}:
         raise IntegrityError("a measurement is of other weights", hint=_AGAIN)
-    if record.subject_kind == "base":
+    if record.subject in compared:
         return  # it may have run under another adapter's plan, which is not in this bundle
     plan = plans.get(record.plan)
-    if plan is None or plan.record.adapter.weights_id != record.subject:
+    if plan is None or record.subject not in {plan.record.adapter.weights_id, *_references(plan.record)}:
         raise IntegrityError("a measurement belongs to no plan for these weights", hint=_AGAIN)
     if measured.index <= plan.index:
         raise IntegrityError("a measurement was logged before its plan", hint=_AGAIN)
+
+
+def _references(plan: Plan) -> set[Digest]:
+    """Return the weights ids of the other adapters that a plan compares with."""
+    return {item.adapter.weights_id for item in plan.references or ()}
 
 
 def _approval(state: _State) -> str:

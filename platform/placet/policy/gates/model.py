@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictBool
 
 from placet.domain.digests import decimal_string
 from placet.stats.bounds import RECORDED_PLACES
+
+if TYPE_CHECKING:
+    from placet.policy.evidence import Evidence
+    from placet.policy.judgement import Judgement
 
 
 def _number(value: Any) -> float:
@@ -74,6 +81,21 @@ class Gate(Document):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a gate is judged in, beside the evidence.
+
+    Attributes:
+        at: The moment of the decision.
+        gates: The policy's gates, by id.
+        judge: Judges another gate of the policy on other evidence.
+    """
+
+    at: datetime
+    gates: Mapping[str, Gate]
+    judge: Callable[[Gate, Evidence], Judgement]
+
+
 class SuiteGate(Gate):
     """A gate that rests on a measured suite."""
 
@@ -91,6 +113,14 @@ class StatisticalGate(SuiteGate):
     )
 
 
+Than = Annotated[
+    str,
+    BeforeValidator(_text),
+    Field(pattern=r"^(base|channel:[A-Za-z0-9][A-Za-z0-9-]*|adapter:\S(.*\S)?)$", max_length=120),
+]
+"""What an adapter is compared with: ``base``, ``channel:NAME`` or ``adapter:LABEL or id``."""
+
+
 class PlanningGuess(Document):
     """What the policy's author expects, used only to say beforehand whether a sample can be large enough."""
 
@@ -103,3 +133,21 @@ class PlanningGuess(Document):
     power: Number = Field(
         default=0.8, gt=0.0, lt=1.0, description="probability with which a good adapter should pass"
     )
+
+
+class OtherGate(SuiteGate):
+    """A gate that sets the adapter against something else, measured on the same documents."""
+
+    than: Than = Field(
+        default="base",
+        description="what the adapter is compared with: `base`, `channel:NAME` (what that channel runs now) or "
+        "`adapter:LABEL` (or the start of an id)",
+    )
+    without_release: Literal["refuse", "base"] = Field(
+        default="refuse",
+        description="where the channel runs nothing on this base: `refuse` (MISSING), or compare with the `base`",
+    )
+
+
+class ComparisonGate(OtherGate, StatisticalGate):
+    """A gate on the paired difference to something else."""
