@@ -106,8 +106,8 @@ class World:
             **options,
         )
 
-    def gate(self, *adapters):
-        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites)
+    def gate(self, *adapters, workers=1):
+        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites, workers=workers)
 
 
 def make_models(folder: Path) -> Path:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from placet.stats.exact import exact_interval
-from placet.stats.noninferiority import judge_not_worse
+from placet.stats.exact import exact_interval, not_worse_p_value
 from placet.stats.planning import (
     detectable_margin,
+    detectable_rate,
     documents_at_shares,
     documents_for_ceiling,
     documents_for_floor,
@@ -58,6 +58,16 @@ def test_impossible_floors_are_said_to_be() -> None:
     assert least_successes(10, 0.0) == 0
 
 
+def test_detectable_rate_is_the_smallest_with_that_power() -> None:
+    rate = detectable_rate(120, 0.8)
+    assert rate is not None
+    assert floor_power(120, 0.8, rate) >= 0.8 > floor_power(120, 0.8, rate - 0.0001)
+    assert detectable_rate(13, 0.8) is None
+    assert detectable_rate(10, 0.0) == 0.0
+    with pytest.raises(ValueError, match="power"):
+        detectable_rate(120, 0.8, power=1.0)
+
+
 def test_floor_power_sums_the_passing_outcomes() -> None:
     n, rate = 40, 0.93
     expected = sum(
@@ -85,7 +95,7 @@ def test_power_is_the_sum_over_every_table(
         math.comb(n, b) * math.comb(n - b, c) * p10**b * p01**c * rest ** (n - b - c)
         for b in range(n + 1)
         for c in range(n + 1 - b)
-        if judge_not_worse(exact_interval(b, c, n, 0.05, -margin).rounded_outward(), margin) == "PASS"
+        if not_worse_p_value(b, c, n, margin) <= 0.05
     )
     assert not_worse_power(n, margin, discordance, difference) == pytest.approx(expected, abs=1e-6)
 
@@ -135,7 +145,7 @@ def test_power_of_the_score_test_agrees_with_the_published_simulation(
     assert exact == pytest.approx(percent / 100, abs=4 * math.sqrt(0.25 / 10_000))
 
 
-@pytest.mark.parametrize("n", [50, 100, 200, 400])
+@pytest.mark.parametrize("n", [50, 100, 200])
 @pytest.mark.parametrize("margin", [0.03, 0.05, 0.1])
 def test_false_passes_at_the_margin_stay_within_alpha_at_little_cost(n: int, margin: float) -> None:
     # docs/explanation/statistics.md states both: the error, and what the exact test costs against the score test.

@@ -296,6 +296,7 @@ def test_companions_shorten_a_run_on_average() -> None:
         {"companions": (1.0,) * 9},
         {"companions": (math.nan,) * 10},
         {"companions": (1.0,) * 10, "claim": Claim.POPULATION},
+        {"companions": (1.0,) * 10, "kind": Kind.FLOOR},
     ],
 )
 def test_impossible_designs_are_refused(fields: dict[str, object]) -> None:

@@ -16,17 +16,20 @@ from placet.cli import (
     base,
     demo,
     errors,
+    export,
     gate,
     init,
     keys,
     ledger,
     lineage,
+    lm_eval,
     policy,
     release,
     report,
     review,
     revoke,
     submit,
+    trust,
     ui,
     verify,
     waive,
@@ -36,8 +39,8 @@ from placet.domain.errors import Error
 
 # In the order an adapter meets them; each module has the name of its command.
 GROUPS: tuple[ModuleType, ...] = (
-    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
-    ui, demo,
+    init, keys, trust, base, submit, gate, report, review, waive, release, revoke, verify, export, audit, ledger,
+    lineage, policy, lm_eval, ui, demo,
 )  # fmt: skip
 
 
@@ -46,7 +49,7 @@ class PlacetGroup(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the commands' names in the order an adapter meets them."""
-        order = [group.__name__.rpartition(".")[2] for group in GROUPS]
+        order = [group.__name__.rpartition(".")[2].replace("_", "-") for group in GROUPS]
         return sorted(super().list_commands(ctx), key=order.index)
 
     def invoke(self, ctx: Any) -> Any:

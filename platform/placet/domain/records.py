@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
@@ -61,16 +62,31 @@ def _inside(path: str) -> str:
     return path
 
 
-Measured = Annotated[float, BeforeValidator(_finite), PlainSerializer(decimal_string, return_type=str)]
+Measured = Annotated[
+    float,
+    BeforeValidator(_finite),
+    PlainSerializer(decimal_string, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?$"}, mode="serialization"
+    ),
+]
 """A measured number: a float in memory, a decimal string with at most 6 places on record."""
 
-Sha256 = Annotated[Digest, AfterValidator(_digest)]
+Sha256 = Annotated[
+    Digest,
+    AfterValidator(_digest),
+    WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+]
 """A digest, checked for its form."""
 
 Moment = Annotated[
     datetime,
     AfterValidator(_utc_seconds),
     PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
+        mode="serialization",
+    ),
 ]
 """A point in time, UTC, whole seconds."""
 
@@ -364,6 +380,10 @@ class Plan(Record):
     references: tuple[PlannedReference, ...] | None = Field(
         default=None, description="other adapters to compare with, as they stood; absent: none"
     )
+    known_results: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of runs of these suites on these weights that were on record already; absent: none",
+    )
 
 
 class Measurement(Record):
@@ -384,6 +404,10 @@ class Measurement(Record):
     engine: EngineInfo
     plan: Sha256 = Field(description="record id of the plan this ran under")
     self_check: dict[str, str] = Field(default_factory=dict, description="engine self-check figures")
+    reused: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of earlier measurements whose answers were taken over; absent: none",
+    )
     started_at: Moment
     finished_at: Moment
 
@@ -549,6 +573,9 @@ class Release(Record):
     reviews: tuple[Sha256, ...]
     waivers: tuple[Sha256, ...] = ()
     files: tuple[FileEntry, ...]
+    files_key: str | None = Field(
+        default=None, description="public key (P-256, PEM) that signs the files in the OpenSSF format"
+    )
     channel: str
     released_at: Moment
 
@@ -561,6 +588,16 @@ class Revocation(Record):
     reason: str
     revoked_by: str
     revoked_at: Moment
+
+
+class FeedStatement(Record):
+    """All revocations up to a state of the ledger: what a feed holds, so that nothing can be left out of it unseen."""
+
+    office: str
+    head: LedgerHead = Field(description="the ledger state it is complete for")
+    revocations: int = Field(ge=0, description="how many there are")
+    digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
+    issued_at: Moment
 
 
 Verdict.model_rebuild()

@@ -94,6 +94,19 @@ def plan_passes(requests: Sequence[Scored], budget: int) -> Iterator[Pass]:
         yield from _Planner(requests, budget).plan()
 
 
+def plan_alone(request: Scored, known: tuple[int, ...], budget: int) -> Iterator[Pass]:
+    """Yield the passes that score `request` with no other: what it shares with `known` is pushed first."""
+    depth = min(_common_prefix(known, request.tokens), request.first)
+    if depth:
+        yield Push(request.tokens[:depth])
+    for begin in range(depth, request.first, budget):
+        yield Push(request.tokens[begin : min(begin + budget, request.first)])
+    start = request.first
+    nodes = tuple(range(len(request.tokens) - start))
+    positions = tuple(range(start, len(request.tokens)))
+    yield Pack(start, request.tokens[start:], positions, (Path(nodes, 0, (0,)),))
+
+
 def planned_tokens(passes: Sequence[Pass]) -> int:
     """Return how many tokens go through the model in `passes`."""
     return sum(len(step.tokens) for step in passes if not isinstance(step, Pop))

@@ -42,7 +42,7 @@ def add_base(
     fetched = source.fetch(cache_dir(), progress)
     folder = fetched.path
     if folder.suffix == ".gguf":
-        folder = _converted(folder, progress)
+        folder = converted_gguf(folder, progress)
     if not folder.is_dir():
         raise UsageError(
             f"{source.describe()} is no model",
@@ -137,7 +137,8 @@ def _folder(office: Office, base: Digest) -> Path:
     return office.folder("bases") / short(base, 64)
 
 
-def _converted(gguf: Path, progress: Progress) -> Path:
+def converted_gguf(gguf: Path, progress: Progress) -> Path:
+    """Return the folder of the model in a GGUF file, converted now or earlier."""
     from placet.engine.convert import convert_gguf
 
     out = cache_dir() / "converted" / f"{short(digest_file(gguf), 64)}-{_GGUF_VERSION}"

@@ -31,7 +31,7 @@ from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.costs import seconds_per_document
-from placet.pipeline.evidence import gather
+from placet.pipeline.evidence import gather, measurements_of
 from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
@@ -62,6 +62,7 @@ def gate(
     progress: Progress,
     *,
     suites_dir: Path | None = None,
+    workers: int = 1,
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -71,6 +72,7 @@ def gate(
         policy_path: The policy document.
         progress: Listens.
         suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
+        workers: How many processes run the model, each with its own copy of the base.
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
@@ -84,7 +86,7 @@ def gate(
         raise UsageError(
             "these adapters are on different bases", hint="gate the adapters of one base at a time"
         )
-    work = Work(office, policy, suites, progress)
+    work = Work(office, policy, suites, progress, workers)
     verdicts: list[Verified[Verdict]] = []
     undecided: list[tuple[str, UndecidedError]] = []
     lock = office.folder("work") / "gate.lock"
@@ -100,7 +102,7 @@ def gate(
                     undecided.append((submission.record.adapter.label, error))
         finally:
             if work.runner is not None:
-                work.runner.close(finished=len(verdicts) == len(submissions))
+                work.runner.close()
     if undecided:
         raise PartlyUndecidedError(tuple(verdicts), tuple(undecided))
     return tuple(verdicts)
@@ -137,7 +139,13 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         head=head,
         planned_at=office.clock(),
         references=references or None,
+        known_results=_known_results(work, adapter.weights_id) or None,
     )
+    if record.known_results:
+        work.progress.note(
+            f"{adapter.label}: {len(record.known_results)} runs of these suites on these weights are on record"
+            " already; the plan says so"
+        )
     # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
     compared = {item.adapter.weights_id: item.adapter.label for item in references}
     subjects = (
@@ -146,6 +154,13 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
     )
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
+
+
+def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
+    """Return the runs of the policy's suites on these weights that whoever makes a plan now could have seen."""
+    wanted = {suite.ref.digest for suite in work.suites.values()}
+    runs = measurements_of(work.office.reader(), weights_id)
+    return tuple(run.id for run in runs if run.record.suite.digest in wanted)
 
 
 def _still_fits(

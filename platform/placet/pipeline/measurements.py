@@ -18,7 +18,7 @@ from placet.domain.errors import EvaluationError, UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Measurement, Plan, PlannedSuite, Stage, Submission
 from placet.measuring.measured import MeasuredSuite
-from placet.measuring.rows import load_rows, rows_digest
+from placet.measuring.rows import Row, load_rows, rows_digest
 from placet.measuring.suite import Suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.evidence import measurements_of
@@ -36,6 +36,7 @@ class Work:
     policy: Policy
     suites: dict[str, Suite]
     progress: Progress
+    workers: int = 1
     runner: Runner | None = None
 
 
@@ -54,8 +55,10 @@ def submission_of(office: Office, adapter: Digest) -> Verified[Submission]:
 def measure(work: Work, submission: Submission, plan: Verified[Plan]) -> None:
     """Run what the plan names and the ledger does not have yet: first on the base, then on the adapter.
 
+    A suite that cannot be run stops no other.
+
     Raises:
-        UndecidedError: A suite could not be run; what was measured before it stays.
+        UndecidedError: Some suites could not be run; the others are on record.
     """
     wanted = unmeasured(work, plan)
     for target in dict.fromkeys(target for _, target in wanted):
@@ -64,6 +67,7 @@ def measure(work: Work, submission: Submission, plan: Verified[Plan]) -> None:
             files = (submission if own else submission_of(work.office, target.adapter.id).record).files
             runner_of(work, plan.record.base.id).add_adapter(target.adapter.weights_id, files)
     done: set[Digest] = set()
+    failed: dict[str, tuple[list[str], str]] = {}
     for planned, target in wanted:
         try:
             if planned.sequential is None:
@@ -73,19 +77,46 @@ def measure(work: Work, submission: Submission, plan: Verified[Plan]) -> None:
                 done.add(planned.suite.digest)
                 _measure_sequential(work, plan, planned)
         except EvaluationError as error:
-            raise UndecidedError(
-                f"{planned.suite.id} could not be measured on {target.label}: {error}",
-                hint=error.hint or "mend what it names and run `placet gate` again; finished suites are kept",
-            ) from error
+            failed.setdefault(str(error), ([], error.hint))[0].append(f"{planned.suite.id} on {target.label}")
+            work.progress.note(f"{planned.suite.id} could not be measured on {target.label}: {error}")
+    if failed:
+        what = "; ".join(f"{', '.join(places)}: {words}" for words, (places, _) in failed.items())
+        hint = next((hint for _, hint in failed.values() if hint), "")
+        raise UndecidedError(
+            f"could not be measured: {what}",
+            hint=hint or "mend what it names and run `placet gate` again; finished suites are kept",
+        )
+    if work.runner is not None:
+        work.runner.finish(plan.id)
 
 
 def _run(work: Work, plan: Verified[Plan], planned: PlannedSuite) -> Run:
     def run(documents: tuple[int, ...], target: Target) -> MeasuredSuite:
         weights = target.adapter.weights_id if target.adapter else None
         runner = runner_of(work, plan.record.base.id)
-        return runner.measure(work.suites[planned.suite.id], documents, weights, target.label)
+        return runner.measure(
+            work.suites[planned.suite.id],
+            documents,
+            weights,
+            target.label,
+            plan=plan.id,
+            recorded=_recorded(work, planned, target.subject),
+        )
 
     return run
+
+
+def _recorded(
+    work: Work, planned: PlannedSuite, subject: Digest
+) -> list[tuple[Verified[Measurement], tuple[Row, ...]]]:
+    """Return the verified runs of a suite on a subject, newest first, with the rows they were signed over."""
+    found = []
+    for run in reversed(measurements_of(work.office.reader(), subject)):
+        if run.record.suite == planned.suite:
+            rows = load_rows(work.office.blobs.read(run.record.blob))
+            if rows_digest(rows) == run.record.rows_digest:
+                found.append((run, rows))
+    return found
 
 
 def _measure_sequential(work: Work, plan: Verified[Plan], planned: PlannedSuite) -> None:
@@ -224,6 +255,7 @@ def _record_measurement(
         engine=measured.engine,
         plan=plan.id,
         self_check=measured.self_check,
+        reused=measured.reused or None,
         started_at=measured.started_at,
         finished_at=measured.finished_at,
     )
@@ -235,5 +267,5 @@ def _record_measurement(
 def runner_of(work: Work, base: Digest) -> Runner:
     """Return the model runner, loaded when it is first needed."""
     if work.runner is None:
-        work.runner = Runner(work.office, base, work.progress)
+        work.runner = Runner(work.office, base, work.progress, workers=work.workers)
     return work.runner

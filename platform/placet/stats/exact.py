@@ -130,7 +130,7 @@ def _p_value(gained: int, lost: int, n: int, difference: float) -> float:
     # Under a loss of d at least the share d differs; a gain of d is only an upper limit and allows any share.
     low = max(low, -difference)
     high = max(high, low)
-    shares = [low + (high - low) * i / (_SHARES - 1) for i in range(_SHARES)]
+    shares = [min(1.0, low + (high - low) * i / (_SHARES - 1)) for i in range(_SHARES)]
     largest = max(_reach(n, difference, observed - _TIE, shares))
     return min(1.0, largest + IMPLAUSIBLE)
 
@@ -154,7 +154,7 @@ def _reach(n: int, difference: float, least: float, shares: list[float]) -> list
         chance = 0.5 if share <= 0.0 else min(1.0, max(0.0, (share + difference) / (2.0 * share)))
         tail = sp.betainc(np.maximum(g, 1), np.maximum(m - g + 1, 1), chance)
         tail = np.where(g <= 0, 1.0, np.where(g > m, 0.0, tail))
-        found.append(float(weight @ tail))
+        found.append(float((weight * tail).sum()))
     return found
 
 

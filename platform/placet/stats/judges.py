@@ -4,22 +4,25 @@ A judge that misses some of what it looks for, and flags some of what it should 
 one. Where its answers were compared with people's, the true rate can be had back (Rogan & Gladen 1978), but its
 interval has to carry two uncertainties more: those of the judge's own rates.
 
-Guarantees: each bound is wrong with probability at most its `alpha`, for every true rate and every judge (tested by
-enumeration), if the judge errs here as it did where it was measured. Less calibration means wider bounds, and a
-judge that is not shown to be better than a coin gives [0, 1]: the correction never hides what is not known.
+Guarantees: each bound was wrong with probability at most its `alpha` for all true rates, judges and sample sizes
+enumerated (`docs/explanation/statistics.md`), if the judge errs here as it did where it was measured. Less calibration
+means wider bounds, and of a judge that is no better than a coin they are about [0, 1]: the correction never hides what
+is not known.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from placet.stats.bounds import Bounds, require_alpha
 from placet.stats.exact import exact_interval
-from placet.stats.proportion import lower_bound, upper_bound
+from placet.stats.proportion import clopper_pearson
 
-METHOD = "Rogan-Gladen, Clopper-Pearson for each rate"
-DIFFERENCE_METHOD = "Rogan-Gladen difference, exact for each rate"
+METHOD = "Rogan-Gladen, Clopper-Pearson combined by MOVER"
+DIFFERENCE_METHOD = "Rogan-Gladen difference, exact bounds combined by MOVER"
+_BISECTIONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +61,48 @@ class Calibration:
         """Share of true negatives that the judge does not flag."""
         return self.true_negatives / self.negatives
 
-    def spend(self, alpha: float, n: int) -> tuple[float, float, float]:
-        """Divide `alpha` among the rate flagged, the sensitivity and the specificity.
-
-        In proportion to how far each is from being known, ``1 / sqrt(documents)``, the judge's two at half weight
-        since each concerns a part of the documents. Only sizes count, which are known before anything is judged.
-        """
-        weights = (1.0 / math.sqrt(n), 0.5 / math.sqrt(self.positives), 0.5 / math.sqrt(self.negatives))
-        total = math.fsum(weights)
-        first, second, third = (alpha * weight / total for weight in weights)
-        return first, second, third
+    def rates(self, alpha: float) -> tuple[Bounds, Bounds]:
+        """Return the bounds of the sensitivity and of the rate of false alarms."""
+        return (
+            clopper_pearson(self.true_positives, self.positives, alpha),
+            clopper_pearson(self.negatives - self.true_negatives, self.negatives, alpha),
+        )
 
 
 def corrected_rate(flagged: int, n: int, calibration: Calibration, alpha: float = 0.05) -> Bounds:
     """Return the true rate and its bounds, given how many of `n` documents the judge flagged.
 
     With q the rate flagged, Se the sensitivity and f = 1 - Sp the rate of false alarms, the true rate is
-    ``(q - f) / (Se - f)``: rising in q, falling in Se and in f. The lower bound takes q at its own lower bound and the
-    others at their upper ones, each with its part of `alpha` (Bonferroni); the upper bound the other way round.
+    ``(q - f) / (Se - f)``. A rate p is ruled out where ``q - (1 - p) f - p Se``, which is 0 at the true one, is bounded
+    away from 0: its bounds are those of the three parts, each Clopper-Pearson's, the distances added as squares
+    (MOVER). Nothing is divided by, so a judge near chance makes the bounds wide, not wild.
 
     The estimate is cut to [0, 1]; where the judge was no better than chance it is the rate flagged.
 
-    Source: Rogan & Gladen, American Journal of Epidemiology 107 (1978) 71-76; on the intervals in use, Lang &
-    Reiczigel, Preventive Veterinary Medicine 113 (2014) 13-22, whose asymptotic one is narrower.
+    Source: Rogan & Gladen, American Journal of Epidemiology 107 (1978) 71-76; Zou & Donner, Statistics in Medicine 27
+    (2008) 1693-1702 (MOVER).
 
     Raises:
         ValueError: The counts do not fit, or `alpha` is not in (0, 0.5).
     """
     require_alpha(alpha)
-    low_q, high_q, sense, alarm = _parts(flagged, n, calibration, alpha)
-    low = _ratio(low_q - alarm[1], sense[1] - alarm[1], 0.0)
-    high = _ratio(high_q - alarm[0], sense[0] - alarm[0], 1.0)
-    if sense[0] <= alarm[1]:
-        # A judge that may be worse than chance: a high rate flagged could mean a low true one.
-        low, high = 0.0, 1.0
-    estimate = _ratio(
-        flagged / n - (1.0 - calibration.specificity),
-        calibration.sensitivity + calibration.specificity - 1.0,
-        flagged / n,
-    )
+    found, sense, alarm = clopper_pearson(flagged, n, alpha), *calibration.rates(alpha)
+
+    def least(p: float) -> float:
+        middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
+        return middle - math.hypot(_below(found), (1.0 - p) * _above(alarm), p * _above(sense))
+
+    def most(p: float) -> float:
+        middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
+        return middle + math.hypot(_above(found), (1.0 - p) * _below(alarm), p * _below(sense))
+
+    # `least` is concave and `most` convex, so each leaves the rates that it rules out at one end of [0, 1].
+    low = _last(lambda p: least(p) > 0.0, 0.0, 1.0)
+    high = 1.0 - _last(lambda p: most(1.0 - p) < 0.0, 0.0, 1.0)
+    skill = sense.estimate - alarm.estimate
+    estimate = found.estimate
+    if skill > 0.0:
+        estimate = max(0.0, min(1.0, (found.estimate - alarm.estimate) / skill))
     return Bounds(estimate, min(low, estimate), max(high, estimate), alpha, METHOD, n)
 
 
@@ -106,8 +112,8 @@ def corrected_difference(
     """Return the true paired difference of two rates that one judge found on the same documents, and its bounds.
 
     If the judge errs alike on both subjects, false alarms cancel and the true difference is the one found, divided by
-    ``Se + Sp - 1``. The bounds are those of the difference found (`placet.stats.exact`), divided by whichever
-    bound of that divisor lies farther out.
+    ``Se - f``. The bounds follow as in :func:`corrected_rate`, those of the difference found being exact
+    (`placet.stats.exact`).
 
     Args:
         gained: Documents flagged for the first subject only.
@@ -120,34 +126,39 @@ def corrected_difference(
         ValueError: The counts do not fit, or `alpha` is not in (0, 0.5).
     """
     require_alpha(alpha)
-    own, _, _ = calibration.spend(alpha, n)
-    found = exact_interval(gained, lost, n, own)
-    _, _, sense, alarm = _parts(0, n, calibration, alpha)
-    least, most = sense[0] - alarm[1], sense[1] - alarm[0]
-    divisor = calibration.sensitivity + calibration.specificity - 1.0
-    estimate = found.estimate if divisor <= 0.0 else max(-1.0, min(1.0, found.estimate / divisor))
-    if least <= 0.0:
-        low, high = -1.0, 1.0
-    else:
-        low = max(-1.0, found.low / (most if found.low > 0.0 else least))
-        high = min(1.0, found.high / (least if found.high > 0.0 else most))
+    found, (sense, alarm) = exact_interval(gained, lost, n, alpha), calibration.rates(alpha)
+    skill = sense.estimate - alarm.estimate
+
+    def least(difference: float, bounds: Bounds) -> float:
+        more = math.hypot(_above(sense), _below(alarm))
+        less = math.hypot(_below(sense), _above(alarm))
+        doubt = difference * (more if difference > 0.0 else less)
+        return bounds.estimate - difference * skill - math.hypot(_below(bounds), doubt)
+
+    low = _last(lambda d: least(d, found) > 0.0, -1.0, 1.0)
+    high = -_last(lambda d: least(d, found.mirrored()) > 0.0, -1.0, 1.0)
+    estimate = found.estimate if skill <= 0.0 else max(-1.0, min(1.0, found.estimate / skill))
     return Bounds(estimate, min(low, estimate), max(high, estimate), alpha, DIFFERENCE_METHOD, n)
 
 
-def _parts(
-    flagged: int, n: int, calibration: Calibration, alpha: float
-) -> tuple[float, float, tuple[float, float], tuple[float, float]]:
-    """Return the bounds of the rate flagged, of the sensitivity and of the rate of false alarms."""
-    own, first, second = calibration.spend(alpha, n)
-    hits, positives = calibration.true_positives, calibration.positives
-    alarms, negatives = calibration.negatives - calibration.true_negatives, calibration.negatives
-    return (
-        lower_bound(flagged, n, own),
-        upper_bound(flagged, n, own),
-        (lower_bound(hits, positives, first), upper_bound(hits, positives, first)),
-        (lower_bound(alarms, negatives, second), upper_bound(alarms, negatives, second)),
-    )
+def _below(bounds: Bounds) -> float:
+    return bounds.estimate - bounds.low
 
 
-def _ratio(part: float, whole: float, otherwise: float) -> float:
-    return otherwise if whole <= 0.0 else max(0.0, min(1.0, part / whole))
+def _above(bounds: Bounds) -> float:
+    return bounds.high - bounds.estimate
+
+
+def _last(ruled_out: Callable[[float], bool], low: float, high: float) -> float:
+    """Return where the values ruled out from `low` upwards end: `low` if none is, `high` if all are."""
+    if not ruled_out(low):
+        return low
+    if ruled_out(high):
+        return high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        if ruled_out(middle):
+            low = middle
+        else:
+            high = middle
+    return low

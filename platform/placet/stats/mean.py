@@ -1,9 +1,10 @@
 """Bounds of the mean of per-document values: which rule is used for which values.
 
 Guarantees: values that are all 0 or 1 are treated as a proportion, or as a paired table, with exact bounds. For others
-the bounds are approximate: they assume independent documents and enough of them for the mean to be about normal;
-fewer than 30 values, or values all alike, are refused rather than given an interval that means nothing. Documents
-that come in groups get the rules of `placet.stats.clusters`.
+the bounds are approximate: they assume independent documents and enough of them for the mean to be about normal.
+Where values lie in [0, 1], each bound reckons with one document more, as bad as can be, so that a rare failure that
+has not been met does not make it too narrow. Fewer than 30 values, or values all alike, are refused rather than given
+an interval that means nothing. Documents that come in groups get the rules of `placet.stats.clusters`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from placet.stats.proportion import clopper_pearson
 
 METHOD = "Student t"
 PAIRED_METHOD = "Student t, paired"
+CAUTIOUS = ", one worst document added"
+"""What the method is called where values lie in [0, 1]."""
 MIN_VALUES = 30
 """Fewest values for which the normal approximation of a mean is relied on."""
 
@@ -54,6 +57,8 @@ def mean_bounds(
         return group_mean_bounds(values, groups or (), alpha, binary=binary, bounded=is_bounded(values))
     if binary:
         return clopper_pearson(sum(1 for value in values if value), len(values), alpha)
+    if is_bounded(values):
+        return cautious_interval(values, alpha, 0.0, 1.0)
     return student_interval(values, alpha)
 
 
@@ -90,12 +95,35 @@ def difference_bounds(
         table = paired_table(first, second)
         return exact_interval(table.gained, table.lost, table.n, alpha, limit)
     differences = [one - other for one, other in zip(first, second, strict=True)]
+    if is_bounded(first) and is_bounded(second):
+        return cautious_interval(differences, alpha, -1.0, 1.0, method=PAIRED_METHOD)
     return student_interval(differences, alpha, method=PAIRED_METHOD)
 
 
 def _matter(groups: Sequence[Hashable] | None) -> bool:
     """Return whether any two documents share a group."""
     return groups is not None and len(set(groups)) < len(groups)
+
+
+def cautious_interval(
+    values: Sequence[float], alpha: float, least: float, most: float, method: str = METHOD
+) -> Bounds:
+    """Return Student's bounds of a mean, the lower with one value of `least` added, the upper with one of `most`.
+
+    Student's interval alone is too narrow where most documents do well and a few fail badly: if none of the few is in
+    the sample, nothing of the spread is seen. With the worst value added the error was at most 0.051 for 0.05 in all
+    cases tried (docs/explanation/statistics.md), where Student's was up to 0.55.
+
+    Raises:
+        ValueError: As :func:`student_interval`.
+        NotEstimableError: As :func:`student_interval`.
+    """
+    plain = student_interval(values, alpha)
+    low = student_interval([*values, least], alpha).low
+    high = student_interval([*values, most], alpha).high
+    return Bounds(
+        plain.estimate, min(plain.low, low), max(plain.high, high), alpha, method + CAUTIOUS, plain.n
+    )
 
 
 def student_interval(values: Sequence[float], alpha: float = 0.05, method: str = METHOD) -> Bounds:

@@ -72,6 +72,31 @@ def floor_power(n: int, threshold: float, rate: float, alpha: float = 0.05) -> f
     return 0.0 if needed is None else binomial_at_least(needed, n, rate)
 
 
+def detectable_rate(n: int, threshold: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """Return the smallest true rate, to 0.0001, that passes the floor `threshold` on `n` documents with `power`.
+
+    For a ceiling: ``1 - detectable_rate(n, 1 - threshold, ...)`` is the largest rate that passes it.
+
+    Returns:
+        The rate, or None if even a rate of 1 would not do.
+
+    Raises:
+        ValueError: As :func:`least_successes`, or `power` not in (0, 1).
+    """
+    _require_power(power)
+    needed = least_successes(n, threshold, alpha)
+    if needed is None:
+        return None
+    short, enough = -1, round(1.0 / _MARGIN_STEP)
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        if binomial_at_least(needed, n, middle * _MARGIN_STEP) >= power:
+            enough = middle
+        else:
+            short = middle
+    return round(enough * _MARGIN_STEP, 4)
+
+
 def documents_for_floor(threshold: float, rate: float, alpha: float = 0.05) -> int | None:
     """Return the fewest documents on which an observed share of `rate` passes the floor `threshold`.
 
@@ -190,8 +215,7 @@ def detectable_margin(
     Raises:
         ValueError: As :func:`not_worse_power`, or `power` not in (0, 1).
     """
-    if not 0.0 < power < 1.0:
-        raise ValueError(f"power must be in (0, 1), not {power}")
+    _require_power(power)
     top = round(1.0 / _MARGIN_STEP) - 1
 
     def enough(steps: int, of: Callable[..., float] = not_worse_power) -> bool:
@@ -276,6 +300,11 @@ def _require_shares(n: int, margin: float, discordance: float, difference: float
     _require_margin(margin)
     if not abs(difference) <= discordance <= 1.0:
         raise ValueError(f"discordance {discordance} must be in [|difference|, 1], difference {difference}")
+
+
+def _require_power(power: float) -> None:
+    if not 0.0 < power < 1.0:
+        raise ValueError(f"power must be in (0, 1), not {power}")
 
 
 def _require_margin(margin: float) -> None:

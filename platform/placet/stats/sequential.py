@@ -68,7 +68,8 @@ class SequentialDesign:
         discordance: Share of documents expected to be answered differently; only for ``NOT_WORSE``, and again
             without any influence on the error.
         companions: The base's own values of all `documents`, in the order of the run, known before it: they
-            take off the part of the variance that they explain. Only for the claim ``BENCHMARK``.
+            take off the part of the variance that they explain. Only for ``NOT_WORSE`` and the claim
+            ``BENCHMARK``.
 
     Raises:
         ValueError: A field is out of range, or companions do not fit.
@@ -97,8 +98,10 @@ class SequentialDesign:
             raise ValueError(f"discordance must be in (0, 1], not {self.discordance}")
         if self.companions is None:
             return
-        if self.claim is not Claim.BENCHMARK:
-            raise ValueError("companions have a known mean only over a finite benchmark")
+        if self.kind is not Kind.NOT_WORSE or self.claim is not Claim.BENCHMARK:
+            raise ValueError(
+                "companions serve differences on a finite benchmark, over which their mean is known"
+            )
         if len(self.companions) != self.documents or not all(map(math.isfinite, self.companions)):
             raise ValueError(f"companions must be {self.documents} finite numbers, one for each document")
 
