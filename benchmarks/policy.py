@@ -70,7 +70,7 @@ CHANGES = (
 )
 SIZES = {"desk": 120, "piqa": 380, "pages": 1200, "harmful": 50, "harmless": 60}
 REPEATS = 5
-SHAPES = 400
+SHAPES = 100
 """How many different adapters are made up; verdicts beyond that repeat their evidence under other names."""
 
 
