@@ -1,7 +1,7 @@
 """Has something happened since that ends an approval before its days are over? Pure.
 
-A policy says in `review.lapses_on` what does: something newer measured of the same weights, something newer stated about
-the base, an approver who is none any more. A new verdict always does: approvals are about the one before.
+A policy says in `review.lapses_on` what does: something newer measured of the same weights, something newer stated
+about the base, an approver who is none any more. A new verdict always does: approvals are about the one before.
 """
 
 from __future__ import annotations
