@@ -46,7 +46,7 @@ HEAVY = (
     "torch",
     "transformers",
 )
-NO_OFFICE = {"placet verify", "placet policy check", "placet policy test", "placet policy explain"}
+NO_OFFICE = {"placet verify", *(f"placet policy {name}" for name in ("check", "test", "explain", "diff"))}
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
