@@ -56,7 +56,7 @@ from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import LedgerStore, Seen, StaleError
+from placet.ledger.store import DuckStore, LedgerStore, Seen, StaleError
 
 R = TypeVar("R", bound=Record)
 
@@ -115,6 +115,7 @@ class Office:
     ask: AskPassphrase | None = None
     wait_s: float = DEFAULT_WAIT_S
     _signers: dict[str, LocalSigner] = field(default_factory=dict, repr=False)
+    _store: LedgerStore | None = field(default=None, repr=False)
 
     # --- making and opening ---------------------------------------------------------------------------
 
@@ -151,7 +152,7 @@ class Office:
         root = new_root(name, (signers[ROOT_KEY].public,))
         origin = "placet.dev/" + "".join(c if c.isalnum() or c in "-._" else "-" for c in name.lower())
         _write(home / "trust" / "root.json", root.to_bytes())
-        store = LedgerStore(home / "ledger.duckdb", origin)
+        store = DuckStore(home / "ledger.duckdb", origin)
         if not store.path.exists():
             store.create()
         settings = Settings(name=name, origin=origin, root_pin=root.pin)
@@ -203,8 +204,10 @@ class Office:
 
     @property
     def store(self) -> LedgerStore:
-        """The log's store."""
-        return LedgerStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+        """The log's store: one for the office, so that a group of queries can share a connection."""
+        if self._store is None:
+            self._store = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+        return self._store
 
     @property
     def blobs(self) -> BlobStore:

@@ -21,7 +21,7 @@ from placet.domain.records import Decision, LedgerHead, Outcome, Revocation
 from placet.ledger.audit import AuditReport
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import DuckStore
 from placet.office import LOG_KEY, ROOT_KEY, Office
 from placet.review import desk as review_desk
 from tests.support import offices
@@ -340,7 +340,7 @@ def test_the_checkpoint_of_another_log_is_not_taken_for_one_of_this(made: Releas
 
 
 def test_a_checkpoint_signed_by_another_key(made: Released) -> None:
-    leaves = made.office.store.leaves()
+    leaves = [entry.leaf for entry in made.office.store.entries()]
     forged = sign_checkpoint(made.office.settings.origin, 5, tree_root(leaves[:5]), signer_named("eve")).note
     _sql(made.office, "UPDATE checkpoints SET note = ? WHERE size = 5", [forged])
 
@@ -733,16 +733,16 @@ def test_an_audit_beside_a_growing_log_raises_no_false_alarm(
     made: Released, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Between any two reads of the audit somebody appends.
-    real = LedgerStore._reading
+    real = DuckStore._reading
 
-    def reading(self: LedgerStore) -> Any:
+    def reading(self: DuckStore) -> Any:
         if growing:
             growing.pop()
             offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
         return real(self)
 
     growing = [1, 2, 3, 4]
-    monkeypatch.setattr(LedgerStore, "_reading", reading)
+    monkeypatch.setattr(DuckStore, "_reading", reading)
 
     assert made.office.audit().whole
 

@@ -71,7 +71,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
         raise IntegrityError(f"there is no record {index} among {len(leaves)}", hint="indices start at 0")
     if len(leaves) == 1:
         return ()
-    split = _split(len(leaves))
+    split = largest_power_below(len(leaves))
     if index < split:
         return (*inclusion_proof(leaves[:split], index), tree_root(leaves[split:]))
     return (*inclusion_proof(leaves[split:], index - split), tree_root(leaves[:split]))
@@ -156,15 +156,15 @@ def verify_consistency(
         raise IntegrityError("the log does not continue the older one", hint="its history was rewritten")
 
 
-def _split(size: int) -> int:
-    """Return the largest power of two smaller than `size`."""
+def largest_power_below(size: int) -> int:
+    """Return the largest power of two smaller than `size`: where RFC 6962 splits a tree."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def _subproof(leaves: Sequence[bytes], old_size: int, complete: bool) -> tuple[bytes, ...]:
     if old_size == len(leaves):
         return () if complete else (tree_root(leaves),)
-    split = _split(len(leaves))
+    split = largest_power_below(len(leaves))
     if old_size <= split:
         return (*_subproof(leaves[:split], old_size, complete), tree_root(leaves[split:]))
     return (*_subproof(leaves[split:], old_size - split, False), tree_root(leaves[:split]))
