@@ -53,7 +53,7 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, StorageError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
-from placet.ledger.audit import AuditReport, audit
+from placet.ledger.audit import AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import DuckStore, LedgerStore, Seen, StaleError
@@ -401,19 +401,29 @@ class Office:
         raise _contended()
 
     def audit(
-        self, outside: Sequence[str] = (), *, blobs: bool = True, progress: Progress | None = None
+        self,
+        outside: Sequence[Outside | str] = (),
+        *,
+        since: str = "",
+        blobs: bool = True,
+        progress: Progress | None = None,
+        scope: Scope | None = None,
+        workers: int | None = None,
     ) -> AuditReport:
-        """Audit the whole log against the pinned root; see :func:`placet.ledger.audit.audit`."""
+        """Audit the log against the pinned root; see :func:`placet.ledger.audit.audit`."""
 
         def check_blob(digest: Digest) -> None:
             self.blobs.verify(digest)
 
         return audit(
-            self.store,
+            self.store.local(),
             self.root,
-            outside=outside,
+            outside=tuple(Outside(item) if isinstance(item, str) else item for item in outside),
+            since=since,
             check_blob=check_blob if blobs else None,
             progress=progress,
+            scope=scope,
+            workers=workers,
         )
 
 

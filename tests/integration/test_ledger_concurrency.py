@@ -31,6 +31,7 @@ from tests.support import offices
 from tests.support.offices import released_office, signer_named
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHONPATH = os.pathsep.join((str(ROOT / "platform"), str(ROOT)))
 ORIGIN = "placet.dev/acme"
 LOG = signer_named("log")
 
@@ -67,7 +68,7 @@ for number in range(0, count, batch):
 
 @contextmanager
 def _writers(path: Path, *arguments: tuple[str, int, int, int]) -> Iterator[list[subprocess.Popen[str]]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path), *map(str, argument)],
@@ -239,7 +240,7 @@ def test_a_writer_killed_around_its_commit_leaves_all_or_nothing(store: DuckStor
         check=False,
         timeout=60,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
 
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -138,6 +138,20 @@ def split_statement(payload: bytes) -> dict[str, Any]:
     return _slowly(payload)
 
 
+def predicate_type_of(payload: bytes) -> str:
+    """Return the predicate type that a payload names; no more of its form is looked at.
+
+    Raises:
+        IntegrityError: It names none.
+    """
+    try:
+        value = _DECODER.decode(payload.decode())
+        found = value["predicateType"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    return found if isinstance(found, str) else parse_statement(payload).predicate_type
+
+
 def _is_plain(payload: bytes) -> bool:
     """Tell whether Python's JSON of what `payload` holds would be canonical JSON, floats aside."""
     return (

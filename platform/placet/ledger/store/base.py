@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from placet.attest.envelope import Envelope
 from placet.attest.keys import Signer
@@ -17,6 +17,9 @@ from placet.domain.digests import Digest
 from placet.domain.errors import Error
 from placet.ledger.derived import Derived
 from placet.ledger.tiles import Tile
+
+if TYPE_CHECKING:
+    from placet.ledger.store.duck import DuckStore
 
 Check = Callable[[Envelope, int], None]
 """Called with each new envelope and the index it would get; raises to refuse it."""
@@ -164,6 +167,9 @@ class LedgerStore(Protocol):
 
         Checkpoints are those of sizes above `start` up to `stop`; tiles of level k those that become full in it.
         """
+
+    def local(self) -> DuckStore:
+        """Return the DuckDB file on this machine that holds the whole log, as it stands now: what an audit reads."""
 
     def extra_rows(self, size: int) -> tuple[str, ...]:
         """Return, in words, each row that does not belong to a log of `size`: doubled, or about no record of it."""

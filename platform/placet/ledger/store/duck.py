@@ -233,6 +233,25 @@ class DuckStore:
         with self._reading() as tables:
             return tables.extra_rows(size)
 
+    def local(self) -> DuckStore:
+        """Return the DuckDB file that holds the whole log: this one."""
+        return self
+
+    def extent(self) -> int:
+        """Return the number behind the last record's, whether or not all before it are there."""
+        with self._reading() as tables:
+            return tables.extent()
+
+    def doubled(self) -> tuple[tuple[int, int], ...]:
+        """Return (first, again) of records that are there under one id more than once."""
+        with self._reading() as tables:
+            return tables.doubled()
+
+    def tile(self, level: int, index: int) -> tuple[bytes, bytes] | None:
+        """Return the hashes and the root of a full tile of stored hashes, if there is exactly one."""
+        with self._reading() as tables:
+            return tables.tile_row(level, index)
+
     def rebuild(self) -> int:
         """Make all derived tables again from the envelopes and return how many records they hold."""
         self._shared.let_go()
@@ -260,10 +279,9 @@ class DuckStore:
     @contextmanager
     def _reading(self) -> Iterator[Tables]:
         if self._shared.grouped:
-            if self._shared.tables is None:
-                self._shared.keep(self._read_only())
+            tables = self._shared.tables or self._shared.keep(self._read_only())
             with _storage_errors():
-                yield self._shared.tables
+                yield tables
             return
         with self._read_only() as tables:
             yield tables
@@ -454,8 +472,9 @@ class _Shared(threading.local):
             if not self.depth:
                 self.let_go()
 
-    def keep(self, opened: AbstractContextManager[Tables]) -> None:
+    def keep(self, opened: AbstractContextManager[Tables]) -> Tables:
         self.tables = self._stack.enter_context(opened)
+        return self.tables
 
     def let_go(self) -> None:
         self.tables = None

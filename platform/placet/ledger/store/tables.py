@@ -186,15 +186,14 @@ class Tables:
         )
 
     def extra_rows(self, size: int) -> tuple[str, ...]:
-        """Return, in words, each row that does not belong to a log of `size`."""
+        """Return, in words, each row that does not belong to a log of `size`; checkpoints beyond it are not looked at."""
         found: list[str] = []
         for table, column, words in (
             ("entries", "idx", "a record"),
             ("records", "idx", "an index row about record"),
             ("subjects", "idx", "a subject of record"),
-            ("checkpoints", "size", "a checkpoint of size"),
         ):
-            outside = f"{column} > ?" if column == "size" else f"{column} < 0 OR {column} >= ?"
+            outside = f"{column} < 0 OR {column} >= ?"
             query = f"SELECT DISTINCT {column} FROM {table} WHERE {outside} ORDER BY 1"  # noqa: S608
             found += [f"{words} {row[0]}" for row in self.db.execute(query, [size]).fetchall()]
         span = f"((idx + 1) << ({TILE_BITS} * (level + 1)))"
@@ -206,6 +205,21 @@ class Tables:
         query += "GROUP BY id HAVING count(*) > 1"
         found += [f"the word {row[0]} twice" for row in self.db.execute(query).fetchall()]
         return tuple(found)
+
+    def extent(self) -> int:
+        """Return the number behind the last record's."""
+        return self._number("SELECT coalesce(max(idx) + 1, 0) FROM entries")
+
+    def doubled(self) -> tuple[tuple[int, int], ...]:
+        """Return (first, again) of records that are there under one id more than once."""
+        query = "SELECT min(idx), max(idx) FROM entries GROUP BY record_id HAVING count(*) > 1 ORDER BY 2"
+        return tuple(self.db.execute(query).fetchall())
+
+    def tile_row(self, level: int, index: int) -> tuple[bytes, bytes] | None:
+        """Return the hashes and root of a full tile, if there is exactly one."""
+        query = "SELECT hashes, root FROM tiles WHERE level = ? AND idx = ?"
+        rows = self.db.execute(query, [level, index]).fetchall()
+        return (bytes(rows[0][0]), bytes(rows[0][1])) if len(rows) == 1 else None
 
     # --- writing ----------------------------------------------------------------------------------------
 
