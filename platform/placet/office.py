@@ -56,7 +56,7 @@ from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import DuckStore, LedgerStore, Seen, StaleError
+from placet.ledger.store import DuckStore, Entry, LedgerStore, Seen, StaleError
 
 R = TypeVar("R", bound=Record)
 
@@ -388,16 +388,21 @@ class Office:
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""
         for _ in range(_ATTEMPTS):
-            trust = self.reader().trust
+            trust, verified = self.reader().trust, dict[Digest, Verified[Record]]()
 
-            def check(envelope: Envelope, index: int, trust: Trust = trust) -> None:
-                trust.verify(envelope, index)
+            def check(
+                envelope: Envelope,
+                index: int,
+                trust: Trust = trust,
+                verified: dict[Digest, Verified[Record]] = verified,
+            ) -> None:
+                verified[envelope.record_id] = trust.verify(envelope, index)
 
             try:
                 entries = self.store.append(envelopes, self.signer(LOG_KEY), check, seen=_roles_seen(trust))
             except StaleError:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
-            return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
+            return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
         raise _contended()
 
     def audit(
@@ -425,6 +430,13 @@ class Office:
             scope=scope,
             workers=workers,
         )
+
+
+def _as_logged(entry: Entry, trust: Trust, checked: Verified[Record] | None) -> Verified[Record]:
+    """Return the record of `entry`: as it was checked before it was added, if it was added here."""
+    if checked is not None and (checked.index, checked.envelope.raw) == (entry.index, entry.envelope):
+        return checked
+    return trust.verify(entry.envelope, entry.index)
 
 
 def _require_name(person: str) -> None:

@@ -403,7 +403,9 @@ def test_a_signed_record_that_is_malformed(made: Released) -> None:
         "https://placet.dev/revocation/v1", (Subject("x", digest_bytes(b"x")),), {"target": "everything"}
     )
 
-    _found(made.office, "malformed-record", _logged(made.office, sign_statement(statement, signer_named("ada"))))
+    _found(
+        made.office, "malformed-record", _logged(made.office, sign_statement(statement, signer_named("ada")))
+    )
 
 
 def test_a_record_of_a_future_type_is_kept_shown_and_no_finding(made: Released) -> None:

@@ -12,11 +12,11 @@ from placet.attest.envelope import Envelope, sign_statement
 from placet.attest.statement import Subject, build_statement
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError, NotAuthorizedError, StorageError, UsageError
-from placet.ledger.store import duck as store_module
 from placet.ledger.checkpoint import verify_checkpoint
-from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.derived import derive
+from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore, Seen, StaleError
+from placet.ledger.store import duck as store_module
 from tests.support.offices import signer_named
 
 LOG, ADA = signer_named("log"), signer_named("ada")
@@ -67,7 +67,10 @@ def test_each_append_leaves_one_checkpoint_signed_over_all_records(store: DuckSt
     sizes = []
     for size, note in store.checkpoint_notes():
         checkpoint = verify_checkpoint(note, ORIGIN, LOG.public)
-        assert (checkpoint.size, checkpoint.root) == (size, tree_root([entry.leaf for entry in store.entries(0, size)]))
+        assert (checkpoint.size, checkpoint.root) == (
+            size,
+            tree_root([entry.leaf for entry in store.entries(0, size)]),
+        )
         sizes.append(size)
     assert sizes == [2, 3]
     assert store.latest_checkpoint() == store.checkpoint_notes()[-1][1]
@@ -164,7 +167,9 @@ def test_derived_tables_can_be_made_again_from_the_envelopes(store: DuckStore) -
     assert store.derived() != before
 
     assert store.rebuild() == 4
-    assert store.derived() == before == tuple(derive(entry.index, entry.envelope) for entry in store.entries())
+    assert (
+        store.derived() == before == tuple(derive(entry.index, entry.envelope) for entry in store.entries())
+    )
 
 
 def test_a_snapshot_holds_all_tables_of_one_moment(store: DuckStore) -> None:

@@ -98,7 +98,7 @@ def test_every_command_that_the_issue_names_is_there() -> None:
 
     assert groups == {
         "init", "keys", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
-        "audit", "ledger", "lineage", "policy", "ui", "demo",
+        "audit", "ledger", "witness", "lineage", "policy", "ui", "demo",
     }  # fmt: skip
 
 

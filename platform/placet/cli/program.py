@@ -30,14 +30,15 @@ from placet.cli import (
     ui,
     verify,
     waive,
+    witness,
 )
 from placet.cli.session import make_console, reserved_stdout, write_json
 from placet.domain.errors import Error
 
 # In the order an adapter meets them; each module has the name of its command.
 GROUPS: tuple[ModuleType, ...] = (
-    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
-    ui, demo,
+    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, witness, lineage,
+    policy, ui, demo,
 )  # fmt: skip
 
 

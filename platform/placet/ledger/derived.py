@@ -35,9 +35,7 @@ def _refuse(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse)
-_ENCODER = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False
-)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False)
 _STATEMENT_KEYS = {"_type", "subject", "predicateType", "predicate"}
 
 

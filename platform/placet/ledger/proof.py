@@ -54,7 +54,9 @@ def parse_proof(text: str) -> ProofFile:
         if len(path) > _MAX_HASHES or any(len(item) != HASH_BYTES for item in path):
             raise ValueError("a hash is 32 bytes")
     except (Error, ValueError) as error:
-        raise IntegrityError(f"not a proof file: {error}", hint="make it with `placet ledger proof`") from error
+        raise IntegrityError(
+            f"not a proof file: {error}", hint="make it with `placet ledger proof`"
+        ) from error
     return ProofFile(int(number), path, note)
 
 

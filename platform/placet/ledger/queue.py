@@ -56,7 +56,7 @@ class Ticket:
         """Tell whether no living ticket that matters is ahead: for a reader, a writer's; for a writer, any."""
         ahead = (_WRITER,) if not self.writes else (_WRITER, _READER)
         for name in _names(self.folder):
-            stem, suffix = os.path.splitext(name)
+            stem, suffix = _split(name)
             if stem >= self.stem:
                 return True
             if suffix in ahead and not _bury(self.folder / name):
@@ -129,7 +129,7 @@ class Queue:
         """Take on waiting requests one after the other, oldest first. Only for the holder of the lock."""
         taken = 0
         for name in _names(self.folder):
-            stem, suffix = os.path.splitext(name)
+            stem, suffix = _split(name)
             path = self.folder / name
             if suffix != _WRITER or taken == MAX_CLAIMED or _bury(path):
                 continue
@@ -149,7 +149,7 @@ class Queue:
         """Remove what dead processes left. Only for the holder of the lock."""
         names = _names(self.folder)
         for name in names:
-            stem, suffix = os.path.splitext(name)
+            stem, suffix = _split(name)
             path = self.folder / name
             if suffix == _CLAIMED and _bury(path):
                 (self.folder / (stem + _DONE)).unlink(missing_ok=True)
@@ -182,9 +182,14 @@ class Queue:
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is wanted, and this is polled
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, dot, rest = name.rpartition(".")
+    return stem, dot + rest
 
 
 def _bury(path: Path) -> bool:

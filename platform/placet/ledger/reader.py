@@ -14,8 +14,8 @@ from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
 from placet.ledger.derived import derive
+from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
 from placet.ledger.store import Entry, LedgerStore
 
 R = TypeVar("R", bound=Record)

@@ -137,7 +137,8 @@ def _trainings(log: StoredLog, before: int, weights_id: Digest) -> list[Verified
 
 
 def _revoked(
-    log: StoredLog, release: Verified[Release], trainings: Sequence[Verified[Training]]) -> Digest | None:
+    log: StoredLog, release: Verified[Release], trainings: Sequence[Verified[Training]]
+) -> Digest | None:
     record = release.record
     rests_on = {record.adapter.id, record.adapter.weights_id, record.base.id, record.verdict}
     rests_on |= {*record.reviews, *record.waivers, *(item.id for item in trainings)}

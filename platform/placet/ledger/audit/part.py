@@ -331,9 +331,7 @@ def _facts(index: int, record_id: Digest, kind: Kind, person: str, record: Recor
     head = record.head if isinstance(record, Plan | Verdict | Review) else None
     weights = record.adapter.weights_id if isinstance(record, Plan | Verdict) else None
     plans = record.plans_on_weights if isinstance(record, Verdict) else None
-    return Facts(
-        index, record_id, kind, person, _references(record), head, weights, plans, _blobs(record)
-    )
+    return Facts(index, record_id, kind, person, _references(record), head, weights, plans, _blobs(record))
 
 
 def _references(record: Record) -> tuple[tuple[str, Digest], ...]:
@@ -364,5 +362,3 @@ def _blobs(record: Record) -> tuple[Digest, ...]:
             return tuple(entry.sha256 for entry in record.files)
         case _:
             return ()
-
-

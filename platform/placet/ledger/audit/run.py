@@ -54,27 +54,6 @@ class Outside:
     witness: tuple[str, PublicKey] | None = None
 
 
-@dataclass
-class _Audit:
-    store: DuckStore
-    trust: Trust | None
-    scope: Scope
-    size: int
-    found: Findings = field(default_factory=Findings)
-    checked: list[str] = field(default_factory=list)
-    outside: list[Checkpoint] = field(default_factory=list)
-    tree: GrowingTree = field(default_factory=GrowingTree)
-    good_up_to: int = 0
-    comparing: bool = True
-    roots: _Roots = field(default_factory=lambda: _Roots())
-    tile_roots: list[bytes] = field(default_factory=list)
-    totals: dict[str, int] = field(default_factory=dict)
-    unverified: set[int] = field(default_factory=set)
-    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
-    blobs: dict[Digest, int] = field(default_factory=dict)
-    releases: int = 0
-
-
 class _Roots:
     """Roots of the log at sizes that were recomputed, 40 bytes each."""
 
@@ -91,6 +70,27 @@ class _Roots:
         if at == len(self._sizes) or self._sizes[at] != size:
             return None
         return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
+
+
+@dataclass
+class _Audit:
+    store: DuckStore
+    trust: Trust | None
+    scope: Scope
+    size: int
+    found: Findings = field(default_factory=Findings)
+    checked: list[str] = field(default_factory=list)
+    outside: list[Checkpoint] = field(default_factory=list)
+    tree: GrowingTree = field(default_factory=GrowingTree)
+    good_up_to: int = 0
+    comparing: bool = True
+    roots: _Roots = field(default_factory=_Roots)
+    tile_roots: list[bytes] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    unverified: set[int] = field(default_factory=set)
+    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    releases: int = 0
 
 
 def audit(
@@ -236,7 +236,10 @@ def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | Non
     for checkpoint in run.outside:
         if checkpoint.size <= start:
             _compare_outside(run, checkpoint.size, _root_at(run, checkpoint.size))
-    with tracked(progress, "records", run.size - start, "records"), _runner(run.size - start, workers) as each:
+    with (
+        tracked(progress, "records", run.size - start, "records"),
+        _runner(run.size - start, workers) as each,
+    ):
         for part in each(jobs):
             _take(run, part)
             progress.advance("records", part.stop - part.start)
@@ -511,7 +514,9 @@ def _blind(
         )
     blind += ["a key that was stolen before its loss was reported", "a run that was never logged"]
     if since and start:
-        blind.append(f"what was done to the first {start} records as they are stored, since they were audited")
+        blind.append(
+            f"what was done to the first {start} records as they are stored, since they were audited"
+        )
     if check_blob is None:
         blind.append("blobs that are gone or altered: they were not looked at")
     for made, what in (

@@ -437,7 +437,8 @@ class _Waiting:
         """Tell each that was served that the whole transaction failed."""
         if not isinstance(error, Error):
             error = StorageError(
-                "the process that held the ledger was interrupted", hint="repeat it: nothing is ever added twice"
+                "the process that held the ledger was interrupted",
+                hint="repeat it: nothing is ever added twice",
             )
         for claim, result in self._served:
             claim.reply(dump_answer(result if isinstance(result, Error) else error))

@@ -186,7 +186,7 @@ class Tables:
         )
 
     def extra_rows(self, size: int) -> tuple[str, ...]:
-        """Return, in words, each row that does not belong to a log of `size`; checkpoints beyond it are not looked at."""
+        """Return, in words, each row that does not belong to a log of `size`; checkpoints aside."""
         found: list[str] = []
         for table, column, words in (
             ("entries", "idx", "a record"),
@@ -197,9 +197,7 @@ class Tables:
             query = f"SELECT DISTINCT {column} FROM {table} WHERE {outside} ORDER BY 1"  # noqa: S608
             found += [f"{words} {row[0]}" for row in self.db.execute(query, [size]).fetchall()]
         span = f"((idx + 1) << ({TILE_BITS} * (level + 1)))"
-        query = (
-            f"SELECT level, idx FROM tiles WHERE level < 0 OR level > 6 OR idx < 0 OR {span} > ? ORDER BY 1, 2"  # noqa: S608
-        )
+        query = f"SELECT level, idx FROM tiles WHERE level < 0 OR level > 6 OR idx < 0 OR {span} > ? ORDER BY 1, 2"  # noqa: S608
         found += [f"tile {row[1]} of level {row[0]}" for row in self.db.execute(query, [size]).fetchall()]
         query = "SELECT word FROM words GROUP BY word HAVING count(*) > 1 UNION ALL SELECT id::VARCHAR FROM words "
         query += "GROUP BY id HAVING count(*) > 1"
@@ -291,7 +289,7 @@ class Tables:
         columns = list(zip(*rows, strict=True))
         if columns:
             values = ", ".join(f"unnest(?::{kind}[])" for kind in types)
-            self.db.execute(f"INSERT INTO {table} SELECT {values}", [list(column) for column in columns])  # noqa: S608
+            self.db.execute(f"INSERT INTO {table} SELECT {values}", [list(column) for column in columns])
 
     def _number(self, query: str, values: list[object] | None = None) -> int:
         row = self.db.execute(query, values or []).fetchone()
