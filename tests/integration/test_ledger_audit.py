@@ -26,16 +26,18 @@ from placet.office import LOG_KEY, ROOT_KEY, Office
 from placet.review import desk as review_desk
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
+from tests.support.tampering import delete_and_renumber as _delete_and_renumber
+from tests.support.tampering import logged as _logged
+from tests.support.tampering import replace as _replace
+from tests.support.tampering import resign as _resign
+from tests.support.tampering import revocation_by as _revocation_by
+from tests.support.tampering import sql as _sql
+from tests.support.tampering import truncate as _truncate
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Released:
     return released_office(tmp_path / "office")
-
-
-def _sql(office: Office, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(office.store.path)) as db:
-        return db.execute(statement, values or []).fetchall()
 
 
 def _ids(report: AuditReport) -> set[str]:
@@ -52,53 +54,6 @@ def _found(
     if index is not None:
         assert index in {finding.index for finding in hits}, hits
     assert all(finding.message for finding in hits)
-
-
-def _replace(
-    office: Office, index: int, raw: bytes, *, leaf: bool = True, record_id: str | None = None
-) -> None:
-    """Put other bytes in a row; with `leaf`, its stored hash too, as somebody careful would."""
-    _sql(office, "UPDATE entries SET envelope = ? WHERE idx = ?", [raw, index])
-    if leaf:
-        _sql(office, "UPDATE entries SET leaf = ? WHERE idx = ?", [leaf_hash(raw), index])
-    if record_id is not None:
-        _sql(office, "UPDATE entries SET record_id = ? WHERE idx = ?", [record_id, index])
-
-
-def _resign(office: Office) -> None:
-    """Sign the whole stored log anew with its real key, as its own operator can."""
-    rows = _sql(office, "SELECT envelope FROM entries ORDER BY idx")
-    leaves = [leaf_hash(row[0]) for row in rows]
-    _sql(office, "DELETE FROM checkpoints")
-    for size in range(1, len(leaves) + 1):
-        note = sign_checkpoint(
-            office.settings.origin, size, tree_root(leaves[:size]), office.signer(LOG_KEY)
-        ).note
-        _sql(office, "INSERT INTO checkpoints VALUES (?, ?)", [size, note])
-
-
-def _logged(office: Office, envelope: Envelope) -> int:
-    """Append past every check, as the holder of the log's key can."""
-    return office.store.append([envelope], office.signer(LOG_KEY))[0].index
-
-
-def _delete_and_renumber(office: Office, gone: int) -> None:
-    for table in ("entries", "records", "subjects"):
-        _sql(office, f"DELETE FROM {table} WHERE idx = ?", [gone])
-        later = _sql(office, f"SELECT DISTINCT idx FROM {table} WHERE idx > ? ORDER BY idx", [gone])
-        for (index,) in later:
-            _sql(office, f"UPDATE {table} SET idx = ? WHERE idx = ?", [index - 1, index])
-
-
-def _revocation_by(name: str, person: str) -> Envelope:
-    record = Revocation(
-        target=digest_bytes(b"x"),
-        target_kind="adapter",
-        reason="r",
-        revoked_by=person,
-        revoked_at=offices.START,
-    )
-    return sign_record(Kind.REVOCATION, record, (Subject("x", record.target),), signer_named(name))
 
 
 # --- an honest record --------------------------------------------------------------------------------------
@@ -256,12 +211,6 @@ def test_a_row_that_is_no_envelope(made: Released) -> None:
 
 
 # --- cut, put back, regrown --------------------------------------------------------------------------------
-
-
-def _truncate(office: Office, size: int) -> None:
-    for table in ("entries", "records", "subjects"):
-        _sql(office, f"DELETE FROM {table} WHERE idx >= ?", [size])
-    _sql(office, "DELETE FROM checkpoints WHERE size > ?", [size])
 
 
 def test_a_log_cut_short_under_its_last_checkpoint(made: Released) -> None:

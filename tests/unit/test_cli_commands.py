@@ -46,7 +46,10 @@ HEAVY = (
     "torch",
     "transformers",
 )
-NO_OFFICE = {"placet verify", "placet policy check", "placet policy test", "placet policy explain"}
+NO_OFFICE = {
+    "placet verify", "placet policy check", "placet policy test", "placet policy explain",
+    "placet witness init", "placet witness run", "placet witness show",
+}  # fmt: skip
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
