@@ -470,7 +470,7 @@ def test_another_root_in_the_roots_place(made: Released) -> None:
         "INSERT INTO subjects VALUES (9, 1, 'x'::BLOB, 'x')",
         "INSERT INTO subjects VALUES (900, 1, 'x'::BLOB, 'x')",
         "INSERT INTO records VALUES (900, 1, 1, NULL, NULL, NULL, NULL)",
-        "INSERT INTO tiles VALUES (0, 0, 'x'::BLOB, 'x'::BLOB)",
+        "INSERT INTO tiles VALUES (0, 0, 'x'::BLOB)",
     ],
 )
 def test_edited_derived_tables(made: Released, statement: str) -> None:

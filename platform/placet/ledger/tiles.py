@@ -1,11 +1,11 @@
 """The Merkle tree over stored hashes: roots and proofs of a large log from a few tiles of it.
 
-A tile holds 256 neighbouring hashes of one level: of level 0 leaf hashes, of level k the roots of 256 tiles of
-level k - 1. Only full tiles are stored, so they are written once and never change; the hashes of the unfinished
-tile of a level are read from the level below. A root or a proof of a log of n records reads at most a few tiles
-a level, so O(log n) hashes.
+A tile is 256 neighbouring hashes of one level: of level 0 leaf hashes, of level k the roots of 256 tiles of level
+k - 1. What is stored of it is its root, once it is full, so it is written once and never changes; its hashes are
+read from the level below. A root or a proof of a log of n records reads at most a few tiles a level, so O(log n)
+hashes.
 
-The tiles are a cache: nothing read from them is believed before a root made of them equals a signed one.
+The stored roots are a cache: nothing is believed of them before a root made of them equals a signed one.
 
 Source: RFC 6962 section 2.1; the tiling is that of C2SP tlog-tiles.
 """
@@ -25,11 +25,10 @@ TILE_HASHES = 1 << TILE_BITS
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A full tile: `hashes` are its 256 hashes one after the other, `root` is the root over them."""
+    """A full tile's place and the root over its 256 hashes."""
 
     level: int
     index: int
-    hashes: bytes
     root: bytes
 
 
@@ -42,9 +41,6 @@ class TileSource(Protocol):
     def tile_roots(self, level: int, start: int, stop: int) -> Sequence[bytes]:
         """Return the roots of the full tiles of `level` from number `start` until before `stop`."""
 
-    def tile(self, level: int, index: int) -> bytes | None:
-        """Return the hashes of a full tile, or None if it is not stored."""
-
 
 class NoTiles:
     """The source of an empty log."""
@@ -56,10 +52,6 @@ class NoTiles:
     def tile_roots(self, level: int, start: int, stop: int) -> Sequence[bytes]:
         """Return nothing."""
         return ()
-
-    def tile(self, level: int, index: int) -> bytes | None:
-        """Return nothing."""
-        return None
 
 
 class TileTree:
@@ -151,7 +143,7 @@ class TileTree:
             roots = []
             for offset in range(0, len(row) - TILE_HASHES + 1, TILE_HASHES):
                 hashes = row[offset : offset + TILE_HASHES]
-                tile = Tile(level, first + offset // TILE_HASHES, b"".join(hashes), _fold(hashes))
+                tile = Tile(level, first + offset // TILE_HASHES, _fold(hashes))
                 made.append(tile)
                 roots.append(tile.root)
                 self._cache[level, tile.index] = hashes
@@ -188,14 +180,9 @@ class TileTree:
             return held
         start = index << TILE_BITS
         stored = self.size >> TILE_BITS * level
-        full = stored - start >= TILE_HASHES
-        data = self._source.tile(level, index) if full else None
-        if data is not None:
-            hashes = [data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES)]
-        elif level == 0:
-            hashes = list(self._source.leaf_range(start, min(start + TILE_HASHES, stored)))
-        else:
-            hashes = list(self._source.tile_roots(level - 1, start, min(start + TILE_HASHES, stored)))
+        stop = min(start + TILE_HASHES, stored)
+        below = self._source.tile_roots(level - 1, start, stop) if level else self._source.leaf_range(start, stop)
+        hashes = list(below)
         if len(hashes) < count or any(len(item) != HASH_BYTES for item in hashes):
             raise IntegrityError(
                 f"the ledger file lacks hashes of its tree (level {level}, tile {index})",

@@ -1,9 +1,8 @@
--- Hashes of full subtrees, so that appending and proofs read O(log n) of them. Derived from the envelopes.
+-- Roots of full subtrees, so that appending and proofs read O(log n) hashes. Derived from the envelopes.
 CREATE TABLE tiles (
-    level  INTEGER NOT NULL,        -- 0: of leaf hashes; k: of the roots of 256 tiles of level k - 1
-    idx    BIGINT NOT NULL,         -- number of the tile in its level; only full tiles are kept
-    hashes BLOB NOT NULL,           -- 256 hashes of 32 bytes
-    root   BLOB NOT NULL            -- the root over them
+    level INTEGER NOT NULL,         -- 0: over 256 leaf hashes; k: over 256 roots of level k - 1
+    idx   BIGINT NOT NULL,          -- number of the tile in its level; only full ones are kept
+    root  BLOB NOT NULL
 );
 
 -- Derived from the envelopes: for finding records, never for believing them. Made again by `placet ledger rebuild`.

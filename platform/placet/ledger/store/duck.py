@@ -247,10 +247,10 @@ class DuckStore:
         with self._reading() as tables:
             return tables.doubled()
 
-    def tile(self, level: int, index: int) -> tuple[bytes, bytes] | None:
-        """Return the hashes and the root of a full tile of stored hashes, if there is exactly one."""
+    def tile_roots(self, level: int, start: int, stop: int) -> tuple[bytes, ...]:
+        """Return the stored roots of full tiles of a level, from number `start` until before `stop`."""
         with self._reading() as tables:
-            return tables.tile_row(level, index)
+            return tuple(tables.tile_roots(level, start, stop))
 
     def rebuild(self) -> int:
         """Make all derived tables again from the envelopes and return how many records they hold."""

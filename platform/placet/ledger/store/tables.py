@@ -46,10 +46,10 @@ class Tables:
 
     def version(self) -> int:
         """Return the number of the newest migration that was made."""
-        named = "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'migrations'"
-        if not self._number(named):
+        try:
+            return self._number("SELECT max(number) FROM migrations")
+        except duckdb.CatalogException:
             return 1
-        return self._number("SELECT max(number) FROM migrations")
 
     def migrate(self, version: int, steps: Sequence[Migration]) -> None:
         """Make every migration above `version`, then the derived tables."""
@@ -122,17 +122,11 @@ class Tables:
         query = "SELECT root FROM tiles WHERE level = ? AND idx >= ? AND idx < ? ORDER BY idx"
         return [row[0] for row in self.db.execute(query, [level, start, stop]).fetchall()]
 
-    def tile(self, level: int, index: int) -> bytes | None:
-        """Return the hashes of a full tile."""
-        query = "SELECT hashes FROM tiles WHERE level = ? AND idx = ?"
-        row = self.db.execute(query, [level, index]).fetchone()
-        return None if row is None else bytes(row[0])
-
     def tiles(self, start: int, stop: int) -> tuple[Tile, ...]:
         """Return the stored tiles that become full between log sizes `start` (excluded) and `stop`, by level."""
         span = f"((idx + 1) << ({TILE_BITS} * (level + 1)))"
         query = (
-            "SELECT level, idx, hashes, root FROM tiles WHERE level BETWEEN 0 AND 6 "  # noqa: S608
+            "SELECT level, idx, root FROM tiles WHERE level BETWEEN 0 AND 6 "  # noqa: S608
             f"AND {span} > ? AND {span} <= ? ORDER BY level, idx"
         )
         return tuple(Tile(*row) for row in self.db.execute(query, [start, stop]).fetchall())
@@ -213,12 +207,6 @@ class Tables:
         query = "SELECT min(idx), max(idx) FROM entries GROUP BY record_id HAVING count(*) > 1 ORDER BY 2"
         return tuple(self.db.execute(query).fetchall())
 
-    def tile_row(self, level: int, index: int) -> tuple[bytes, bytes] | None:
-        """Return the hashes and root of a full tile, if there is exactly one."""
-        query = "SELECT hashes, root FROM tiles WHERE level = ? AND idx = ?"
-        rows = self.db.execute(query, [level, index]).fetchall()
-        return (bytes(rows[0][0]), bytes(rows[0][1])) if len(rows) == 1 else None
-
     # --- writing ----------------------------------------------------------------------------------------
 
     def insert(self, entries: Sequence[Entry], derived: Sequence[Derived], tiles: Sequence[Tile]) -> None:
@@ -281,8 +269,8 @@ class Tables:
         self._insert("subjects", ("BIGINT", "BIGINT", "BLOB", "VARCHAR"), subjects)
 
     def _insert_tiles(self, tiles: Sequence[Tile]) -> None:
-        rows = [(tile.level, tile.index, tile.hashes, tile.root) for tile in tiles]
-        self._insert("tiles", ("INTEGER", "BIGINT", "BLOB", "BLOB"), rows)
+        rows = [(tile.level, tile.index, tile.root) for tile in tiles]
+        self._insert("tiles", ("INTEGER", "BIGINT", "BLOB"), rows)
 
     def _insert(self, table: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]) -> None:
         """Insert rows by columns: many times faster than row by row."""
