@@ -162,8 +162,8 @@ class LedgerStore(Protocol):
     def frontier(self, size: int) -> tuple[tuple[int, bytes], ...]:
         """Return the complete subtrees (records, root) of the log of `size`, largest first; check their root."""
 
-    def snapshot(self, start: int = 0, stop: int | None = None) -> Snapshot:
-        """Return a range of everything, as of one moment: without limits, all of it.
+    def snapshot(self, start: int = 0, stop: int | None = None, *, derived: bool = True) -> Snapshot:
+        """Return a range of everything (without `derived`, of the log alone) as of one moment: without limits, all.
 
         Checkpoints are those of sizes above `start` up to `stop`; tiles of level k those that become full in it.
         """

@@ -223,10 +223,10 @@ class DuckStore:
         """Return the derived tables' rows about a range of records, by index."""
         return self.snapshot(start, stop).derived
 
-    def snapshot(self, start: int = 0, stop: int | None = None) -> Snapshot:
+    def snapshot(self, start: int = 0, stop: int | None = None, *, derived: bool = True) -> Snapshot:
         """Return a range of everything, as of one moment; see the protocol."""
         with self._reading() as tables:
-            return tables.snapshot(start, stop)
+            return tables.snapshot(start, stop, derived=derived)
 
     def extra_rows(self, size: int) -> tuple[str, ...]:
         """Return, in words, each row that does not belong to a log of `size`."""

@@ -168,15 +168,15 @@ class Tables:
         found += [Derived(i, "", "", tuple(sorted(left))) for i, left in sorted(subjects.items())]
         return tuple(found)
 
-    def snapshot(self, start: int, stop: int | None) -> Snapshot:
-        """Return a range of everything."""
+    def snapshot(self, start: int, stop: int | None, *, derived: bool = True) -> Snapshot:
+        """Return a range of everything; without `derived`, of the log alone."""
         high = _EVERYTHING if stop is None else stop
         low = start if start or stop is not None else -_EVERYTHING
         return Snapshot(
             self.entries(low, high),
             self.notes(start if start else -1, high),
-            self.derived(low, high),
-            self.tiles(start, high),
+            self.derived(low, high) if derived else (),
+            self.tiles(start, high) if derived else (),
         )
 
     def extra_rows(self, size: int) -> tuple[str, ...]:
