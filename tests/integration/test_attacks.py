@@ -169,9 +169,7 @@ def count_one_key_twice(made: Released) -> None:
     twice = ada.model_copy(update={"person": "adam", "valid_from": made.office.store.size()})
     new: Roles = roles.model_copy(update={"version": roles.version + 1, "grants": (*roles.grants, twice)})
     root = made.office.signer(ROOT_KEY)
-    logged(
-        made.office, sign_record(Kind.ROLES, new, (Subject("trust-root", made.office.root.pin),), root)
-    )
+    logged(made.office, sign_record(Kind.ROLES, new, (Subject("trust-root", made.office.root.pin),), root))
 
 
 def count_one_person_twice(made: Released) -> None:
@@ -202,7 +200,10 @@ ATTACKS: list[tuple[Callable[[Released], object], dict[str, str]]] = [
     (edit, {"edited-record": "was edited"}),
     (
         edit_and_recompute,
-        {"forked-log": "history was rewritten and signed again", "unauthorized-signer": "is not one of office"},
+        {
+            "forked-log": "history was rewritten and signed again",
+            "unauthorized-signer": "is not one of office",
+        },
     ),
     (edit_and_recompute_with_the_real_key, {"forked-log": "history was rewritten and signed again"}),
     (swap_valid_envelopes, {"forked-log": "are not the ones of the checkpoint kept elsewhere"}),

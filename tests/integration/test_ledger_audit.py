@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from placet.attest.envelope import Envelope, sign_statement
@@ -16,9 +16,12 @@ from placet.attest.predicates import Kind, Role, Roles
 from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import new_root, sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
-from placet.domain.errors import IntegrityError, StorageError
-from placet.domain.records import Decision, LedgerHead, Outcome, Revocation
-from placet.ledger.audit import AuditReport
+from placet.domain.errors import IntegrityError, StorageError, UsageError
+from placet.domain.progress import NullProgress
+from placet.domain.records import Decision, LedgerHead, Outcome
+from placet.ledger.audit import AuditReport, Scope
+from placet.ledger.audit import run as audit_run
+from placet.ledger.audit.report import MEANINGS
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore
@@ -716,3 +719,163 @@ def test_each_finding_names_the_record_it_shows_at(made: Released) -> None:
 
     assert "edited-record" in _ids(report)
     assert all(finding.index is None or f"{finding.index}" in finding.message for finding in report.findings)
+
+
+# --- from the last audited checkpoint, in parallel, in part ------------------------------------------------
+
+
+def _grow(made: Released, records: int = 2) -> None:
+    for _ in range(records):
+        offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+        made.sample.clock.advance(minutes=1)
+
+
+def test_an_audit_from_the_last_audited_checkpoint_reads_only_what_is_new(made: Released) -> None:
+    first = made.office.audit()
+    _grow(made)
+
+    report = made.office.audit(since=first.checkpoint)
+
+    assert report.whole, report.findings
+    assert (report.start, report.records) == (first.records, first.records + 2)
+    assert report.root == made.office.reader().head().root
+    assert any("2 records: indices" in line for line in report.checked)
+    assert any(f"first {first.records} records as they are stored" in line for line in report.blind)
+    again = made.office.audit(since=report.checkpoint)
+    assert again.whole
+    assert again.start == again.records
+
+
+def test_an_audit_from_a_checkpoint_finds_what_was_done_since(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    _grow(made)
+    index = made.office.store.size() - 1
+    _replace(made.office, index, b"not an envelope")
+
+    report = made.office.audit(since=since)
+
+    assert "edited-record" in _ids(report)
+    assert report.start == index - 1
+
+
+def test_an_audit_from_a_checkpoint_that_the_log_does_not_continue_says_so(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    _truncate(made.office, made.walk.verdict.index)
+    report = made.office.audit(since=since)
+    assert "truncated-log" in _ids(report)
+
+    _grow(made, 8)
+    report = made.office.audit(since=since)
+    assert "rewritten-log" in _ids(report)
+    assert report.start == 0
+
+
+def test_a_checkpoint_of_another_log_is_nothing_to_go_on_from(made: Released) -> None:
+    note = sign_checkpoint(made.office.settings.origin, 3, bytes(32), signer_named("eve")).note
+
+    with pytest.raises(UsageError, match="not one of this log"):
+        made.office.audit(since=note)
+
+
+def test_an_older_checkpoint_kept_elsewhere_is_held_against_stored_hashes(made: Released) -> None:
+    notes = [note for _, note in made.office.store.checkpoint_notes()]
+    since = made.office.audit().checkpoint
+    _grow(made)
+
+    assert made.office.audit([notes[4]], since=since).whole
+    forged = sign_checkpoint(made.office.settings.origin, 5, bytes(32), made.office.signer(LOG_KEY)).note
+    assert "forked-log" in _ids(made.office.audit([forged], since=since))
+
+
+@pytest.fixture
+def large(made: Released, monkeypatch: pytest.MonkeyPatch) -> Released:
+    """Stretches of 256 records, so that a log of a thousand has several."""
+    monkeypatch.setattr(audit_run, "PART_RECORDS", 256)
+    monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 300)
+    envelopes = [
+        sign_record(
+            Kind.PLAN,
+            made.walk.plan.record.model_copy(
+                update={"planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60)}
+            ),
+            made.walk.plan.statement.subjects,
+            made.sample.evaluator,
+        )
+        for n in range(600)
+    ]
+    made.office.store.append(envelopes, made.office.signer(LOG_KEY))
+    return made
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stretches_and_processes_make_no_difference(large: Released, workers: int) -> None:
+    kept = large.office.store.latest_checkpoint() or ""
+    heard = Heard()
+    report = large.office.audit([kept], workers=workers, progress=heard)
+
+    assert report.whole, report.findings[:3]
+    assert report.root == large.office.reader().head().root
+    assert heard.done["records"] == report.records > 600
+    _replace(large.office, 500, b"not an envelope")
+    report = large.office.audit([kept], workers=workers)
+    assert {"edited-record", "rewritten-log", "forked-log"} <= _ids(report)
+
+
+class Heard(NullProgress):
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+
+    def advance(self, step: str, count: int = 1) -> None:
+        self.done[step] = self.done.get(step, 0) + count
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE tiles SET root = 'x'::BLOB WHERE idx = 1", "DELETE FROM tiles"]
+)
+def test_edited_tiles_are_found_and_made_again(large: Released, statement: str) -> None:
+    _sql(large.office, statement)
+
+    assert _ids(large.office.audit(workers=1)) >= {"edited-derived-table"}
+    with pytest.raises(IntegrityError):
+        _grow(large)
+    large.office.store.rebuild()
+    assert large.office.audit(workers=1).whole
+    _grow(large)
+
+
+def test_hundreds_of_findings_of_a_kind_are_counted_not_listed(large: Released) -> None:
+    _sql(large.office, "UPDATE records SET suite = 'x'")
+
+    report = large.office.audit(workers=1)
+
+    assert len(report.findings) == 101
+    assert "more of this kind" in report.findings[-1].message
+
+
+def test_an_audit_of_part_says_what_it_did_not_look_at(made: Released) -> None:
+    report = made.office.audit(scope=Scope(signatures=True, derived=False, meaning=False))
+    assert report.whole
+    assert sum("not looked at" in line for line in report.blind) == 2
+    _sql(made.office, "UPDATE records SET suite = 'x' WHERE idx = 9")
+    assert made.office.audit(scope=Scope(derived=False)).whole
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    source = "".join(path.read_text() for path in Path(audit_run.__file__).parent.glob("*.py"))
+    named = set(re.findall(r'add\(\s*"([a-z-]+)"', source))
+
+    assert named
+    assert named == set(MEANINGS)
+
+
+def test_a_record_filed_where_nobody_would_look_is_found(made: Released) -> None:
+    """A rejection that does not name the adapter among its subjects: the desk would not find it."""
+    record = offices.reject(made.sample, made.walk.ref, "ben").record
+    hidden = sign_record(
+        Kind.REVIEW,
+        record.model_copy(update={"comment": "hidden"}),
+        (Subject("nothing", digest_bytes(b"nothing")),),
+        made.sample.signers["ben"],
+    )
+
+    _found(made.office, "misfiled-record", _logged(made.office, hidden))

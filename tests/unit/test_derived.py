@@ -128,7 +128,9 @@ def test_odd_statements_are_refused_or_read_alike(predicate: str) -> None:
         lambda raw: raw + b"\n",
         lambda raw: b" " + raw,
         lambda raw: raw.replace(b'"sig":"', b'"sig":"A'),
-        lambda raw: raw.replace(b'==","payloadType', b'=","payloadType').replace(b'=","payloadType', b'","payloadType'),
+        lambda raw: raw.replace(b'==","payloadType', b'=","payloadType').replace(
+            b'=","payloadType', b'","payloadType'
+        ),
         lambda raw: raw.replace(b"keyid", b"keyId"),
         lambda raw: raw.replace(b'{"payload":"', b'{"payload":"\\n'),
         lambda raw: b"",
@@ -141,7 +143,12 @@ def test_odd_envelopes_are_refused_or_read_alike(change: Any) -> None:
 
 
 def test_a_row_says_what_the_record_says() -> None:
-    predicate = {"decision": "ALLOW", "suite": {"id": "s"}, "channel": "c", "decidedAt": "2026-01-01T00:00:00Z"}
+    predicate = {
+        "decision": "ALLOW",
+        "suite": {"id": "s"},
+        "channel": "c",
+        "decidedAt": "2026-01-01T00:00:00Z",
+    }
     subjects = (Subject("b", digest_bytes(b"b")), Subject("a", digest_bytes(b"a")))
     row = derive(7, sign_statement(build_statement("https://t/v1", subjects, predicate), ADA).raw)
 

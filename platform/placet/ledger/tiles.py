@@ -181,7 +181,9 @@ class TileTree:
         start = index << TILE_BITS
         stored = self.size >> TILE_BITS * level
         stop = min(start + TILE_HASHES, stored)
-        below = self._source.tile_roots(level - 1, start, stop) if level else self._source.leaf_range(start, stop)
+        below = (
+            self._source.tile_roots(level - 1, start, stop) if level else self._source.leaf_range(start, stop)
+        )
         hashes = list(below)
         if len(hashes) < count or any(len(item) != HASH_BYTES for item in hashes):
             raise IntegrityError(

@@ -309,7 +309,7 @@ class DuckStore:
             db = duckdb.connect(str(create or self.path), read_only=read_only)
             try:
                 # Nothing outside the file is ever read by a query, and no extension is fetched.
-                db.execute("SET enable_external_access = false")
+                db.execute("SET enable_external_access = false; SET enable_progress_bar = false")
                 yield db
             finally:
                 db.close()
