@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar, cast
@@ -53,7 +53,7 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, StorageError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
-from placet.ledger.audit import AuditReport, Outside, Scope, audit
+from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import DuckStore, Entry, LedgerStore, Seen, StaleError
@@ -90,6 +90,8 @@ class Settings(Record):
     name: str
     origin: str
     root_pin: Sha256
+    postgres: str | None = None
+    """The database that the log lives in, as libpq names it; without one it lives in the office's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,12 @@ class Office:
     def store(self) -> LedgerStore:
         """The log's store: one for the office, so that a group of queries can share a connection."""
         if self._store is None:
-            self._store = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+            file = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+            self._store = file
+            if self.settings.postgres is not None:
+                from placet.ledger.store.postgres import PostgresStore
+
+                self._store = PostgresStore(self.settings.postgres, file, self.root, wait_s=self.wait_s)
         return self._store
 
     @property
@@ -420,7 +427,7 @@ class Office:
         def check_blob(digest: Digest) -> None:
             self.blobs.verify(digest)
 
-        return audit(
+        report = audit(
             self.store.local(),
             self.root,
             outside=tuple(Outside(item) if isinstance(item, str) else item for item in outside),
@@ -430,6 +437,55 @@ class Office:
             scope=scope,
             workers=workers,
         )
+        return self._with_database(report)
+
+    def _with_database(self, report: AuditReport) -> AuditReport:
+        """Add to a report what the database says otherwise than this machine's index, if the log is in one."""
+        if self.settings.postgres is None:
+            return report
+        from placet.ledger.store.postgres import PostgresStore
+
+        if not isinstance(self.store, PostgresStore):
+            return report
+        found = tuple(
+            AuditFinding("edited-record", what, index)
+            for index, what in self.store.differences(report.records)
+        )
+        line = f"{report.records} records of the database, compared with this machine's index"
+        return replace(report, findings=report.findings + found, checked=(*report.checked, line))
+
+
+def migrate_ledger(office: Office, postgres: str | None) -> Office:
+    """Move the office's log to a PostgreSQL database, or (None) back into its folder; return the office as it is now.
+
+    Every record and checkpoint is audited before it moves and is the same afterwards. An interrupted move is simply
+    repeated. Other machines of the office name the database in their own office.json.
+
+    Raises:
+        UsageError: The log is there already, or the database holds another log.
+        IntegrityError: The log is not whole: it is not moved.
+        StorageError, LedgerBusyError: A store refused; the log is where it was.
+    """
+    from placet.ledger.migrate import move_to_file, move_to_postgres
+    from placet.ledger.store.postgres import PostgresStore
+
+    if postgres == office.settings.postgres:
+        where = "in that database" if postgres else "in the office's folder"
+        raise UsageError(f"the log is {where} already", hint="`placet ledger checkpoint` shows its state")
+    if postgres is not None and office.settings.postgres is not None:
+        raise UsageError("the log is in another database", hint="move it to the folder first: --to folder")
+    report = office.audit(blobs=False)
+    if not report.whole:
+        raise IntegrityError(
+            f"the log is not whole and is not moved: {report.findings[0].message}", hint="run `placet audit`"
+        )
+    settings = office.settings.model_copy(update={"postgres": postgres})
+    if postgres is not None:
+        move_to_postgres(office.store.local(), postgres, office.root)
+    elif isinstance(office.store, PostgresStore):
+        move_to_file(office.store)
+    _write(office.home / "office.json", canonical_json(settings.to_json()), overwrite=True)
+    return Office.open(office.home, ask=office.ask, clock=office.clock, wait_s=office.wait_s)
 
 
 def _as_logged(entry: Entry, trust: Trust, checked: Verified[Record] | None) -> Verified[Record]:
@@ -460,12 +516,12 @@ def _contended() -> LedgerBusyError:
     )
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all; the same bytes again are fine, others are refused."""
+def _write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write `data` to `path` whole or not at all; over other bytes only with `overwrite`."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and not overwrite:
             if path.read_bytes() != data:
                 raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
             return

@@ -583,9 +583,9 @@ def test_a_ledger_of_the_first_form_that_was_tampered_with_is_not_built_upon(tmp
 
 def test_a_ledger_of_a_later_form_says_so(store: DuckStore) -> None:
     with duckdb.connect(str(store.path)) as db:
-        db.execute("INSERT INTO migrations VALUES (3)")
+        db.execute("INSERT INTO migrations VALUES (4)")
 
     for call in (store.entries, lambda: store.append([_envelope(0)], LOG)):
-        with pytest.raises(StorageError, match="form 3, this Placet knows up to 2") as caught:
+        with pytest.raises(StorageError, match="form 4, this Placet knows up to 3") as caught:
             call()
         assert "newer Placet" in caught.value.hint

@@ -29,6 +29,13 @@ def register(app: typer.Typer) -> None:
     add_command(group, "proof", proof, "placet ledger proof 16 > release.tlog-proof")
     add_command(group, "key", key, "placet ledger key")
     add_command(group, "update", update, "placet ledger update --old 120 > update.txt")
+    add_command(
+        group,
+        "migrate",
+        migrate,
+        "placet ledger migrate --to 'host=db.example.org dbname=placet user=placet'",
+        "placet ledger migrate --to folder",
+    )
     app.add_typer(group, name="ledger")
 
 
@@ -147,6 +154,39 @@ def update(
     session = Session(home, json)
     text = dump_update(make_update(session.office().store, old))
     session.result({"update": text}, lambda console: console.print(text, end="", soft_wrap=True))
+
+
+def migrate(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="WHERE",
+            help="A PostgreSQL database as libpq names it, without a password in it, or the word folder.",
+        ),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Move the log to a PostgreSQL database, or back into the office's folder: the same records and checkpoints.
+
+    The log is audited first. A password belongs into $PGPASSWORD or libpq's password file.
+    """
+    from placet.office import migrate_ledger
+
+    session = Session(home, json)
+    if "password" in to.lower():
+        raise UsageError(
+            "a connection with a password would stand in office.json for all to read",
+            hint="leave it out: set $PGPASSWORD or write ~/.pgpass",
+        )
+    office = migrate_ledger(session.office(), None if to == "folder" else to)
+    head = office.reader().head()
+    where = "the office's folder" if office.settings.postgres is None else "the database"
+    session.result(
+        {"postgres": office.settings.postgres, **head.to_json()},
+        lambda console: console.print(f"the log is in {where} now: {head.size} records, root {head.root}"),
+    )
 
 
 def _is(item: Verified[Record] | Entry, text: str) -> bool:

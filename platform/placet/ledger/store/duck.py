@@ -104,18 +104,38 @@ class DuckStore:
             waiting.reply()
             return entries
 
-    def continue_with(self, entries: Sequence[Entry], notes: Sequence[tuple[int, str]]) -> None:
+    def continue_with(self, entries: Sequence[Entry], notes: Sequence[tuple[int, str]], size: int) -> None:
         """Add records of the same log from elsewhere, with its own checkpoints: the caller verified all of them.
 
         Raises:
+            StaleError: There are not `size` records here, as the caller thought.
             IntegrityError: They do not continue what is here: a gap, or a checkpoint over something else.
         """
         self._shared.let_go()
         with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
+            if tables.size() != size:
+                raise StaleError("the local index changed meanwhile", hint="look again and repeat it")
             continue_log(tables, entries, notes)
+
+    def follow_elsewhere(self, log: str, size: int) -> None:
+        """Make this file the local index of a log that lives elsewhere (or, with no `log`, a log of its own again).
+
+        Raises:
+            StaleError: There are not `size` records here, as the caller thought.
+        """
+        self._shared.let_go()
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
+            if tables.size() != size:
+                raise StaleError("the ledger changed meanwhile", hint="look again and repeat it")
+            tables.follow(log)
 
     def _match_checkpoint(self, tables: Tables, key: PublicKey, seen: Seen | None) -> Batch:
         """Return what can be added to, if the stored hashes are those of the last checkpoint."""
+        if tables.followed() is not None:
+            raise UsageError(
+                "this ledger file is the local index of a log that lives elsewhere: nothing is appended to it",
+                hint="open the office anew, so that it appends to the log itself",
+            )
         size, note = tables.size(), tables.last_note()
         if note is None and size:
             raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")

@@ -32,7 +32,7 @@ class Migration:
 def migrations() -> tuple[Migration, ...]:
     """Return the migrations in order."""
     folder = resources.files("placet.ledger") / "migrations"
-    files = (item for item in folder.iterdir() if item.name.endswith(".sql"))
+    files = (item for item in folder.iterdir() if item.is_file() and item.name.endswith(".sql"))
     return tuple(sorted((Migration(int(f.name[:4]), f.read_text()) for f in files), key=lambda m: m.number))
 
 
@@ -57,6 +57,17 @@ class Tables:
             if step.number > version:
                 self.db.execute(step.sql)
         self.rebuild()
+
+    def followed(self) -> str | None:
+        """Return the log that this file is the local index of, if it is not a log of its own."""
+        row = self.db.execute("SELECT log FROM following").fetchone()
+        return None if row is None else str(row[0])
+
+    def follow(self, log: str) -> None:
+        """Note that this file is the local index of `log`; of none if that is empty."""
+        self.db.execute("DELETE FROM following")
+        if log:
+            self.db.execute("INSERT INTO following VALUES (?)", [log])
 
     # --- the log ----------------------------------------------------------------------------------------
 
