@@ -211,8 +211,10 @@ class Office:
             file = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
             self._store = file
             if self.settings.postgres is not None:
-                from placet.ledger.store.postgres import PostgresStore
+                from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore
 
+                if not file.path.exists():  # a machine that is new to the office
+                    file.create(follows=IN_POSTGRES)
                 self._store = PostgresStore(self.settings.postgres, file, self.root, wait_s=self.wait_s)
         return self._store
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from placet.attest.trust import TrustRoot
 from placet.domain.errors import IntegrityError
 from placet.ledger.store import DuckStore, StaleError
-from placet.ledger.store.postgres import PostgresStore
+from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore
 
 _MOVED_AT_ONCE = 4096
 
@@ -36,7 +36,7 @@ def move_to_postgres(file: DuckStore, dsn: str, root: TrustRoot) -> PostgresStor
             store.take_over(file.entries(there, stop), notes)
             there = stop
         try:
-            file.follow_elsewhere("a log in PostgreSQL", size)
+            file.follow_elsewhere(IN_POSTGRES, size)
         except StaleError:
             continue  # somebody appended meanwhile: move that, too
         store.open_log()

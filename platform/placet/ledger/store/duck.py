@@ -47,8 +47,11 @@ class DuckStore:
         self._wait_s = wait_s
         self._shared = _Shared()
 
-    def create(self) -> None:
+    def create(self, *, follows: str = "") -> None:
         """Make the file and its tables.
+
+        Args:
+            follows: The log elsewhere that it is to be the local index of, if it is not to be a log of its own.
 
         Raises:
             UsageError: There is a ledger already.
@@ -65,6 +68,7 @@ class DuckStore:
                 leftover.unlink(missing_ok=True)
             with self._open(unfinished) as db:
                 Tables(db).migrate(0, migrations())
+                Tables(db).follow(follows)
             if self.path.exists():
                 raise UsageError(f"there is a ledger at {self.path}", hint="another process made it just now")
             unfinished.rename(self.path)

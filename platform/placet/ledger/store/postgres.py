@@ -33,6 +33,8 @@ from placet.ledger.reader import load_trust
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.duck import DuckStore
 
+IN_POSTGRES = "a log in PostgreSQL"
+
 _FORM = 1
 _FOLLOWED_AT_ONCE = 4096
 _ATTEMPTS = 20
