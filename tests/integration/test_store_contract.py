@@ -174,7 +174,9 @@ def test_proofs_from_stored_hashes_hold(made: Released) -> None:
     leaves = [leaf_hash(entry.envelope) for entry in store.entries()]
     size = len(leaves)
 
-    for index, proof in zip((0, 300, size - 1), store.inclusion_proofs([0, 300, size - 1], size), strict=True):
+    for index, proof in zip(
+        (0, 300, size - 1), store.inclusion_proofs([0, 300, size - 1], size), strict=True
+    ):
         verify_inclusion(leaves[index], index, size, proof, tree_root(leaves))
     for old in (1, 16, 256, 500, size):
         proof = store.consistency_proof(old, size)
@@ -281,7 +283,11 @@ def test_a_database_that_was_cut_short_or_put_back_is_noticed(remote: Released) 
 def test_a_database_that_was_forked_with_the_real_keys_is_noticed(remote: Released) -> None:
     entries = list(_store(remote).entries())
     size, new = len(entries), _envelope(5)
-    _sql(remote, "UPDATE placet_entries SET record_id = %s, envelope = %s WHERE idx = %s", [new.record_id, new.raw, size - 1])
+    _sql(
+        remote,
+        "UPDATE placet_entries SET record_id = %s, envelope = %s WHERE idx = %s",
+        [new.record_id, new.raw, size - 1],
+    )
     leaves = [entry.leaf for entry in entries[:-1]] + [leaf_hash(new.raw)]
     note = sign_checkpoint(_store(remote).origin, size, tree_root(leaves), _log(remote)).note
     _sql(remote, "UPDATE placet_checkpoints SET note = %s WHERE size = %s", [note, size])
@@ -390,7 +396,9 @@ def test_a_database_holds_one_log(address: str, tmp_path: Path) -> None:
         migrate_ledger(other, dsn)
 
 
-def test_an_interrupted_move_is_repeated(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_move_is_repeated(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, dsn = released_office(tmp_path / "office"), new_database(address)
 
     def killed(*_: object) -> None:

@@ -6,6 +6,9 @@ silently wrong. A record of an unknown type is kept and shown (:meth:`LedgerRead
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 from placet.attest.predicates import PREDICATES, Kind, Roles, spec_of
@@ -19,6 +22,7 @@ from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
 from placet.ledger.store import Entry, LedgerStore
 
 R = TypeVar("R", bound=Record)
+F = TypeVar("F", bound=Callable[..., Any])
 
 _CHUNK = 8192
 
@@ -46,6 +50,17 @@ def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
     return Trust(root, current)
 
 
+def in_one_reading(function: F) -> F:
+    """Let all queries of a function share one connection, and so one moment; its first argument is the reader."""
+
+    @wraps(function)
+    def grouped(reader: LedgerReader, *arguments: Any, **options: Any) -> Any:
+        with reader.reading():
+            return function(reader, *arguments, **options)
+
+    return cast("F", grouped)
+
+
 class LedgerReader:
     """Verified records of one log.
 
@@ -57,6 +72,12 @@ class LedgerReader:
     def __init__(self, store: LedgerStore, root: TrustRoot) -> None:
         self._store = store
         self.trust = load_trust(store, root)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let this thread's queries inside the block share one connection, and so one moment. Keep it short."""
+        with self._store.reading():
+            yield
 
     def find(self, kind: Kind, model: type[R], *, subject: Digest | None = None) -> tuple[Verified[R], ...]:
         """Return the records of `kind` (about `subject`), oldest first.

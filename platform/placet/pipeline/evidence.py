@@ -10,12 +10,13 @@ from placet.blobs import BlobStore
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import Intake, Measurement, Plan, PolicyRef, Submission
-from placet.ledger.reader import LedgerReader
+from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.measuring.rows import load_rows, rows_digest
 from placet.policy.evidence import Evidence, RecordedIntake, RecordedPlan, Rows, TrainingStatement
 from placet.review.desk import trainings_of
 
 
+@in_one_reading
 def gather(
     reader: LedgerReader,
     blobs: BlobStore,

@@ -270,6 +270,8 @@ def _runner(state: _Gate, base: Digest) -> Runner:
 
 def _decide(state: _Gate, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
     office, reader = state.office, state.office.reader()
+    # A run that somebody hid from the index tables would be left out without anybody noticing.
+    reader.require_whole()
     digests = [suite.ref.digest for suite in state.suites.values()]
     evidence = gather(reader, office.blobs, submission, state.policy.ref, plan, digests)
     verdict = decide(state.policy, evidence, head=reader.head(), decided_at=office.clock())
