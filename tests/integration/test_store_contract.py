@@ -156,7 +156,7 @@ def test_records_are_found_by_what_is_asked_often(made: Released) -> None:
         "decision": lambda: [e.index for e in store.find(decision="ALLOW")],
         "both": lambda: [e.index for e in store.find(record_id=walk.verdict.id, predicate_type=VERDICT)],
     }
-    assert {name: ask() for name, ask in by.items()} == dict.fromkeys(by, [walk.verdict.index])
+    assert {name: tuple(ask()) for name, ask in by.items()} == dict.fromkeys(by, (walk.verdict.index,))
     suite = walk.measurements[0].record.suite.id
     assert walk.measurements[0].index in [e.index for e in store.find(suite=suite)]
     assert [e.index for e in store.find(last=2)] == [store.size() - 2, store.size() - 1]

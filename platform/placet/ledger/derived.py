@@ -30,6 +30,7 @@ _TYPE_AND_SUBJECTS = re.compile(
 )
 _DIGITS = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
 _LONG = b"0" * 16
+_LONG_NUMBER = re.compile(rb"[:,\[]-?[0-9]{16}")
 _ASTRAL = re.compile(rb"[\xf0-\xff]")
 _MAX_BRACKETS = 100
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -158,8 +159,8 @@ def _is_plain(payload: bytes) -> bool:
     """Tell whether Python's JSON of what `payload` holds would be canonical JSON, floats aside."""
     return (
         payload.count(b"[") + payload.count(b"{") <= _MAX_BRACKETS
-        # Integers beyond 2**53 are refused.
-        and _LONG not in payload.translate(_DIGITS)
+        # Integers beyond 2**53 are refused. Digests may hold as many digits: then it is looked at more closely.
+        and (_LONG not in payload.translate(_DIGITS) or not _LONG_NUMBER.search(payload))
         # Keys with characters beyond U+FFFF are sorted otherwise.
         and (payload.isascii() or not _ASTRAL.search(payload))
     )
