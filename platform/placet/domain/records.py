@@ -350,6 +350,16 @@ class PlannedSuite(Record):
     groups: dict[str, dict[str, tuple[int, ...]]] | None = Field(
         default=None, description="column → its value → the planned documents that have it, where a gate asks"
     )
+    expected_documents: int | None = Field(
+        default=None, description="how many documents are expected to be run, where the run may stop early"
+    )
+    expected_s: Measured | None = Field(
+        default=None,
+        description="seconds that running it on one subject is expected to take; absent: never run",
+    )
+    cluster: str | None = Field(
+        default=None, description="the column of `groups` whose values make documents that belong together"
+    )
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
     )

@@ -182,6 +182,16 @@ class LedgerStore:
             values.append(record_id)
         return self._select("WHERE " + " AND ".join(clauses), values)
 
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT record_id FROM entries WHERE idx IN (SELECT idx FROM records WHERE predicate_type = ?) "
+                "ORDER BY idx",
+                [predicate_type],
+            ).fetchall()
+        return tuple(Digest(row[0]) for row in found)
+
     def leaves(self) -> tuple[bytes, ...]:
         """Return the stored leaf hashes by index."""
         with self._reading() as db:
