@@ -559,6 +559,7 @@ NOT_RUN = {
     "placet keys link": "needs a token; tests/integration/test_hsm.py has one",
     "placet keys remember": "needs a keyring; tests/unit/test_keyfiles.py has one",
     "placet keys forget": "likewise",
+    "placet lm-eval": "runs a model; tests/integration/test_lm_eval_command.py runs it",
     "placet demo": "runs the whole way; it has its own test",
     "placet ui": "serves until Ctrl-C; tested below",
 }
