@@ -264,10 +264,7 @@ class Office:
             KeyAccessError: No such key here, or it does not open.
         """
         if key_name not in self._signers:
-            name = key_name
-            if key_name in SERVICE_ROLES:
-                name = self._service_file(self.reader().trust, key_name)
-            self._signers[key_name] = self.keys.signer(name, ask or self.ask)
+            self._signers[key_name] = self.keys.signer(self.name_in_force(key_name), ask or self.ask)
         return self._signers[key_name]
 
     def new_key(self, key_name: str, person: str, roles: Sequence[Role]) -> KeyInfo:
@@ -301,6 +298,10 @@ class Office:
     def service_person(self, key_name: str) -> str:
         """Return whose the office's own key `key_name` is: the office's."""
         return f"{self.settings.name}: {key_name}"
+
+    def name_in_force(self, key_name: str) -> str:
+        """Return the name of the key that `key_name` stands for: ``log`` and ``evaluator`` for the one in force now."""
+        return self._service_file(self.reader().trust, key_name) if key_name in SERVICE_ROLES else key_name
 
     def _service_file(self, trust: Trust, key_name: str) -> str:
         """Return the name of the file of the newest key that holds the office's own role `key_name`."""
