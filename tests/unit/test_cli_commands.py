@@ -260,7 +260,14 @@ def test_a_bug_ends_the_process_as_undecided_with_its_traceback(
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"), [("torch", "eval"), ("lm_eval.api", "eval"), ("streamlit", "ui")]
+    ("package", "extra"),
+    [
+        ("torch", "eval"),
+        ("lm_eval.api", "eval"),
+        ("streamlit", "ui"),
+        ("keyring", "keyring"),
+        ("pkcs11", "hsm"),
+    ],
 )
 def test_a_missing_extra_is_a_usage_error_that_names_it(
     run: Any, failing: Any, package: str, extra: str
