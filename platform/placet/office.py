@@ -631,6 +631,11 @@ def _root_files(home: Path, store: LedgerStore) -> list[bytes]:
     """Return the root's versions; one that was being added is kept if the log knows it, and dropped if not."""
     paths = sorted((home / "trust").glob("[0-9]*.root.json"), key=lambda path: int(path.name.split(".")[0]))
     files = [path.read_bytes() for path in paths]
+    if not files and (home / "trust" / "root.json").exists():
+        raise UsageError(
+            f"{home} was made by an earlier version, whose trust root is not read any more",
+            hint="make a new office in another folder: `placet init --home FOLDER`",
+        )
     pending = _pending_path(home)
     if pending.exists():
         try:

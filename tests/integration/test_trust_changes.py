@@ -379,6 +379,14 @@ def test_a_change_that_was_stopped_before_it_was_logged_never_was(
     assert _reopened(office).root.current.version == 2
 
 
+def test_an_office_of_an_earlier_version_is_named_as_such(made: Released) -> None:
+    trust = made.office.home / "trust"
+    (trust / "1.root.json").rename(trust / "root.json")
+
+    with pytest.raises(UsageError, match="made by an earlier version"):
+        _reopened(made.office)
+
+
 def test_another_process_follows_the_change_without_being_opened_anew(made: Released) -> None:
     other = _reopened(made.office)
     _second_root(made)
