@@ -148,7 +148,7 @@ def test_a_check_that_no_memory_is_left_for_is_no_check(base: Path) -> None:
     longest = max(len(load(base).tok_encode(context + option)) for context, option in PAIRS) - 1
     lm = load(base, pack_tokens=16)
     fail_above(lm, ERRORS[0], tokens=longest // 2)
-    with pytest.raises(EvaluationError, match="to check a request of .* the ordinary way"):
+    with pytest.raises(EvaluationError, match=r"to check a request of .* the ordinary way"):
         scores(lm)
 
 

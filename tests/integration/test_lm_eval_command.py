@@ -59,9 +59,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Written, Written]:
     found = []
     for name, start in (("ours", OURS), ("theirs", THEIRS)):
         done = command(
-            [*start, "--model_args", f"pretrained={base},peft={adapter},dtype=float32", "--device", "cpu"]
-            + ["--tasks", "things,texts,words", "--include_path", str(tasks)]
-            + ["--log_samples", "--output_path", str(root / name)]
+            [
+                *(*start, "--model_args", f"pretrained={base},peft={adapter},dtype=float32"),
+                *("--device", "cpu", "--tasks", "things,texts,words", "--include_path", str(tasks)),
+                *("--log_samples", "--output_path", str(root / name)),
+            ]
         )
         assert done.returncode == 0, done.stderr
         files = {
