@@ -11,7 +11,7 @@ from benchmarks.engine.commands import Answer
 class Difference:
     """`largest` in nats; `beyond` requests differ by more than the limit; `decisions` documents come out otherwise.
 
-    `ties` of those documents have two options whose scores are within twice the limit (or the noise floor) of each other.
+    `ties` documents do so too, between options whose scores are within twice the limit or noise floor of each other.
     """
 
     requests: int

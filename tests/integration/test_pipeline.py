@@ -20,6 +20,7 @@ from placet.domain.records import (
     Stage,
     Verdict,
 )
+from placet.measuring.rows import load_rows
 from placet.office import Office
 from placet.pipeline.bases import add_base, base_folder, find_base
 from placet.pipeline.gate import PartlyUndecidedError, gate
@@ -116,8 +117,8 @@ class World:
             label=label,
         )
 
-    def gate(self, *adapters):
-        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites)
+    def gate(self, *adapters, workers=1):
+        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites, workers=workers)
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,25 @@ def test_a_new_readme_makes_no_new_adapter_where_runs_are_accounted(world: World
     world.gate(first.record.adapter.id)
     (verdict,) = world.gate(second.record.adapter.id)
     assert len(verdict.record.plans_on_weights) == 2
+
+
+def test_workers_measure_what_one_process_measures(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    weights = submission.record.adapter.weights_id
+    world.gate(submission.record.adapter.id, workers=2)
+    assert not list(world.office.folder("work", "shards").glob("*/*.result.json"))  # all is on record
+    world.policy.write_text(POLICY.replace("FLOOR", "0.0001").replace('version: "1"', 'version: "2"'))
+    world.gate(submission.record.adapter.id)
+    found = world.office.reader().find(Kind.EVALUATION, Measurement, subject=weights)
+    rows = [{row.doc: row for row in load_rows(world.office.blobs.read(item.record.blob))} for item in found]
+    in_workers, here = rows
+    assert in_workers.keys() == here.keys()
+    for doc, row in in_workers.items():
+        assert row.value == here[doc].value
+        assert [o.logprob for o in row.options] == pytest.approx(
+            [o.logprob for o in here[doc].options], abs=1e-4
+        )
 
 
 def test_a_changed_policy_is_another_plan_and_another_verdict(world: World) -> None:

@@ -135,7 +135,7 @@ def test_not_worse_is_judged_on_the_paired_difference(table: dict[str, int], out
     assert gate.outcome is outcome
     assert gate.baseline == (table["both"] + table["lost"]) / 200
     assert gate.interval is not None
-    assert gate.interval.method == "Tango score, paired"
+    assert gate.interval.method == "Tango score, exact"
     assert gate.threshold == -0.05
     assert f"{table['gained']} better, {table['lost']} worse" in gate.reason
 

@@ -7,12 +7,14 @@ import typer
 HELP = """Run lm-eval's own command line with Placet's engine as one more model, `placet`.
 
 Every argument goes to lm-eval as it is, and what it writes is what lm-eval writes (its own help: placet lm-eval --
---help). The engine takes the arguments of lm-eval's hf model and gives the same scores for less work:
-
-placet lm-eval --model placet --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks piqa --log_samples
---output_path results
+--help). The engine takes the arguments of lm-eval's hf model and gives the same scores for less work.
 
 lm-eval's own caches (--use_cache, --cache_requests) are refused. No office is needed, and nothing is signed."""
+
+EXAMPLE = (
+    "placet lm-eval --model placet --model_args pretrained=BASE,peft=ADAPTER,dtype=float32 --tasks piqa"
+    " --log_samples --output_path results"
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "lm-eval",
         help=HELP,
-        short_help="Run lm-eval's command line on Placet's engine.",
+        epilog=f"Example:\n{EXAMPLE}",
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     )(_run)
 

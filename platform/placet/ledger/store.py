@@ -21,7 +21,7 @@ from placet.attest.keys import PublicKey, Signer
 from placet.attest.statement import parse_statement
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
-from placet.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint_by_any
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock
 from placet.ledger.merkle import leaf_hash, tree_root
 
@@ -118,6 +118,7 @@ class LedgerStore:
         check: Check | None = None,
         *,
         seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -126,6 +127,7 @@ class LedgerStore:
             log: The log's signing key.
             check: Decides about each new envelope, given its index.
             seen: What `check` rests on; nothing is added if the log has more of it by now.
+            log_keys: Keys that may have signed the last checkpoint, besides `log`: the log's key may have changed.
 
         Raises:
             StaleError: It has.
@@ -134,7 +136,7 @@ class LedgerStore:
         """
         with self._writing() as db:
             leaves = self._leaves(db)
-            self._match_checkpoint(db, leaves, log.public)
+            self._match_checkpoint(db, leaves, (log.public, *log_keys))
             if seen is not None:
                 _require_seen(db, seen)
             entries, added = [], 0
@@ -224,14 +226,14 @@ class LedgerStore:
         return [row[0] for row in db.execute("SELECT leaf FROM entries ORDER BY idx").fetchall()]
 
     def _match_checkpoint(
-        self, db: duckdb.DuckDBPyConnection, leaves: Sequence[bytes], key: PublicKey
+        self, db: duckdb.DuckDBPyConnection, leaves: Sequence[bytes], keys: Sequence[PublicKey]
     ) -> Checkpoint | None:
         row = db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         if row is None:
             if leaves:
                 raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
             return None
-        checkpoint = verify_checkpoint(row[0], self.origin, key)
+        checkpoint = verify_checkpoint_by_any(row[0], self.origin, keys)
         if checkpoint.size != len(leaves) or checkpoint.root != tree_root(leaves):
             raise IntegrityError(
                 "the stored log does not match its last checkpoint; nothing was appended",

@@ -16,6 +16,7 @@ from placet.domain.digests import Digest, decimal_string
 from placet.domain.errors import EvaluationError
 from placet.domain.progress import Progress
 from placet.domain.records import EngineInfo, Stage, SuiteRef
+from placet.engine.figures import joined_checks
 from placet.engine.tasks import TaskRunner, TaskSample, TaskSpec
 from placet.measuring.rows import Option, Row, rows_digest, rows_to_parquet
 from placet.measuring.suite import Suite
@@ -130,23 +131,10 @@ def joined(parts: Sequence[MeasuredSuite]) -> MeasuredSuite:
         parquet=rows_to_parquet(rows),
         rows_digest=rows_digest(rows),
         mean=_mean(rows),
-        self_check=_joined_checks([part.self_check for part in parts]),
+        self_check=joined_checks([part.self_check for part in parts]),
         reused=tuple(sorted({record for part in parts for record in part.reused})),
         finished_at=parts[-1].finished_at,
     )
-
-
-def _joined_checks(checks: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the figures over several runs: counts added up, of differences the largest, of the rest the last."""
-    found: dict[str, str] = {}
-    for check in checks:
-        for name, value in check.items():
-            if name in found and name.endswith("_checked"):
-                value = str(int(found[name]) + int(value))
-            elif name in found and name.endswith("_difference"):
-                value = max(found[name], value, key=float)
-            found[name] = value
-    return dict(sorted(found.items()))
 
 
 def _mean(rows: Sequence[Row]) -> float:

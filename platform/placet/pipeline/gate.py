@@ -61,6 +61,7 @@ def gate(
     progress: Progress,
     *,
     suites_dir: Path | None = None,
+    workers: int = 1,
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -70,6 +71,7 @@ def gate(
         policy_path: The policy document.
         progress: Listens.
         suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
+        workers: How many processes run the model, each with its own copy of the base.
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
@@ -83,7 +85,7 @@ def gate(
         raise UsageError(
             "these adapters are on different bases", hint="gate the adapters of one base at a time"
         )
-    work = Work(office, policy, suites, progress)
+    work = Work(office, policy, suites, progress, workers)
     verdicts: list[Verified[Verdict]] = []
     undecided: list[tuple[str, UndecidedError]] = []
     lock = office.folder("work") / "gate.lock"

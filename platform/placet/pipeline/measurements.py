@@ -36,6 +36,7 @@ class Work:
     policy: Policy
     suites: dict[str, Suite]
     progress: Progress
+    workers: int = 1
     runner: Runner | None = None
 
 
@@ -266,5 +267,5 @@ def _record_measurement(
 def runner_of(work: Work, base: Digest) -> Runner:
     """Return the model runner, loaded when it is first needed."""
     if work.runner is None:
-        work.runner = Runner(work.office, base, work.progress)
+        work.runner = Runner(work.office, base, work.progress, workers=work.workers)
     return work.runner

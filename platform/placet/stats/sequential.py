@@ -68,7 +68,8 @@ class SequentialDesign:
         discordance: Share of documents expected to be answered differently; only for ``NOT_WORSE``, and again
             without any influence on the error.
         companions: The base's own values of all `documents`, in the order of the run, known before it: they
-            take off the part of the variance that they explain. Only for the claim ``BENCHMARK``.
+            take off the part of the variance that they explain. Only for ``NOT_WORSE`` and the claim
+            ``BENCHMARK``.
 
     Raises:
         ValueError: A field is out of range, or companions do not fit.
@@ -97,8 +98,8 @@ class SequentialDesign:
             raise ValueError(f"discordance must be in (0, 1], not {self.discordance}")
         if self.companions is None:
             return
-        if self.claim is not Claim.BENCHMARK:
-            raise ValueError("companions have a known mean only over a finite benchmark")
+        if self.kind is not Kind.NOT_WORSE or self.claim is not Claim.BENCHMARK:
+            raise ValueError("companions serve differences on a finite benchmark, over which their mean is known")
         if len(self.companions) != self.documents or not all(map(math.isfinite, self.companions)):
             raise ValueError(f"companions must be {self.documents} finite numbers, one for each document")
 
@@ -157,8 +158,8 @@ class SequentialResult:
         claim: What the outcome is about.
         used: Documents that it rests on.
         planned: Documents it could have used.
-        e_pass: Largest evidence for PASS so far; infinite if certain.
-        e_fail: Largest evidence for FAIL so far.
+        e_pass: The evidence for PASS, an e-value; infinite if certain.
+        e_fail: The evidence for FAIL, an e-value; infinite if certain.
         interval: Bounds that hold at any stopping time, each with error `alpha`.
         path: The state after each document.
     """
@@ -223,13 +224,13 @@ class SequentialTest:
 
     @property
     def e_pass(self) -> float:
-        """Largest evidence for PASS so far; PASS when it reaches ``1 / alpha``."""
-        return max((step.e_pass for step in self._path), default=1.0)
+        """The evidence for PASS, an e-value: PASS when it reaches ``1 / alpha``, infinite if certain."""
+        return self._path[-1].e_pass if self._path else 1.0
 
     @property
     def e_fail(self) -> float:
-        """Largest evidence for FAIL so far; FAIL when it reaches ``1 / alpha``."""
-        return max((step.e_fail for step in self._path), default=1.0)
+        """The evidence for FAIL, an e-value: FAIL when it reaches ``1 / alpha``, infinite if certain."""
+        return self._path[-1].e_fail if self._path else 1.0
 
     def update(self, value: float) -> Outcome:
         """Take the next document's value: a difference in [-1, 1], or a value in [0, 1].
