@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ PAIRS = [
     for option in (" apple", " no", " yes, it is an apple")
 ]
 PROMPTS = [
-    (PREFIX[: 20 + 4 * number], {"until": ["stop"], "max_gen_toks": 6 + number % 4}) for number in range(9)
+    (f"{number} {PREFIX}"[: 20 + 4 * number], {"until": ["stop"], "max_gen_toks": 6 + number % 4})
+    for number in range(9)
 ]
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
@@ -61,6 +63,7 @@ def fail_above(
     """Let the model raise `error` for larger passes; return the list of (rows, length) that it ran."""
     forward, ran = lm.model.forward, []
 
+    @functools.wraps(forward)  # whose arguments transformers looks at
     def limited(input_ids: torch.Tensor, **more: Any) -> Any:
         count, length = input_ids.shape
         if count > rows or count * length > tokens:
@@ -103,7 +106,7 @@ def test_prompts_too_long_for_one_pass_together_are_read_in_smaller_ones(base: P
     assert max(rows * length for rows, length in ran) <= 64
 
 
-def test_what_was_reported_before_memory_ran_out_is_not_computed_again(base: Path) -> None:
+def test_what_was_answered_before_memory_ran_out_is_answered_once(base: Path) -> None:
     lm, counted = load(base, pack_tokens=48), []
     forward = lm.model.forward
 

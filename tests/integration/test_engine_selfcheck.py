@@ -21,7 +21,7 @@ from placet.engine.packed import Seed
 from placet.engine.tasks import TaskSpec
 from tests.support.tiny_models import save_model
 
-SHOTS = "Question: which of these is a fruit? Answer: an apple, yes. " * 3
+SHOTS = "Question: which of these is a fruit? Answer: an apple, yes. The fox. "
 PAIRS = [(f"{SHOTS}Question {n}: the fox?", f" {option}") for n in range(6) for option in ("apple", "no dog")]
 CHOICES = {
     "output_type": "multiple_choice",

@@ -21,16 +21,17 @@ from tests.support.tiny_models import save_model
 TOLERANCE = 1e-4
 SMALL = EngineSettings(pack_tokens=100, generation_rows=3, threads=1)
 REPEATED = """
-    - name: most-common
-      filter:
-        - {function: majority_vote}
-        - {function: take_first}
-    - name: last-word
-      filter:
-        - {function: regex, regex_pattern: "([a-z]+)", group_select: -1}
-        - {function: lowercase}
-        - {function: take_first}
-"""
+    filter_list:
+      - name: most-common
+        filter:
+          - {function: majority_vote}
+          - {function: take_first}
+      - name: last-word
+        filter:
+          - {function: regex, regex_pattern: "([a-z]+)", group_select: -1}
+          - {function: lowercase}
+          - {function: take_first}
+    """
 SAMPLED = '{until: ["\\n"], max_gen_toks: 8, do_sample: true, temperature: 1.5}'
 
 
@@ -108,14 +109,14 @@ def assert_responses(ours: Any, theirs: Any) -> None:
             "system_instruction": "Answer in one word.",
         },
         {"system_instruction": "Answer in one word."},
-        {"limit": 2, "num_fewshot": 3},
+        {"limit": 2},
     ],
     ids=["plain", "few-shot", "chat", "multi-turn", "multi-turn-system", "system", "limit"],
 )
 def test_groups_likelihoods_generations_and_texts_are_the_same(
     base: Path, tasks: Path, options: dict[str, Any]
 ) -> None:
-    names = ("things", "texts", "words") if "limit" in options or not options else ("things", "words")
+    names = ("things", "words") if "num_fewshot" in options else ("things", "texts", "words")
     ours = run(PlacetLM(str(base), settings=SMALL), tasks, *names, **options)
     theirs = run(hf(base), tasks, *names, **options)
     assert_same(ours, theirs)
@@ -135,7 +136,7 @@ def test_groups_likelihoods_generations_and_texts_are_the_same(
         {"doc_to_text": '""'},  # options without a context, but the delimiter
         {
             "doc_to_text": '"{{q}}"',
-            "doc_to_choice": '["é", "ζζ", "日本", "", "a"]',
+            "doc_to_choice": '["é", "ζζ", "日本", "ß", "a"]',
             "target_delimiter": '" = "',
         },
         {"doc_to_choice": '["yes", "yes", "no"]'},  # one option twice
@@ -150,7 +151,7 @@ def test_however_options_join_their_context_they_score_the_same(
 
 
 def test_greedy_repeats_and_several_filters_are_the_same(base: Path, tasks: Path) -> None:
-    write_task(tasks, "words", GENERATION, repeats="3", filter_list=REPEATED)
+    write_task(tasks, "words", GENERATION + REPEATED, repeats="3")
     ours = run(PlacetLM(str(base), settings=SMALL), tasks, "words")
     theirs = run(hf(base), tasks, "words")
     assert_same(ours, theirs)
@@ -161,7 +162,7 @@ def test_greedy_repeats_and_several_filters_are_the_same(base: Path, tasks: Path
 def test_a_sampled_answer_is_drawn_again_for_each_repeat_and_remembered_as_such(
     base: Path, tasks: Path
 ) -> None:
-    write_task(tasks, "words", GENERATION, repeats="4", filter_list=REPEATED, generation_kwargs=SAMPLED)
+    write_task(tasks, "words", GENERATION + REPEATED, repeats="4", generation_kwargs=SAMPLED)
     store = MemoryAnswers()
 
     def ours() -> list[list[str]]:

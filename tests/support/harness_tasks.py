@@ -43,6 +43,11 @@ GENERATION = """
     doc_to_text: "Question: {{q}}\\nAnswer:"
     doc_to_target: "{{choices[gold]}}"
     generation_kwargs: {until: ["\\n", "stop"], max_gen_toks: 10, do_sample: false}
+    metric_list:
+      - {metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true}
+    metadata: {version: 1.0}
+    """
+FILTERS = """
     filter_list:
       - name: first-letters
         filter:
@@ -51,9 +56,6 @@ GENERATION = """
       - name: whole
         filter:
           - {function: take_first}
-    metric_list:
-      - {metric: exact_match, aggregation: mean, higher_is_better: true, ignore_case: true}
-    metadata: {version: 1.0}
     """
 GROUP = """
     group: things
@@ -94,13 +96,13 @@ def write_tasks(folder: Path) -> Path:
     write_task(folder, "animals", CHOICE + "num_fewshot: 2\nfewshot_config: {sampler: first_n}\n")
     write_task(folder, "fruits", CHOICE)
     write_task(folder, "texts", TEXTS)
-    write_task(folder, "words", GENERATION)
+    write_task(folder, "words", GENERATION + FILTERS)
     (folder / "things.yaml").write_text(textwrap.dedent(GROUP))
     return folder
 
 
 def write_task(folder: Path, name: str, config: str, **changes: str) -> None:
-    """Write one task; a change replaces the value of a key that `config` has, or adds it."""
+    """Write one task; a change replaces the value of a key on one line of `config`, or adds it."""
     lines = [f"task: {name}"]
     lines += [line.removeprefix("    ") for line in config.splitlines() if line.strip()]
     for key, value in changes.items():
