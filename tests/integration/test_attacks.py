@@ -16,7 +16,7 @@ import pytest
 
 from placet.attest.predicates import Kind, Role, Roles
 from placet.attest.statement import Subject
-from placet.attest.trust import sign_record
+from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import canonical_json
 from placet.domain.records import Revocation
 from placet.office import ROOT_KEY
@@ -169,7 +169,8 @@ def count_one_key_twice(made: Released) -> None:
     twice = ada.model_copy(update={"person": "adam", "valid_from": made.office.store.size()})
     new: Roles = roles.model_copy(update={"version": roles.version + 1, "grants": (*roles.grants, twice)})
     root = made.office.signer(ROOT_KEY)
-    logged(made.office, sign_record(Kind.ROLES, new, (Subject("trust-root", made.office.root.pin),), root))
+    subjects = roles_subjects(made.office.root, made.office.store.size(), root.public)
+    logged(made.office, sign_record(Kind.ROLES, new, subjects, root))
 
 
 def count_one_person_twice(made: Released) -> None:

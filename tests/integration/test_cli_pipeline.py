@@ -22,7 +22,8 @@ id: tiny
 version: "1"
 title: For tests
 description: For tests.
-risk_tier: None.
+risk_tier: minimal
+risk: None.
 review: {approvals: 1, separate_from: [trainer, submitter], valid_days: 5, waivers_needed: 1}
 underpowered: mark
 suites: {colours: {samples: all}}
@@ -68,7 +69,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     (folder / "high.yaml").write_text(POLICY.replace("FLOOR", "0.9999"))
     shell = Shell(folder)
     shell.placet("init", "--name", "Test office")
-    shell.placet("keys", "new", "sam", "--person", "Sam", "--role", "submitter")
+    shell.placet("trust", "add", "sam", "--new", "--person", "Sam", "--role", "submitter")
     return shell
 
 

@@ -17,7 +17,8 @@ from placet.domain.errors import EvaluationError, UsageError
 from placet.engine.answers import JournalAnswers, MemoryAnswers
 from placet.engine.identity import EngineSettings
 from placet.engine.model import PlacetLM
-from tests.support.tiny_models import CONFIGS, MAX_LENGTH, save_adapter, save_model
+from placet.engine.packed import PackedModel
+from tests.support.tiny_models import CONFIGS, MAX_LENGTH, UNPACKED, save_adapter, save_model
 
 TOLERANCE = 1e-4
 PREFIX = "Question: which of these is a fruit? Answer: an apple, yes. " * 2
@@ -108,19 +109,22 @@ def test_answers_equal_those_of_hf(models: Callable[[str], tuple[Path, Path]], f
             hf.loglikelihood_rolling(windows, disable_tqdm=True), abs=TOLERANCE, rel=1e-6
         )
     packed = "scoring packed" in lm.info().layout
-    assert packed == (family != "mistral-windowed")
-    assert packed or "sliding window" in lm.info().layout
+    assert packed == (family not in UNPACKED)
+    assert packed or UNPACKED[family] in lm.info().layout
+    assert packed or "generation ordinary, one by one" in lm.info().layout
 
 
-@pytest.mark.parametrize("pack_tokens", [1, 17, 64, 4096])
+@pytest.mark.parametrize(
+    ("pack_tokens", "block"), [(1, 1), (17, 3), (64, 128), (4096, 1), (4096, 50), (4096, 4096)]
+)
 def test_any_packing_and_any_order_give_the_same_answers(
-    models: Callable[[str], tuple[Path, Path]], pack_tokens: int
+    models: Callable[[str], tuple[Path, Path]], pack_tokens: int, block: int
 ) -> None:
     base, _ = models("llama")
     expected = scores(PlacetLM(str(base), settings=SMALL))
     order = list(range(len(PAIRS)))
     random.Random(pack_tokens).shuffle(order)
-    lm = PlacetLM(str(base), settings=EngineSettings(pack_tokens=pack_tokens))
+    lm = PlacetLM(str(base), settings=EngineSettings(pack_tokens=pack_tokens, attention_block=block))
     shuffled = scores(lm, [PAIRS[index] for index in order])
     assert_same(shuffled, [expected[index] for index in order])
 
@@ -272,8 +276,11 @@ def test_the_self_check_reports_its_largest_difference(models: Callable[[str], t
     scores(lm)
     texts(lm)
     report = lm.self_check()
-    assert (report["logprob_checked"], report["greedy_logit_checked"]) == ("4", "2")
+    assert 2 <= int(report["logprob_checked"]) <= 4
+    assert report["greedy_logit_checked"] == "2"
+    assert int(report["noise_floor_checked"]) >= 2
     assert float(report["logprob_max_difference"]) < TOLERANCE
+    assert 0 < float(report["noise_floor_max_difference"]) < TOLERANCE
     assert float(report["adapter_effect"]) > 0.01 > float(report["merge_max_difference"])
 
 
@@ -295,9 +302,12 @@ def test_wrong_tokens_stop_the_run(
     models: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = PlacetLM(str(models("llama")[0]), settings=SMALL)
-    monkeypatch.setattr(
-        torch.Tensor, "cumsum", lambda self, dim: torch.zeros_like(self)
-    )  # positions all wrong
+    forward = PackedModel.forward
+
+    def from_zero(self: PackedModel, tokens: Any, positions: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        return forward(self, tokens, positions * 0, *rest, **more)
+
+    monkeypatch.setattr(PackedModel, "forward", from_zero)
     with pytest.raises(EvaluationError, match="self-check failed"):
         texts(lm)
 
@@ -318,10 +328,9 @@ def test_answers_are_kept_by_weights_and_not_computed_again(
         lm.use_adapter(name)
         expected[name] = scores(lm), texts(lm)
     assert expected[None] != expected["A"]
-    monkeypatch.setattr("placet.engine.model.PackedScorer", None)
-    monkeypatch.setattr("placet.engine.model.GreedyGenerator.generate", lambda *_: iter(()))
+    monkeypatch.setattr("placet.engine.model.Scoring.compute", None)
+    monkeypatch.setattr("placet.engine.model.GreedyGenerator.generate", None)
     again = fresh()
-    monkeypatch.setattr(PlacetLM, "_score", lambda *_: iter(()))
     for name in (None, "A"):
         again.use_adapter(name)
         assert (scores(again), texts(again)) == expected[name]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from placet.attest.predicates import Kind, Role
-from placet.domain.errors import NotAuthorizedError, UsageError
+from placet.attest.predicates import Kind
+from placet.domain.errors import EvaluationError, NotAuthorizedError, UsageError
 from placet.domain.records import (
     Base,
     Decision,
@@ -20,132 +18,25 @@ from placet.domain.records import (
     Stage,
     Verdict,
 )
+from placet.measuring.rows import load_rows
 from placet.office import Office
-from placet.pipeline.bases import add_base, base_folder, find_base
-from placet.pipeline.gate import gate
+from placet.pipeline.bases import base_folder, find_base
+from placet.pipeline.gate import PartlyUndecidedError
 from placet.pipeline.submission import find_adapter, submit
 from placet.sources import FolderSource
-from tests.support.tiny_models import save_adapter, save_model
+from tests.support.tiny_office import DATA, POLICY, SUITE, TASK, World, make_models, make_world
 
 pytestmark = pytest.mark.slow
-
-SUITE = """
-id: colours
-version: "1"
-title: Which of these is a colour?
-stage: evaluation
-kind: multiple_choice
-task: task.yaml
-metric: acc
-higher_is_better: true
-chat_template: false
-data:
-  generator: {file: data.py, function: rows, arguments: {count: 12}}
-"""
-TASK = """
-task: colours
-output_type: multiple_choice
-doc_to_text: "Which is a colour? {{ number }}"
-doc_to_target: label
-doc_to_choice: choices
-metric_list:
-  - metric: acc
-    aggregation: mean
-    higher_is_better: true
-"""
-DATA = """
-def rows(source, count):
-    return [
-        {"id": f"c{n}", "number": n, "choices": [" red", " dog"] if n % 2 else [" dog", " red"], "label": n % 2 ^ 1}
-        for n in range(count)
-    ]
-"""
-POLICY = """
-id: tiny
-version: "1"
-title: For tests
-description: For tests.
-risk_tier: None.
-review: {approvals: 1, separate_from: [trainer, submitter], valid_days: 5, waivers_needed: 1}
-underpowered: mark
-suites: {colours: {samples: all}}
-gates:
-  - {id: intake, kind: intake, why: Nothing that runs code may get in.}
-  - {id: floor, kind: floor, suite: colours, threshold: FLOOR, why: It must know colours.}
-"""
-
-
-@dataclass
-class Heard:
-    """Remembers what was started and how often it advanced."""
-
-    steps: list[str] = field(default_factory=list)
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        self.steps.append(step)
-
-    def advance(self, step: str, count: int = 1) -> None:
-        pass
-
-    def finish(self, step: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-
-@dataclass
-class World:
-    """An office with a base, and the folders an engineer would have."""
-
-    office: Office
-    base: str
-    adapter: Path
-    suites: Path
-    policy: Path
-    heard: Heard
-
-    def submit(self, folder: Path | None = None, label: str = "tiny-adapter"):
-        return submit(
-            self.office,
-            FolderSource(folder or self.adapter),
-            self.base,
-            self.office.signer("sam"),
-            self.heard,
-            label=label,
-        )
-
-    def gate(self, *adapters):
-        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save_model("llama", folder / "base")
-    for name, seed in (("adapter", 1), ("other", 2)):
-        save_adapter(folder / "base", folder / name, seed=seed, task_type="CAUSAL_LM")
-        path = folder / name / "adapter_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "base"}))
-    return folder
+    return make_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
 def world(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("PLACET_PASSPHRASE", "correct horse battery")
-    monkeypatch.setenv("PLACET_CACHE", str(tmp_path / "cache"))
-    suites = tmp_path / "evals"
-    (suites / "colours").mkdir(parents=True)
-    for name, text in (("suite.yaml", SUITE), ("task.yaml", TASK), ("data.py", DATA)):
-        (suites / "colours" / name).write_text(text)
-    policy = tmp_path / "tiny.yaml"
-    policy.write_text(POLICY.replace("FLOOR", "0.0001"))
-    office = Office.create(tmp_path / "office", "Test office")
-    office.new_key("sam", "Sam", [Role.SUBMITTER])
-    office.new_key("ada", "Ada", [Role.APPROVER])
-    heard = Heard()
-    add_base(office, FolderSource(models / "base"), "base", heard)
-    return World(office, "base", models / "adapter", suites, policy, heard)
+    return make_world(tmp_path, models, monkeypatch)
 
 
 def test_an_adapter_goes_from_bytes_to_a_verdict(world: World) -> None:
@@ -237,6 +128,25 @@ def test_a_new_readme_makes_no_new_adapter_where_runs_are_accounted(world: World
     assert len(verdict.record.plans_on_weights) == 2
 
 
+def test_workers_measure_what_one_process_measures(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    weights = submission.record.adapter.weights_id
+    world.gate(submission.record.adapter.id, workers=2)
+    assert not list(world.office.folder("work", "shards").glob("*/*.result.json"))  # all is on record
+    world.policy.write_text(POLICY.replace("FLOOR", "0.0001").replace('version: "1"', 'version: "2"'))
+    world.gate(submission.record.adapter.id)
+    found = world.office.reader().find(Kind.EVALUATION, Measurement, subject=weights)
+    rows = [{row.doc: row for row in load_rows(world.office.blobs.read(item.record.blob))} for item in found]
+    in_workers, here = rows
+    assert in_workers.keys() == here.keys()
+    for doc, row in in_workers.items():
+        assert row.value == here[doc].value
+        assert [o.logprob for o in row.options] == pytest.approx(
+            [o.logprob for o in here[doc].options], abs=1e-4
+        )
+
+
 def test_a_changed_policy_is_another_plan_and_another_verdict(world: World) -> None:
     submission = world.submit().submission
     assert submission is not None
@@ -301,3 +211,187 @@ def test_the_stage_of_a_suite_decides_the_kind_of_its_record(world: World) -> No
     world.gate(submission.record.adapter.id)
     runs = world.office.reader().find(Kind.EVALUATION, Measurement)
     assert {item.record.stage for item in runs} == {Stage.EVALUATION}
+
+
+# --- answers taken over, suites that cannot be run, journals ---------------------------------------------------
+
+CHANGED_POLICY = POLICY.replace("FLOOR", "0.9999").replace('version: "1"', 'version: "2"')
+TWO_SUITES = (
+    CHANGED_POLICY.replace(
+        "suites: {colours: {samples: all}}", "suites: {colours: {samples: all}, shapes: {samples: all}}"
+    )
+    + "  - {id: shapes, kind: floor, suite: shapes, threshold: 0.0001, why: It must know shapes.}\n"
+)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The contexts whose likelihoods are computed from now on, in order."""
+    from placet.engine.scoring import Scoring
+
+    compute, contexts = Scoring.compute, []
+
+    def counted(self, ids, pieces, indices):
+        contexts.extend(pieces[index][0][0][0] for index in indices)
+        return compute(self, ids, pieces, indices)
+
+    monkeypatch.setattr(Scoring, "compute", counted)
+    return contexts
+
+
+def add_shapes(world: World, template: str) -> None:
+    """Write a second suite beside the first, with `template` as its prompt, and a policy on both."""
+    folder = world.suites / "shapes"
+    folder.mkdir(exist_ok=True)
+    task = TASK.replace("task: colours", "task: shapes")
+    for name, text in (
+        ("suite.yaml", SUITE.replace("id: colours", "id: shapes")),
+        ("task.yaml", task.replace("Which is a colour? {{ number }}", template)),
+        ("data.py", DATA),
+    ):
+        (folder / name).write_text(text)
+    world.policy.write_text(TWO_SUITES)
+
+
+def runs_of(world: World, suite: str = "colours") -> list:
+    found = world.office.reader().find(Kind.EVALUATION, Measurement)
+    return [run for run in found if run.record.suite.id == suite]
+
+
+def test_a_second_policy_takes_its_answers_out_of_the_signed_measurement_and_names_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    base, first = runs_of(world)
+    assert first.record.reused is None
+
+    def nothing_to_compute(*_):
+        raise AssertionError("an answer that is on record was computed again")
+
+    monkeypatch.setattr("placet.engine.scoring.Scoring.compute", nothing_to_compute)
+    world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    again = runs_of(world)[2:]
+    assert [run.record.subject for run in again] == [first.record.subject]
+    assert again[0].record.reused == (first.id,)
+    assert (again[0].record.rows_digest, again[0].record.mean) == (
+        first.record.rows_digest,
+        first.record.mean,
+    )
+    plans = world.office.reader().find(Kind.PLAN, Plan)
+    assert [plan.record.known_results for plan in plans] == [None, (first.id,)]
+    assert base.id not in (again[0].record.reused or ())
+    assert world.office.audit().findings == ()
+
+
+def test_a_record_of_another_engine_gives_no_answers(world: World, computed: list[str]) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    computed.clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("placet.engine.identity.ENGINE_VERSION", "test")
+        world.policy.write_text(CHANGED_POLICY)
+        world.gate(submission.record.adapter.id)
+    assert len(computed) == 2 * 12 * 2, "base and adapter, each document, each option"
+    assert [run.record.reused for run in runs_of(world)] == [None] * 4
+
+
+def test_a_suite_that_cannot_be_run_stops_no_other_and_is_all_that_is_left_to_do(
+    world: World, computed: list[str]
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    adapter = submission.record.adapter
+    add_shapes(world, "{{ nothing.at.all }}")
+    with pytest.raises(PartlyUndecidedError, match="shapes on base, shapes on tiny-adapter") as caught:
+        world.gate(adapter.id)
+    assert "template" in caught.value.hint
+    assert caught.value.verdicts == ()
+    assert caught.value.undecided == ("tiny-adapter",)
+    finished = runs_of(world)
+    assert [run.record.subject_kind for run in finished] == ["base", "adapter"]
+    assert not world.office.reader().find(Kind.VERDICT, Verdict)
+
+    computed.clear()
+    add_shapes(world, "Which is a shape? {{ number }}")
+    (verdict,) = world.gate(adapter.id)
+    assert verdict.record.adapter == adapter
+    assert [run.record.subject_kind for run in runs_of(world, "shapes")] == ["base", "adapter"]
+    assert len(computed) == 2 * 12 * 2
+    assert {context.partition("?")[0] for context in computed} == {"Which is a shape"}
+    # The mended suite makes another plan, which the adapter needs a run for; its answers are on record.
+    assert [run.record.reused for run in runs_of(world)] == [None, None, (finished[1].id,)]
+
+
+def test_after_a_passing_trouble_the_same_plan_goes_on_with_what_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from placet.engine.harness import HarnessRunner
+
+    submission = world.submit().submission
+    assert submission is not None
+    add_shapes(world, "Which is a shape? {{ number }}")
+    run = HarnessRunner.run
+
+    def trouble(self, spec, *rest):
+        if spec.name == "shapes":
+            raise EvaluationError("memory does not suffice", hint="use a machine with more")
+        return run(self, spec, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HarnessRunner, "run", trouble)
+        with pytest.raises(PartlyUndecidedError, match="shapes on base, shapes on tiny-adapter: memory"):
+            world.gate(submission.record.adapter.id)
+    finished = [run.id for run in runs_of(world)]
+    world.heard.steps.clear()
+    world.gate(submission.record.adapter.id)
+    assert [run.id for run in runs_of(world)] == finished
+    assert not [step for step in world.heard.steps if step.startswith("colours")]
+    assert [run.record.subject_kind for run in runs_of(world, "shapes")] == ["base", "adapter"]
+    assert len(world.office.reader().find(Kind.PLAN, Plan)) == 1
+
+
+@pytest.mark.parametrize("same_plan", [True, False], ids=["same-plan", "another-plan"])
+def test_the_journal_of_an_interrupted_run_serves_the_plan_it_was_made_for_only(
+    world: World, computed: list[str], same_plan: bool
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    record = Office.record
+
+    def stop_before_the_adapters(self, kind, *rest):
+        if kind is Kind.EVALUATION and rest[0].subject_kind == "adapter":
+            raise KeyboardInterrupt
+        return record(self, kind, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Office, "record", stop_before_the_adapters)
+        with pytest.raises(KeyboardInterrupt):
+            world.gate(submission.record.adapter.id)
+    assert len(computed) == 2 * 12 * 2
+    (journal,) = (world.office.home / "work" / "answers").glob("*.jsonl")
+    computed.clear()
+    if not same_plan:
+        world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    assert len(computed) == (0 if same_plan else 12 * 2)
+    assert runs_of(world)[-1].record.reused is None, "a journal is no record to name"
+    assert journal.exists() != same_plan
+
+
+def test_nothing_taken_from_a_record_is_written_to_a_journal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from placet.engine.answers import JournalAnswers
+
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    written = []
+    monkeypatch.setattr(JournalAnswers, "put", lambda self, answers: written.extend(answers))
+    world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    assert written == []

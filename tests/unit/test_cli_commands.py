@@ -100,8 +100,8 @@ def test_every_command_that_the_issue_names_is_there() -> None:
     groups = {name.split()[1] for name in COMMANDS}
 
     assert groups == {
-        "init", "keys", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
-        "audit", "ledger", "witness", "lineage", "policy", "ui", "demo",
+        "init", "keys", "trust", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
+        "export", "audit", "ledger", "witness", "lineage", "policy", "ui", "demo",
     }  # fmt: skip
 
 
@@ -263,7 +263,14 @@ def test_a_bug_ends_the_process_as_undecided_with_its_traceback(
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"), [("torch", "eval"), ("lm_eval.api", "eval"), ("streamlit", "ui")]
+    ("package", "extra"),
+    [
+        ("torch", "eval"),
+        ("lm_eval.api", "eval"),
+        ("streamlit", "ui"),
+        ("keyring", "keyring"),
+        ("pkcs11", "hsm"),
+    ],
 )
 def test_a_missing_extra_is_a_usage_error_that_names_it(
     run: Any, failing: Any, package: str, extra: str

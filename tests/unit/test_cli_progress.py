@@ -150,3 +150,15 @@ def test_in_a_terminal_progress_is_bars_and_a_finished_step_leaves_one_line() ->
 )
 def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_what_was_found_done_does_not_make_the_rest_look_quick(
+    lines: LineProgress, told: list[str], clock: Clock
+) -> None:
+    lines.start("scoring", 100, "samples")
+    lines.advance("scoring", 80)  # kept from an interrupted run
+    for _ in range(10):
+        clock.now += 6
+        lines.advance("scoring")
+
+    assert told[-1] == "scoring: 90 of 100 samples, 1 min 00 s so far, about 1 min 00 s to go"

@@ -26,7 +26,8 @@ id: small
 version: "1"
 title: A policy
 description: Says something.
-risk_tier: low
+risk_tier: minimal
+risk: none
 review: {approvals: 1, valid_days: 30, waivers_needed: 3}
 """
 
@@ -134,7 +135,7 @@ def test_not_worse_is_judged_on_the_paired_difference(table: dict[str, int], out
     assert gate.outcome is outcome
     assert gate.baseline == (table["both"] + table["lost"]) / 200
     assert gate.interval is not None
-    assert gate.interval.method == "Tango score, paired"
+    assert gate.interval.method == "Tango score, exact"
     assert gate.threshold == -0.05
     assert f"{table['gained']} better, {table['lost']} worse" in gate.reason
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from placet.domain.errors import IntegrityError, UsageError
+from placet.policy.gates import KINDS
 from placet.policy.loader import json_schema, parse_policy
 from placet.policy.schema import Policy
 from placet.policy.yamltree import MAX_DEPTH, parse_yaml
@@ -14,7 +15,8 @@ id: small
 version: "1"
 title: A policy
 description: Says something.
-risk_tier: low
+risk_tier: minimal
+risk: none
 review:
   approvals: 1
   valid_days: 30
@@ -62,18 +64,22 @@ def changed(old: str, new: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (changed("margin:", "margn:"), "p.yaml:24: gates[2].margn: unknown field; did you mean margin?"),
-        (changed("kind: floor", "kind: flor"), "p.yaml:16: gates[1]: unknown kind flor; did you mean floor?"),
+        (changed("margin:", "margn:"), "p.yaml:25: gates[2].margn: unknown field; did you mean margin?"),
+        (changed("kind: floor", "kind: flor"), "p.yaml:17: gates[1]: unknown kind flor; did you mean floor?"),
         (
             changed("    kind: floor\n", ""),
-            "p.yaml:16: gates[1]: has no kind; the kinds are "
-            "intake, provenance, floor, ceiling, not_worse, leakage",
+            "p.yaml:17: gates[1]: has no kind; the kinds are "
+            "intake, provenance, floor, ceiling, not_worse, better, no_new_failure, subgroups, contamination, leakage, "
+            "license, base_supported, documentation, evidence_age",
         ),
-        (changed("    threshold: 0.8\n", ""), "p.yaml:16: gates[1].threshold: is missing; add it"),
-        (changed("risk_tier: low", "risk: low"), "p.yaml:5: risk: unknown field; did you mean risk_tier?"),
+        (changed("    threshold: 0.8\n", ""), "p.yaml:17: gates[1].threshold: is missing; add it"),
+        (
+            changed("risk_tier: minimal", "risk_teir: low"),
+            "p.yaml:5: risk_teir: unknown field; did you mean risk_tier?",
+        ),
         (
             changed("valid_days:", "valid_day:"),
-            "p.yaml:8: review.valid_day: unknown field; did you mean valid_days?",
+            "p.yaml:9: review.valid_day: unknown field; did you mean valid_days?",
         ),
         (
             changed("{samples: 100}", "{sample: 100}"),
@@ -81,32 +87,32 @@ def changed(old: str, new: str) -> str:
         ),
         (changed("{samples: 100}", "{samples: some}"), "must be a whole number, or the word all"),
         (changed("{samples: 100}", "{samples: true}"), "must be a whole number, or the word all"),
-        (changed("{samples: 100}", "{samples: 0}"), "p.yaml:11: suites.general.samples: "),
-        (changed("threshold: 0.8", 'threshold: "high"'), "p.yaml:19: gates[1].threshold: must be a number"),
+        (changed("{samples: 100}", "{samples: 0}"), "p.yaml:12: suites.general.samples: "),
+        (changed("threshold: 0.8", 'threshold: "high"'), "p.yaml:20: gates[1].threshold: must be a number"),
         (changed("threshold: 0.8", "threshold: 0.8000001"), "more than 6 decimal places"),
         (changed("threshold: 0.8", "threshold: true"), "gates[1].threshold: must be a number"),
         (
             changed("threshold: 0.8", "threshold: .8"),
-            "p.yaml:19: gates[1].threshold: .8 is not a plain number",
+            "p.yaml:20: gates[1].threshold: .8 is not a plain number",
         ),
         (changed("threshold: 0.8", "threshold: .inf"), "gates[1].threshold: must be a number"),
-        (changed("margin: 0.05", "margin: -0.05"), "p.yaml:24: gates[2].margin: "),
+        (changed("margin: 0.05", "margin: -0.05"), "p.yaml:25: gates[2].margin: "),
         (changed('version: "1"', "version: 1"), "p.yaml:2: version: must be text: put it in quotes"),
-        (changed("approvals: 1", "approvals: 0"), "p.yaml:7: review.approvals: "),
+        (changed("approvals: 1", "approvals: 0"), "p.yaml:8: review.approvals: "),
         (
             changed("approvals: 1", "approvals: yes"),
-            "p.yaml:7: review.approvals: yes can be read as true or false",
+            "p.yaml:8: review.approvals: yes can be read as true or false",
         ),
-        (changed("why: files first", "why:"), "p.yaml:15: gates[0].why: has no value"),
-        (changed("why: files first", "why: '  '"), "p.yaml:15: gates[0].why: is empty"),
-        (changed("id: floor", "id: Floor One"), "p.yaml:16: gates[1].id: "),
+        (changed("why: files first", "why:"), "p.yaml:16: gates[0].why: has no value"),
+        (changed("why: files first", "why: '  '"), "p.yaml:16: gates[0].why: is empty"),
+        (changed("id: floor", "id: Floor One"), "p.yaml:17: gates[1].id: "),
         (
             changed("title: A policy", "title: A policy\ntitle: B"),
             "p.yaml:4: title: stands twice, first on line 3",
         ),
         (
             changed("id: general\n", "id: floor\n"),
-            "p.yaml:21: gates[2].id: a gate named floor stands above; give this one another name",
+            "p.yaml:22: gates[2].id: a gate named floor stands above; give this one another name",
         ),
     ],
 )
@@ -119,29 +125,29 @@ def test_a_mistake_names_line_and_fix(text: str, message: str) -> None:
     [
         (
             changed("  desk: {samples: all}\n", ""),
-            "p.yaml:17: gates[1].suite: suite desk is not among `suites`",
+            "p.yaml:18: gates[1].suite: suite desk is not among `suites`",
         ),
-        (changed("suites:\n", "suites:\n  spare: {samples: all}\n"), "p.yaml:10: suites.spare: no gate uses"),
-        (changed("margin: 0.05", "margin: 0.0"), "p.yaml:24: gates[2].margin: expects a difference of 0"),
+        (changed("suites:\n", "suites:\n  spare: {samples: all}\n"), "p.yaml:11: suites.spare: no gate uses"),
+        (changed("margin: 0.05", "margin: 0.0"), "p.yaml:25: gates[2].margin: expects a difference of 0"),
         (
             changed("margin: 0.05", "margin: 0.05\n    planning: {difference: 0.3}"),
-            "p.yaml:25: gates[2].planning: a difference of 0.3 needs at least that discordance",
+            "p.yaml:26: gates[2].planning: a difference of 0.3 needs at least that discordance",
         ),
         (
             GOOD + "  - {id: again, kind: floor, suite: desk, threshold: 0.9, why: twice}\n",
-            "p.yaml:26: gates[3]: gate floor already is a floor on desk; keep the stricter one",
+            "p.yaml:27: gates[3]: gate floor already is a floor on desk; keep the stricter one",
         ),
         (
             GOOD + "  - {id: top, kind: ceiling, suite: desk, threshold: 0.7, why: odd}\n",
-            "p.yaml:26: gates[3].threshold: the floor 0.8 of floor is not below the ceiling 0.7 of top",
+            "p.yaml:27: gates[3].threshold: the floor 0.8 of floor is not below the ceiling 0.7 of top",
         ),
         (
             GOOD + "  - {id: more, kind: intake, why: twice}\n",
-            "p.yaml:26: gates[3]: asks the same as gate intake",
+            "p.yaml:27: gates[3]: asks the same as gate intake",
         ),
         (
             GOOD + "  - {id: leak, kind: leakage, suite: general, max_recovered: 1, why: secrets}\n",
-            "p.yaml:11: suites.general.samples: gate leak counts every canary",
+            "p.yaml:12: suites.general.samples: gate leak counts every canary",
         ),
         (
             changed("samples: 100", "samples: all")
@@ -152,10 +158,10 @@ def test_a_mistake_names_line_and_fix(text: str, message: str) -> None:
             changed("why: files first", "why: files first\n    waivers: 2"),
             "gates[0].waivers: the gate cannot be waived",
         ),
-        (GOOD.replace("    why", "    required: false\n    why"), "p.yaml:12: gates: no gate is required"),
+        (GOOD.replace("    why", "    required: false\n    why"), "p.yaml:13: gates: no gate is required"),
         (
             changed("valid_days: 30", "valid_days: 30\n  separate_from: [trainer, trainer]"),
-            "p.yaml:9: review.separate_from: names someone twice",
+            "p.yaml:10: review.separate_from: names someone twice",
         ),
     ],
 )
@@ -168,7 +174,7 @@ def test_a_contradiction_names_line_and_fix(text: str, message: str) -> None:
     [
         ("", "p.yaml:1: the file is empty"),
         ("- a\n- b\n", "p.yaml:1: must be a list of `field: value`"),
-        (GOOD[: GOOD.index("gates:")] + "gates: []\n", "p.yaml:12: gates: is empty"),
+        (GOOD[: GOOD.index("gates:")] + "gates: []\n", "p.yaml:13: gates: is empty"),
         ("a: &x 1\nb: *x\n", "p.yaml:1: anchors and aliases are not allowed"),
         ("a: !!python/object:os.system x\n", "p.yaml:1: tags such as "),
         ("a: 1\n---\nb: 2\n", "p.yaml:2: a second document begins here"),
@@ -229,5 +235,5 @@ def test_a_tampered_record_is_not_a_policy() -> None:
 def test_the_json_schema_knows_every_kind() -> None:
     schema = json_schema()
     kinds = schema["properties"]["gates"]["items"]["discriminator"]["mapping"]
-    assert set(kinds) == {"intake", "provenance", "floor", "ceiling", "not_worse", "leakage"}
+    assert set(kinds) == {kind.name for kind in KINDS}
     assert schema["additionalProperties"] is False

@@ -17,9 +17,12 @@ from placet.domain.errors import IntegrityError
 from placet.domain.records import (
     Base,
     BaseRef,
+    BaseStatus,
+    FeedStatement,
     Intake,
     Measurement,
     Moment,
+    Overlap,
     Plan,
     Record,
     Release,
@@ -50,17 +53,20 @@ class Kind(StrEnum):
 
     ROLES = "roles"
     BASE = "base"
+    BASE_STATUS = "base-status"
     TRAINING = "training"
     SUBMISSION = "submission"
     INTAKE = "intake"
     PLAN = "plan"
     EVALUATION = "evaluation"
     SAFETY = "safety"
+    OVERLAP = "overlap"
     VERDICT = "verdict"
     REVIEW = "review"
     WAIVER = "waiver"
     RELEASE = "release"
     REVOCATION = "revocation"
+    FEED = "feed"
 
 
 def one_name(person: str) -> str:
@@ -84,6 +90,10 @@ class KeyGrant(Record):
     roles: tuple[Role, ...] = Field(min_length=1)
     valid_from: int = Field(ge=0)
     valid_until: int | None = Field(default=None, ge=0)
+
+    def holds_at(self, index: int) -> bool:
+        """Tell whether it covers ledger `index`."""
+        return self.valid_from <= index and (self.valid_until is None or index < self.valid_until)
 
 
 class Roles(Record):
@@ -174,6 +184,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         Kind.BASE, "https://placet.dev/base/v1", Base, (Role.EVALUATOR,), "a base model registered"
     ),
     PredicateSpec(
+        Kind.BASE_STATUS,
+        "https://placet.dev/base-status/v1",
+        BaseStatus,
+        (Role.APPROVER, Role.RELEASER),
+        "what is known of a base's support",
+    ),
+    PredicateSpec(
         Kind.TRAINING,
         "https://slsa.dev/provenance/v1",
         Training,
@@ -216,6 +233,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         "one safety suite measured on one subject",
     ),
     PredicateSpec(
+        Kind.OVERLAP,
+        "https://placet.dev/overlap/v1",
+        Overlap,
+        (Role.EVALUATOR,),
+        "how much of a suite was in the training data",
+    ),
+    PredicateSpec(
         Kind.VERDICT,
         "https://placet.dev/verdict/v1",
         Verdict,
@@ -249,6 +273,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         Revocation,
         (Role.RELEASER, Role.APPROVER),
         "an adapter or base taken back",
+    ),
+    PredicateSpec(
+        Kind.FEED,
+        "https://placet.dev/feed/v1",
+        FeedStatement,
+        (Role.EVALUATOR, Role.RELEASER),
+        "what a revocation feed holds",
     ),
 )
 

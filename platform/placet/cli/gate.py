@@ -69,6 +69,15 @@ def gate(
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the gates as JUnit XML too, for CI.")
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=1,
+            max=64,
+            help="Processes that run the model, each with its own copy of the base.",
+        ),
+    ] = 1,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -89,7 +98,12 @@ def gate(
     try:
         with session.progress() as progress:
             verdicts = gate_adapters(
-                office, [item.id for item in found], policy or default_policy(), progress, suites_dir=suites
+                office,
+                [item.id for item in found],
+                policy or default_policy(),
+                progress,
+                suites_dir=suites,
+                workers=workers,
             )
     except Error as error:
         decided: tuple[Verified[Verdict], ...] = ()

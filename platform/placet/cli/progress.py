@@ -31,6 +31,8 @@ from placet.domain.progress import Progress
 
 LINE_EVERY_S = 10.0
 ALIVE_EVERY_S = 30.0
+_FOUND_WITHIN_S = 1.0
+"""What is done so soon after a step began was found, not made: answers of an interrupted run."""
 _SMOOTHING_S = 120.0  # a rate is taken over so many seconds
 
 
@@ -87,6 +89,9 @@ class _Step:
     started: float
     told: float
     done: int = 0
+    # Where the rate is measured from: what was found done at the start took no time and says nothing.
+    since: float = 0.0
+    found: int = 0
 
 
 class LineProgress:
@@ -107,7 +112,7 @@ class LineProgress:
         """Say that the step begins."""
         with self._lock:
             now = self._now()
-            self._steps[step] = _Step(total, unit, now, now)
+            self._steps[step] = _Step(total, unit, now, now, since=now)
             self._tell(f"{step} …" if total is None else f"{step}: {total:,} {unit} …")
 
     def advance(self, step: str, count: int = 1) -> None:
@@ -117,6 +122,8 @@ class LineProgress:
             if state is None:
                 return
             state.done += count
+            if self._now() - state.started < _FOUND_WITHIN_S:
+                state.found, state.since = state.done, self._now()
             if self._now() - state.told >= LINE_EVERY_S and state.done != state.total:
                 self._say_where(step, state)
 
@@ -168,8 +175,10 @@ class LineProgress:
         if state.total is not None:
             where = f"{state.done:,} of {state.total:,} {state.unit}"
         left = ""
-        if state.total is not None and state.done < state.total:
-            left = f", about {duration(gone / state.done * (state.total - state.done))} to go"
+        made = state.done - state.found
+        if state.total is not None and state.done < state.total and made:
+            rate = made / (self._now() - state.since)
+            left = f", about {duration((state.total - state.done) / rate)} to go"
         self._tell(f"{step}: {where}, {duration(gone)} so far{left}")
 
 

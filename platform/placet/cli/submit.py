@@ -63,6 +63,15 @@ def submit(
             help="Signed provenance of its training (DSSE JSON); repeat it for several.",
         ),
     ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="A file of the training data its provenance names (JSON, JSON lines or text), for the comparison "
+            "with suites; kept in the office's store. Repeat it for several.",
+        ),
+    ] = None,
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="A word to the reviewers.")] = "",
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -82,7 +91,15 @@ def submit(
     service_keys(office)
     with session.progress() as progress:
         result = submit_adapter(
-            office, parsed, base, signer, progress, label=name, training=provenance, note=note
+            office,
+            parsed,
+            base,
+            signer,
+            progress,
+            label=name,
+            training=provenance,
+            data=tuple(data or ()),
+            note=note,
         )
     session.result(_result_json(result), lambda console: _show(console, name, result))
     if result.submission is None:

@@ -62,7 +62,7 @@ def init(
     Run it as another user, best on another machine. Its key's passphrase comes from $PLACET_PASSPHRASE_WITNESS,
     $PLACET_PASSPHRASE or a prompt.
     """
-    from placet.attest.keys import passphrase_for
+    from placet.attest.keyfiles import passphrase_for
     from placet.ledger.witness import KEY_NAME, Witness
     from placet.office import utc_now
 
@@ -93,7 +93,7 @@ def run(
 
     Exit code 1: it does not; both checkpoints are kept in the memory's folder refused/ as evidence.
     """
-    from placet.attest.keys import passphrase_for
+    from placet.attest.keyfiles import passphrase_for
     from placet.ledger.witness import KEY_NAME, Witness, open_key
     from placet.office import utc_now
 

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
@@ -61,16 +62,31 @@ def _inside(path: str) -> str:
     return path
 
 
-Measured = Annotated[float, BeforeValidator(_finite), PlainSerializer(decimal_string, return_type=str)]
+Measured = Annotated[
+    float,
+    BeforeValidator(_finite),
+    PlainSerializer(decimal_string, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?$"}, mode="serialization"
+    ),
+]
 """A measured number: a float in memory, a decimal string with at most 6 places on record."""
 
-Sha256 = Annotated[Digest, AfterValidator(_digest)]
+Sha256 = Annotated[
+    Digest,
+    AfterValidator(_digest),
+    WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+]
 """A digest, checked for its form."""
 
 Moment = Annotated[
     datetime,
     AfterValidator(_utc_seconds),
     PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
+        mode="serialization",
+    ),
 ]
 """A point in time, UTC, whole seconds."""
 
@@ -79,7 +95,12 @@ class Record(BaseModel):
     """Base of everything that is recorded."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
+        defer_build=True,  # each model is made ready when it is first used: most commands use a few
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -158,6 +179,25 @@ class Base(Record):
     parameters: int
     license: str | None = None
     canonical: str | None = Field(default=None, description="what the id is made of, see docs")
+
+
+class Advisory(Record):
+    """A known problem of a base that is not mended: `id` as its publisher or the office names it."""
+
+    id: str = Field(min_length=1)
+    summary: str = Field(min_length=1)
+
+
+class BaseStatus(Record):
+    """What is known of a base's support. The newest statement about a base holds, and replaces the ones before."""
+
+    base: BaseRef
+    end_of_life: bool = Field(description="its maker, or the office, no longer stands by it")
+    supported_until: Moment | None = Field(default=None, description="when support ends, if that is known")
+    advisories: tuple[Advisory, ...] = Field(default=(), description="the open ones, all of them")
+    note: str = ""
+    stated_by: str
+    stated_at: Moment
 
 
 class Submission(Record):
@@ -282,6 +322,24 @@ class EngineInfo(Record):
     libraries: dict[str, str] = Field(default_factory=dict)
 
 
+class Sequential(Record):
+    """How a run may stop early: looked at after every `chunk` documents of the plan's order."""
+
+    claim: str = Field(
+        pattern="^(benchmark|population)$",
+        description="what a decision is about: these documents, or all like them",
+    )
+    chunk: int = Field(ge=1)
+
+
+class PlannedReference(Record):
+    """Another adapter that gates compare with: what a channel runs, or one the policy names."""
+
+    name: str = Field(description="as the policy writes it: channel:NAME or adapter:NAME")
+    adapter: AdapterRef
+    record: Sha256 = Field(description="record id of the release, or of the submission")
+
+
 class PlannedSuite(Record):
     """A suite in a plan: the documents to run, in this order."""
 
@@ -289,6 +347,22 @@ class PlannedSuite(Record):
     stage: Stage
     documents: int = Field(ge=1, description="how many documents the suite has")
     samples: tuple[int, ...] = Field(description="document numbers, in the order they run")
+    groups: dict[str, dict[str, tuple[int, ...]]] | None = Field(
+        default=None, description="column → its value → the planned documents that have it, where a gate asks"
+    )
+    expected_documents: int | None = Field(
+        default=None, description="how many documents are expected to be run, where the run may stop early"
+    )
+    expected_s: Measured | None = Field(
+        default=None,
+        description="seconds that running it on one subject is expected to take; absent: never run",
+    )
+    cluster: str | None = Field(
+        default=None, description="the column of `groups` whose values make documents that belong together"
+    )
+    sequential: Sequential | None = Field(
+        default=None, description="how the run may stop before its last document; absent: it may not"
+    )
 
 
 class LedgerHead(Record):
@@ -308,6 +382,13 @@ class Plan(Record):
     engine: EngineInfo
     head: LedgerHead = Field(description="the ledger state that the sample order was drawn from")
     planned_at: Moment
+    references: tuple[PlannedReference, ...] | None = Field(
+        default=None, description="other adapters to compare with, as they stood; absent: none"
+    )
+    known_results: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of runs of these suites on these weights that were on record already; absent: none",
+    )
 
 
 class Measurement(Record):
@@ -328,8 +409,26 @@ class Measurement(Record):
     engine: EngineInfo
     plan: Sha256 = Field(description="record id of the plan this ran under")
     self_check: dict[str, str] = Field(default_factory=dict, description="engine self-check figures")
+    reused: tuple[Sha256, ...] | None = Field(
+        default=None,
+        description="record ids of earlier measurements whose answers were taken over; absent: none",
+    )
     started_at: Moment
     finished_at: Moment
+
+
+class Overlap(Record):
+    """How much of a suite's documents stands word for word in the data that an adapter was trained on."""
+
+    subject: Sha256 = Field(description="weights id of the adapter")
+    suite: SuiteRef
+    datasets: tuple[Sha256, ...] = Field(description="the training data compared, by digest, sorted")
+    ngram: int = Field(ge=1, description="words in a row that make a match")
+    documents: int = Field(ge=1, description="how many documents of the suite were compared: all")
+    found: dict[str, Measured] = Field(
+        description="document number → share of its words in a match, where there is one"
+    )
+    measured_at: Moment
 
 
 # --- verdict --------------------------------------------------------------------------------------------
@@ -362,6 +461,14 @@ class Interval(Record):
     method: str
 
 
+class PathPoint(Record):
+    """A point of a sequential test: after `n` documents, log10 of the evidence for PASS and for FAIL."""
+
+    n: int = Field(ge=0)
+    to_pass: Measured
+    to_fail: Measured
+
+
 class GateResult(Record):
     """One gate's outcome with everything a reader needs to check it."""
 
@@ -371,7 +478,10 @@ class GateResult(Record):
     required: bool = True
     figure: Measured | None = None
     baseline: Measured | None = Field(
-        default=None, description="the base's own figure, where one is compared"
+        default=None, description="the figure of what is compared with: the base, or another adapter"
+    )
+    compared_with: str | None = Field(
+        default=None, description="what is compared with, where it is not the base"
     )
     interval: Interval | None = None
     threshold: Measured | None = None
@@ -383,6 +493,9 @@ class GateResult(Record):
     waivable: bool = False
     waivers_needed: int = Field(default=2, ge=1)
     evidence: tuple[Sha256, ...] = Field(default=(), description="record ids the outcome rests on")
+    path: tuple[PathPoint, ...] | None = Field(
+        default=None, description="how the evidence grew, document by document, thinned; for a picture"
+    )
 
 
 class Verdict(Record):
@@ -411,6 +524,9 @@ class ReviewRule(Record):
     )
     valid_days: int = Field(ge=1)
     waivers_needed: int = Field(default=2, ge=1)
+    lapses_on: (
+        tuple[Annotated[str, Field(pattern="^(new_evidence|base_status|approver_left)$")], ...] | None
+    ) = Field(default=None, description="what ends an approval before its days are over; absent: nothing")
 
 
 # --- people's decisions ---------------------------------------------------------------------------------
@@ -462,6 +578,9 @@ class Release(Record):
     reviews: tuple[Sha256, ...]
     waivers: tuple[Sha256, ...] = ()
     files: tuple[FileEntry, ...]
+    files_key: str | None = Field(
+        default=None, description="public key (P-256, PEM) that signs the files in the OpenSSF format"
+    )
     channel: str
     released_at: Moment
 
@@ -476,4 +595,11 @@ class Revocation(Record):
     revoked_at: Moment
 
 
-Verdict.model_rebuild()
+class FeedStatement(Record):
+    """All revocations up to a state of the ledger: what a feed holds, so that nothing can be left out of it unseen."""
+
+    office: str
+    head: LedgerHead = Field(description="the ledger state it is complete for")
+    revocations: int = Field(ge=0, description="how many there are")
+    digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
+    issued_at: Moment

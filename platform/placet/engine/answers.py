@@ -80,6 +80,43 @@ class MemoryAnswers:
         self._answers.update(answers)
 
 
+class RecordedAnswers:
+    """Answers out of signed records, in front of a store for new ones.
+
+    Nothing found in a record is written to the store, and it is remembered which records were of use.
+
+    Args:
+        store: Where new answers go, and where those of an interrupted run are.
+    """
+
+    def __init__(self, store: AnswerStore) -> None:
+        self._store = store
+        self._recorded: dict[AnswerId, tuple[Answer, str]] = {}
+        self._used: set[str] = set()
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The records that gave an answer, sorted."""
+        return tuple(sorted(self._used))
+
+    def add(self, record: str, answers: Iterable[tuple[AnswerId, Answer]]) -> None:
+        """Offer the answers that `record` holds."""
+        for key, answer in answers:
+            self._recorded.setdefault(key, (answer, record))
+
+    def get(self, answer_id: AnswerId) -> Answer | None:
+        """Return the answer stored under `answer_id`, or None."""
+        found = self._recorded.get(answer_id)
+        if found is None:
+            return self._store.get(answer_id)
+        self._used.add(found[1])
+        return found[0]
+
+    def put(self, answers: Iterable[tuple[AnswerId, Answer]]) -> None:
+        """Store `answers`."""
+        self._store.put(answers)
+
+
 class JournalAnswers:
     """Remembers answers in an append-only file, one JSON object with its own checksum on each line.
 

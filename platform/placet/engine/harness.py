@@ -19,6 +19,7 @@ from typing import Any
 
 import datasets
 import lm_eval.api.task
+import lm_eval.utils
 import numpy as np
 import torch
 from lm_eval.evaluator import evaluate
@@ -35,6 +36,8 @@ SEED = 1234
 """Seeds whatever a task draws (few-shot examples); lm-eval's own default."""
 
 _SPLIT = "test"
+_MOST_TASKS = 16
+"""Tasks whose requests are kept for the next subject."""
 
 
 class HarnessRunner:
@@ -42,6 +45,7 @@ class HarnessRunner:
 
     def __init__(self, lm: PlacetLM) -> None:
         self._lm = lm
+        self._tasks: dict[bytes, tuple[Any, Any]] = {}
 
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
@@ -75,14 +79,7 @@ class HarnessRunner:
         return _outcomes(spec, logged)
 
     def _evaluate(self, spec: TaskSpec) -> list[dict[str, Any]]:
-        random.seed(0)
-        np.random.seed(SEED)
-        torch.manual_seed(SEED)
-        loaded = TaskManager(include_defaults=False).load([_config(spec)])
-        (task,) = loaded["tasks"].values()
-        task.set_fewshot_seed(seed=SEED)
-        if task.get_config("num_fewshot") is None:
-            task.set_config(key="num_fewshot", value=0)
+        loaded = self._loaded(spec)
         results = evaluate(
             lm=self._lm,
             task_dict=loaded,
@@ -94,6 +91,36 @@ class HarnessRunner:
         )
         logged: list[dict[str, Any]] = results["samples"][spec.name]
         return logged
+
+    def _loaded(self, spec: TaskSpec) -> dict[str, Any]:
+        """Return the task with its requests, which are built for the first subject and the same for every other."""
+        parts = [spec.name, dict(spec.config), sorted(spec.samples), spec.chat_template]
+        key = json.dumps(parts, sort_keys=True, default=repr).encode()
+        held = self._tasks.get(key)
+        if held is None or held[0] is not spec.docs:
+            while len(self._tasks) >= _MOST_TASKS:
+                del self._tasks[next(iter(self._tasks))]
+            held = self._tasks[key] = (spec.docs, _load(spec))
+        (task,) = held[1]["tasks"].values()
+        if vars(task).get("_instances"):
+            for instance in task.instances:
+                instance.resps, instance.filtered_resps = [], {}
+            # lm-eval builds the requests on each run; these are built.
+            task.build_all_requests = lambda **_: None
+        loaded: dict[str, Any] = held[1]
+        return loaded
+
+
+def _load(spec: TaskSpec) -> Any:
+    random.seed(0)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+    loaded = TaskManager(include_defaults=False).load([_config(spec)])
+    (task,) = loaded["tasks"].values()
+    task.set_fewshot_seed(seed=SEED)
+    if task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    return loaded
 
 
 def _config(spec: TaskSpec) -> dict[str, Any]:
@@ -162,13 +189,20 @@ def _call(arguments: tuple[Any, ...], response: Any) -> Call:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's bars and remarks off the screen: the stage reports its own progress."""
+    """Keep lm-eval's bars and remarks off the screen, since the stage reports its own progress.
+
+    And compile each template once, where lm-eval compiles it for each field of each document.
+    """
     logger = logging.getLogger("lm_eval")
     level, bar = logger.level, lm_eval.api.task.tqdm
+    environment = lm_eval.utils.env
+    from_string = environment.from_string
     logger.setLevel(logging.ERROR)
     lm_eval.api.task.tqdm = functools.partial(bar, disable=True)
+    environment.from_string = functools.lru_cache(maxsize=256)(from_string)
     try:
         yield
     finally:
+        del environment.from_string
         lm_eval.api.task.tqdm = bar
         logger.setLevel(level)

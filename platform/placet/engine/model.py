@@ -9,13 +9,15 @@ packed path cannot take (an unknown architecture, sampling) go the ordinary way,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from placet.domain.errors import EvaluationError, UsageError
 from placet.domain.records import EngineInfo
@@ -31,15 +33,17 @@ from placet.engine.answers import (
     answer_id,
 )
 from placet.engine.families import greedy_obstacle, tree_mask_obstacle
-from placet.engine.forest import Scored, plan_passes
-from placet.engine.generation import GreedyGenerator, Prompt
-from placet.engine.identity import EngineSettings, engine_info
-from placet.engine.packed import PackedScorer
+from placet.engine.generation import GenerationLimits, GreedyGenerator, Prompt
+from placet.engine.identity import EngineSettings, PassSizes, engine_info, pass_sizes
+from placet.engine.memory import free_cached, is_out_of_memory, needed_memory
+from placet.engine.packed import Seed
 from placet.engine.quiet import without_progress_bars
+from placet.engine.scoring import Encoded, Scoring
 from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
 from placet.engine.weights import MergeReport, ResidentBase
 
-_Encoded = tuple[tuple[str, str], list[int], list[int]]
+_MOST_ENCODINGS = 1 << 18
+"""Requests whose tokens are remembered for the next adapter; a larger suite is encoded again."""
 
 
 class PlacetLM(HFLM):
@@ -52,6 +56,9 @@ class PlacetLM(HFLM):
         answers: Where answers are remembered; nowhere if not given.
         settings: Sizes and limits.
         dtype: The weights' and activations' type.
+        device: Where to compute; a GPU if there is one, else the CPU.
+        batch_size: Of what goes the ordinary way.
+        softmax_dtype: The type of log-probabilities: 16-bit ones have steps of a sixteenth and more.
         options: Anything else lm-eval's `hf` model takes.
 
     Raises:
@@ -66,9 +73,10 @@ class PlacetLM(HFLM):
         peft: str | None = None,
         answers: AnswerStore | None = None,
         settings: EngineSettings | None = None,
-        dtype: Any = "float32",
-        device: str = "cpu",
-        batch_size: Any = 8,
+        dtype: Any = "auto",
+        device: str | None = None,
+        batch_size: Any = 1,
+        softmax_dtype: Any = "float32",
         **options: Any,
     ) -> None:
         if answers is not None and not base_id:
@@ -76,8 +84,10 @@ class PlacetLM(HFLM):
         self._settings = settings or EngineSettings()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
+        where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        options |= {"dtype": dtype, "device": where, "batch_size": batch_size, "softmax_dtype": softmax_dtype}
         with without_progress_bars():
-            super().__init__(pretrained, dtype=dtype, device=device, batch_size=batch_size, **options)
+            super().__init__(pretrained, **options)
         self._answers = NullAnswers() if answers is None else answers
         self._base_id = base_id or ""
         self._adapters: dict[str, Path] = {}
@@ -86,10 +96,20 @@ class PlacetLM(HFLM):
         tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
         self._resident = ResidentBase(self.model, merge_tolerance=tolerance)
         self._obstacle, self._generation_obstacle = self._obstacles()
+        # A model that takes no packed pass need not even have what the sizes of passes follow from.
+        self._sizes = (
+            PassSizes(0, 0)
+            if self._obstacle
+            else pass_sizes(
+                self._settings, self.model.config.get_text_config(), self.model.dtype, self.device
+            )
+        )
         self._check = SelfCheck(tolerance)
         self._merge: MergeReport | None = None
         self._documents: DocumentProgress | None = None
         self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        self._alone: int | None = None  # scored positions, while a request runs alone through lm-eval's code
+        self._states: Seed | None = None
         if peft:
             self.add_adapter(peft, Path(peft))
             self.use_adapter(peft)
@@ -122,10 +142,25 @@ class PlacetLM(HFLM):
             self._merge = self._resident.merge(self._adapters[weights_id], weights_id[:19])
             self._current = weights_id
 
+    def use_answers(self, answers: AnswerStore) -> None:
+        """Look answers up in, and add new ones to, `answers` from now on.
+
+        Raises:
+            UsageError: The base's id is not known, so that answers of several bases would mix.
+        """
+        if not self._base_id:
+            raise UsageError("an answer store needs the base's id", hint="pass base_id=the base's content id")
+        self._answers = answers
+
+    def answer_ids(self, kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[AnswerId]:
+        """Return the ids of the answers that what is at work gives to requests of `kind` with these arguments."""
+        head = self._answer_head()
+        return [answer_id(head, kind, tuple(request)) for request in arguments]
+
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
         obstacles = (self._obstacle, self._generation_obstacle)
-        return engine_info(self._settings, self._dtype, self.device, self.batch_size, obstacles)
+        return engine_info(self._settings, self._sizes, self._dtype, self.device, self.batch_size, obstacles)
 
     def self_check(self) -> dict[str, str]:
         """Return the self-check figures since :meth:`reset_self_check`, and those of the merge at work."""
@@ -160,28 +195,13 @@ class PlacetLM(HFLM):
         """Return log-probability and greediness of each continuation, as lm-eval's `hf` does."""
         if self.enable_thinking:  # lm-eval refuses this, in words
             return list(super().loglikelihood(requests, disable_tqdm=disable_tqdm))
-        encoded = [self._encoded(*request.args) for request in requests]
-
-        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
-            for batch in self._score([encoded[index] for index in indices]):
-                yield [(indices[place], answer) for place, answer in batch]
-
-        ids = self._ids("loglikelihood", requests)
-        answers = answer_all(ids, self._answers, compute, self._expect(requests))
-        self._check_likelihoods(ids, encoded, answers)
-        return [(a.logprob, a.greedy) for a in answers if isinstance(a, Likelihood)]
+        pieces = [[self._encoded(*request.args)] for request in requests]
+        return [(a.logprob, a.greedy) for a in self._likelihoods("loglikelihood", requests, pieces)]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-probability of each whole text, in windows, as lm-eval's `hf` does."""
-
-        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
-            for index in indices:
-                (total,) = HFLM.loglikelihood_rolling(self, [requests[index]], disable_tqdm=True)
-                yield [(index, Likelihood(float(total), False))]
-
-        ids = self._ids("loglikelihood_rolling", requests)
-        answers = answer_all(ids, self._answers, compute, self._expect(requests))
-        return [answer.logprob for answer in answers if isinstance(answer, Likelihood)]
+        pieces = [self._windows(*request.args) for request in requests]
+        return [a.logprob for a in self._likelihoods("loglikelihood_rolling", requests, pieces)]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Return each prompt's continuation up to its stop strings, as lm-eval's `hf` does at batch size 1."""
@@ -196,49 +216,57 @@ class PlacetLM(HFLM):
         return [answer.text for answer in answers if isinstance(answer, Generated)]
 
     def _loglikelihood_tokens(
-        self, requests: list[_Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+        self, requests: list[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        # lm-eval's own rolling and base-class code ends here; it is packed as well.
-        found = {place: answer for batch in self._score(requests) for place, answer in batch}
+        # Code of lm-eval's that calls this is answered by packs as well; it is not checked.
+        found = {place: answer for batch in self._scoring().score(requests) for place, answer in batch}
         return [(found[place].logprob, found[place].greedy) for place in range(len(requests))]
 
     # --- computing ---------------------------------------------------------------------------------------
 
-    def _score(self, requests: Sequence[_Encoded]) -> Iterator[list[tuple[int, Likelihood]]]:
-        if self._obstacle:
-            size = 64  # a few of lm-eval's batches, so that answers are kept as they come
-            order = sorted(range(len(requests)), key=lambda i: -len(requests[i][1]) - len(requests[i][2]))
-            for start in range(0, len(order), size):
-                part = order[start : start + size]
-                answers = self._ordinary([requests[index] for index in part])
-                yield [(i, Likelihood(*answer)) for i, answer in zip(part, answers, strict=True)]
-            return
-        scored = [self._scored(context, continuation) for _, context, continuation in requests]
-        passes = plan_passes(scored, self._settings.pack_tokens)
-        yield from PackedScorer(self.model).score(scored, passes)
+    def _likelihoods(self, kind: str, requests: list[Any], pieces: list[list[Encoded]]) -> list[Likelihood]:
+        """Answer requests, each the sum over its pieces, and check a few."""
+        ids, scoring = self._ids(kind, requests), self._scoring()
 
-    def _ordinary(self, requests: list[_Encoded]) -> list[tuple[float, bool]]:
-        """Score `requests` with lm-eval's own code."""
-        return list(super()._loglikelihood_tokens(requests, disable_tqdm=True))
+        def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
+            return scoring.compute(ids, pieces, indices)
 
-    def _scored(self, context: list[int], continuation: list[int]) -> Scored:
-        if len(continuation) > self.max_length:
-            raise EvaluationError(
-                f"a continuation of {len(continuation)} tokens is longer than the model's {self.max_length}",
-                hint="shorten the task's answers, or evaluate a base with a longer context",
-            )
-        # As lm-eval: too long a context loses its beginning, and the last token is only ever a target.
-        tokens = (context + continuation)[-(self.max_length + 1) :][:-1]
-        return Scored(tuple(tokens), tuple(continuation))
+        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        scoring.verify(ids, pieces, answers)
+        return cast("list[Likelihood]", answers)
+
+    def _scoring(self) -> Scoring:
+        return Scoring(
+            self.model,
+            self._settings,
+            self._sizes,
+            max_length=self.max_length,
+            ordinary=_Ordinary(self),
+            packed=not self._obstacle,
+            check=self._check,
+        )
+
+    def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
+        if self._alone is None:
+            return super()._model_call(inps, attn_mask, labels)
+        # lm-eval slices from the end, so rows that it does not look at need not be computed.
+        with torch.inference_mode():
+            output = self.model(inps, use_cache=True, logits_to_keep=self._alone)
+        layers = output.past_key_values.layers
+        self._states = Seed(tuple(inps[0].tolist()), tuple((layer.keys, layer.values) for layer in layers))
+        return output.logits
 
     def _generate(
         self, requests: list[Any], prompts: list[Prompt | None], indices: list[int]
     ) -> Iterator[list[tuple[int, Answer]]]:
         own = [(index, prompt) for index in indices if (prompt := prompts[index]) is not None]
-        sizes = self._settings
-        generator = GreedyGenerator(
-            self.model, self.tokenizer, self._end_tokens(), sizes.generation_rows, sizes.generation_tokens
+        limits = GenerationLimits(
+            self._settings.generation_rows,
+            self._settings.pass_bytes,
+            self._sizes.pack_tokens,
+            self._sizes.attention_block,
         )
+        generator = GreedyGenerator(self.model, self.tokenizer, self._end_tokens(), limits, self._check)
         for batch in generator.generate([prompt for _, prompt in own]):
             yield [
                 (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
@@ -246,7 +274,8 @@ class PlacetLM(HFLM):
             ]
         for index in indices:
             if prompts[index] is None:
-                (text,) = super().generate_until([requests[index]], disable_tqdm=True)
+                with needed_memory("to generate for one prompt the ordinary way"):
+                    (text,) = super().generate_until([requests[index]], disable_tqdm=True)
                 yield [(index, Generated(text))]
 
     def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
@@ -272,7 +301,20 @@ class PlacetLM(HFLM):
     # --- identity, encoding, checks ----------------------------------------------------------------------
 
     def _ids(self, kind: str, requests: list[Any]) -> list[AnswerId]:
-        head = answer_head(
+        seen: Counter[Any] = Counter()
+        arguments = []
+        for request in requests:
+            asked = tuple(request.args)
+            if kind == "generate_until" and is_sampled(asked[1]):
+                # Asked several times, a sampled answer is another one each time.
+                key = (asked[0], repr(asked[1]))
+                seen[key] += 1
+                asked = (*asked, seen[key])
+            arguments.append(asked)
+        return self.answer_ids(kind, arguments)
+
+    def _answer_head(self) -> bytes:
+        return answer_head(
             {
                 "base": self._base_id,
                 "weights": self._current,
@@ -280,9 +322,8 @@ class PlacetLM(HFLM):
                 "tokens": [self.max_length, self.add_bos_token, self.prefix_token_id, self.truncation],
             }
         )
-        return [answer_id(head, kind, tuple(request.args)) for request in requests]
 
-    def _encoded(self, context: str, continuation: str) -> _Encoded:
+    def _encoded(self, context: str, continuation: str) -> Encoded:
         """Return the request's tokens, made once for all adapters."""
         key = (context, continuation)
         if key not in self._encodings:
@@ -297,8 +338,21 @@ class PlacetLM(HFLM):
                     f"a request has no tokens to score: {continuation[:60]!r} after {context[-60:]!r}",
                     hint="change the task so that every option adds at least one token to its context",
                 )
+            if len(self._encodings) >= _MOST_ENCODINGS:
+                self._encodings.clear()
             self._encodings[key] = pair
         return key, *self._encodings[key]
+
+    def _windows(self, text: str) -> list[Encoded]:
+        """Return the windows lm-eval scores a whole text in: each token once, with what context there is room for."""
+        windows = get_rolling_token_windows(
+            token_list=self.tok_encode(text),
+            prefix_token=self.prefix_token_id,
+            max_seq_len=self.max_length,
+            context_len=1,
+        )
+        pairs = [make_disjoint_window(window) for window in windows]
+        return [(("", ""), list(context), list(scored)) for context, scored in pairs]
 
     def _expect(self, requests: list[Any]) -> Any:
         if self._documents is None:
@@ -306,25 +360,18 @@ class PlacetLM(HFLM):
         self._documents.expect([(request.task_name, request.doc_id) for request in requests])
         return self._documents.done
 
-    def _check_likelihoods(self, ids: list[AnswerId], encoded: list[_Encoded], answers: list[Answer]) -> None:
-        if self._obstacle:
-            return
-        for index in choose(ids, self._settings.checked_requests):
-            ((ordinary, _),) = self._ordinary([encoded[index]])
-            answer = cast("Likelihood", answers[index])
-            self._check.observe("logprob", answer.logprob, ordinary, f"request {ids[index][:12]}")
-
     def _check_generations(
         self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer]
     ) -> None:
         """Hold each chosen token against the likeliest one of an ordinary pass over the whole text."""
         for index in choose(ids, self._settings.checked_generations):
             prompt, answer = prompts[index], cast("Generated", answers[index])
-            if prompt is None:
+            if prompt is None or not answer.tokens:  # lm-eval's own, or out of a record, which keeps the text
                 continue
             tokens = torch.tensor(answer.tokens)
             row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
-            logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
+            with needed_memory(f"to check a generation of {row.shape[1]} tokens in one pass"):
+                logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
             chosen = logits.gather(1, tokens[:, None])[:, 0]
             worst = int((logits.amax(-1) - chosen).argmax())
             what = f"token {worst} of generation {ids[index][:12]}"
@@ -350,3 +397,42 @@ class PlacetLM(HFLM):
         if ends is None:
             return frozenset()
         return frozenset(ends if isinstance(ends, list) else [ends])
+
+
+def is_sampled(arguments: Mapping[str, Any]) -> bool:
+    """Return whether generation arguments of lm-eval's ask for random choices."""
+    return bool(arguments.get("do_sample")) or float(arguments.get("temperature") or 0.0) > 0.0
+
+
+class _Ordinary:
+    """lm-eval's own code for the model at work."""
+
+    def __init__(self, lm: PlacetLM) -> None:
+        self._lm = lm
+
+    def scores(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
+        """Return the scores of `requests` in lm-eval's batches, one by one where memory is short."""
+        try:
+            return self._score(requests, None)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        free_cached()
+        with needed_memory("to score requests one by one the ordinary way"):
+            return [score for request in requests for score in self._score([request], 1)]
+
+    def score_alone(self, request: Encoded) -> tuple[float, Seed]:
+        """Return a request's log-probability, with the keys and values of its pass."""
+        lm = self._lm
+        lm._alone = len(request[2])
+        try:
+            ((logprob, _),) = self._score([request], 1)
+        finally:
+            lm._alone, states = None, lm._states
+            lm._states = None
+        assert states is not None  # noqa: S101 - lm-eval calls the model for every request
+        return logprob, states
+
+    def _score(self, requests: list[Encoded], size: int | None) -> list[tuple[float, bool]]:
+        score = HFLM._loglikelihood_tokens
+        return list(score(self._lm, requests, disable_tqdm=True, override_bs=size))

@@ -6,7 +6,7 @@ and not moved again. At no moment do both ends take new records.
 
 from __future__ import annotations
 
-from placet.attest.trust import TrustRoot
+from placet.attest.root import TrustRoot
 from placet.domain.errors import IntegrityError
 from placet.ledger.store import DuckStore, StaleError
 from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from placet.attest.keys import LocalSigner, PublicKey, Signer, load_signer, new_signer, save_key
+from placet.attest.keyfiles import load_signer, save_key
+from placet.attest.keys import LocalSigner, PublicKey, Signer, new_signer
 from placet.attest.strict_json import parse_base64, parse_json
 from placet.domain.digests import canonical_json
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError

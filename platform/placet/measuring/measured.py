@@ -6,6 +6,7 @@ bytes, the rows' digest and the mean are of exactly these rows.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from placet.domain.digests import Digest, decimal_string
 from placet.domain.errors import EvaluationError
 from placet.domain.progress import Progress
 from placet.domain.records import EngineInfo, Stage, SuiteRef
+from placet.engine.figures import joined_checks
 from placet.engine.tasks import TaskRunner, TaskSample, TaskSpec
 from placet.measuring.rows import Option, Row, rows_digest, rows_to_parquet
 from placet.measuring.suite import Suite
@@ -28,7 +30,7 @@ class MeasuredSuite:
     """One suite run on one subject.
 
     `samples` are document numbers in the order they ran; `mean` is over `rows`; `self_check` holds the engine's figures
-    about itself, as decimal strings.
+    about itself, as decimal strings; `reused` are the record ids of measurements whose answers were taken over.
     """
 
     suite: SuiteRef
@@ -44,6 +46,7 @@ class MeasuredSuite:
     engine: EngineInfo
     started_at: datetime
     finished_at: datetime
+    reused: tuple[Digest, ...] = ()
 
 
 def run_suite(
@@ -96,12 +99,46 @@ def run_suite(
         rows=rows,
         parquet=rows_to_parquet(rows),
         rows_digest=rows_digest(rows),
-        mean=float(decimal_string(sum(row.value for row in rows) / len(rows))),
+        mean=_mean(rows),
         self_check=runner.self_check(),
         engine=runner.info(),
         started_at=started,
         finished_at=clock(),
     )
+
+
+def joined(parts: Sequence[MeasuredSuite]) -> MeasuredSuite:
+    """Return several runs of one suite on one subject, one after the other, as the one run they are.
+
+    Raises:
+        EvaluationError: None is given, they are of different suites or engines, or share a document.
+    """
+    if not parts:
+        raise EvaluationError("nothing was run", hint="this is a bug; please report it")
+    first = parts[0]
+    rows = tuple(row for part in parts for row in part.rows)
+    samples = tuple(number for part in parts for number in part.samples)
+    alike = {(part.suite.digest, part.metric, repr(part.engine)) for part in parts}
+    if len(alike) > 1 or len(set(samples)) != len(samples):
+        raise EvaluationError(
+            f"the parts of a run of {first.suite.id} do not belong together",
+            hint="the suite or the engine changed while it ran: run `placet gate` again",
+        )
+    return dataclasses.replace(
+        first,
+        samples=samples,
+        rows=rows,
+        parquet=rows_to_parquet(rows),
+        rows_digest=rows_digest(rows),
+        mean=_mean(rows),
+        self_check=joined_checks([part.self_check for part in parts]),
+        reused=tuple(sorted({record for part in parts for record in part.reused})),
+        finished_at=parts[-1].finished_at,
+    )
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return float(decimal_string(sum(row.value for row in rows) / len(rows)))
 
 
 def task_values(

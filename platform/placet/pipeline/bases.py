@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
-from placet.attest.predicates import Kind
+from placet.attest.keys import Signer
+from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, digest_file, short
 from placet.domain.errors import StorageError, UsageError
 from placet.domain.progress import Progress
-from placet.domain.records import Base, Revocation
+from placet.domain.records import Advisory, Base, BaseRef, BaseStatus, Revocation
 from placet.intake.base import describe_base, verify_base_files
 from placet.ledger.reader import LedgerReader
 from placet.office import EVALUATOR_KEY, Office
@@ -39,7 +42,7 @@ def add_base(
     fetched = source.fetch(cache_dir(), progress)
     folder = fetched.path
     if folder.suffix == ".gguf":
-        folder = _converted(folder, progress)
+        folder = converted_gguf(folder, progress)
     if not folder.is_dir():
         raise UsageError(
             f"{source.describe()} is no model",
@@ -58,6 +61,39 @@ def add_base(
     _keep(folder, _folder(office, record.ref.id), record)
     subject = Subject(label, record.ref.id)
     return office.record(Kind.BASE, record, (subject,), office.signer(EVALUATOR_KEY))
+
+
+def state_status(
+    office: Office,
+    base: BaseRef,
+    signer: Signer,
+    *,
+    end_of_life: bool = False,
+    supported_until: datetime | None = None,
+    advisories: Sequence[Advisory] = (),
+    note: str = "",
+) -> Verified[BaseStatus]:
+    """Log what is known of a base's support; it replaces what was stated before, open advisories included.
+
+    Raises:
+        UsageError: An advisory is named twice.
+        NotAuthorizedError: The key holds neither the approver nor the releaser role.
+    """
+    if len({item.id for item in advisories}) != len(advisories):
+        raise UsageError("an advisory is named twice", hint="name each open one once")
+    reader = office.reader()
+    roles = (Role.APPROVER, Role.RELEASER)
+    _, person = reader.trust.authorize(signer.public.key_id, roles, reader.head().size)
+    record = BaseStatus(
+        base=base,
+        end_of_life=end_of_life,
+        supported_until=supported_until,
+        advisories=tuple(advisories),
+        note=note,
+        stated_by=person,
+        stated_at=office.clock(),
+    )
+    return office.record(Kind.BASE_STATUS, record, (Subject(base.label, base.id),), signer)
 
 
 def find_base(reader: LedgerReader, text: str) -> Verified[Base]:
@@ -101,7 +137,8 @@ def _folder(office: Office, base: Digest) -> Path:
     return office.folder("bases") / short(base, 64)
 
 
-def _converted(gguf: Path, progress: Progress) -> Path:
+def converted_gguf(gguf: Path, progress: Progress) -> Path:
+    """Return the folder of the model in a GGUF file, converted now or earlier."""
     from placet.engine.convert import convert_gguf
 
     out = cache_dir() / "converted" / f"{short(digest_file(gguf), 64)}-{_GGUF_VERSION}"

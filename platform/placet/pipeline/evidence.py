@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from placet.attest.predicates import Kind, Training
 from placet.attest.trust import Verified
 from placet.blobs import BlobStore
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
-from placet.domain.records import Intake, Measurement, Plan, PolicyRef, Submission
+from placet.domain.records import (
+    Base,
+    BaseStatus,
+    Intake,
+    Measurement,
+    Overlap,
+    Plan,
+    PlannedReference,
+    PolicyRef,
+    Submission,
+)
 from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.measuring.rows import load_rows, rows_digest
-from placet.policy.evidence import Evidence, RecordedIntake, RecordedPlan, Rows, TrainingStatement
+from placet.pipeline.references import find_references
+from placet.policy.evidence import (
+    Dataset,
+    Evidence,
+    ModelCard,
+    RecordedBase,
+    RecordedIntake,
+    RecordedOverlap,
+    RecordedPlan,
+    RecordedStatus,
+    Rows,
+    TrainingStatement,
+)
+from placet.policy.modelcard import read_card
 from placet.review.desk import trainings_of
+
+CARD = "README.md"
+"""Where an adapter's model card stands among its files."""
 
 
 @in_one_reading
@@ -24,6 +51,7 @@ def gather(
     policy: PolicyRef,
     plan: Verified[Plan],
     suites: Sequence[Digest],
+    others: Sequence[str] = (),
 ) -> Evidence:
     """Return the evidence about a submission under a plan.
 
@@ -34,6 +62,7 @@ def gather(
         policy: The policy it will be judged by.
         plan: The plan in question.
         suites: Digests of the suites in question, by which the base's runs are chosen.
+        others: What the policy compares with beside the base.
 
     Raises:
         IntegrityError: A record does not verify, or a blob is not what its record says.
@@ -46,20 +75,69 @@ def gather(
     intakes = [
         item for item in reader.find(Kind.INTAKE, Intake, subject=adapter.id) if item.record.base == base
     ]
-    intake = RecordedIntake(intakes[-1].id, intakes[-1].record) if intakes else None
-    listed = [item.id for group in (plans, runs, base_runs, trainings) for item in group]
-    return Evidence(
+    references = find_references(reader, others, base.id)
+    overlaps = reader.find(Kind.OVERLAP, Overlap, subject=adapter.weights_id)
+    evidence = Evidence(
         adapter=adapter,
         base=base,
         policy=policy,
         plan=plan.id,
         plans=tuple(RecordedPlan(item.id, item.record) for item in plans),
-        runs=tuple(_rows(item, blobs) for item in runs),
-        base_runs=tuple(_rows(item, blobs) for item in base_runs),
-        intake=intake,
-        training=tuple(_statement(item) for item in trainings),
-        listed=tuple(listed + ([intake.record] if intake else [])),
+        runs=tuple(load_rows_of(item, blobs) for item in runs),
+        base_runs=tuple(load_rows_of(item, blobs) for item in base_runs),
+        intake=RecordedIntake(intakes[-1].id, intakes[-1].record) if intakes else None,
+        training=tuple(statement_of(item) for item in trainings),
+        listed=(),
+        base_record=_base(reader, base.id),
+        base_status=_status(reader, base.id),
+        card=_card(reader, blobs, submission),
+        overlaps=tuple(RecordedOverlap(item.id, item.record) for item in overlaps),
+        references=references,
+        reference_runs=_reference_runs(reader, blobs, references, adapter.weights_id, base.id, suites),
     )
+    # What was just read is what the ledger lists; a gate sees when somebody takes away from it afterwards.
+    return replace(evidence, listed=tuple(evidence.records()))
+
+
+def _reference_runs(
+    reader: LedgerReader,
+    blobs: BlobStore,
+    references: Sequence[PlannedReference],
+    own: Digest,
+    base: Digest,
+    suites: Sequence[Digest],
+) -> tuple[Rows, ...]:
+    subjects = dict.fromkeys(item.adapter.weights_id for item in references)
+    return tuple(
+        load_rows_of(item, blobs)
+        for subject in subjects
+        if subject != own
+        for item in measurements_of(reader, subject)
+        if item.record.suite.digest in suites and item.record.base.id == base
+    )
+
+
+def _base(reader: LedgerReader, base: Digest) -> RecordedBase | None:
+    found = reader.find(Kind.BASE, Base, subject=base)
+    return RecordedBase(found[-1].id, found[-1].record) if found else None
+
+
+def _status(reader: LedgerReader, base: Digest) -> RecordedStatus | None:
+    found = reader.find(Kind.BASE_STATUS, BaseStatus, subject=base)
+    return RecordedStatus(found[-1].id, found[-1].record) if found else None
+
+
+def _card(reader: LedgerReader, blobs: BlobStore, submission: Submission) -> ModelCard | None:
+    """Return the card among the files that were submitted, as the newest submission of these very files names it."""
+    entry = next((item for item in submission.files if item.path == CARD), None)
+    recorded = [
+        item.id
+        for item in reader.find(Kind.SUBMISSION, Submission, subject=submission.adapter.id)
+        if item.record == submission
+    ]
+    if entry is None or not recorded:
+        return None
+    return read_card(recorded[-1], blobs.read(entry.sha256))
 
 
 def measurements_of(reader: LedgerReader, subject: Digest) -> tuple[Verified[Measurement], ...]:
@@ -73,7 +151,12 @@ def measurements_of(reader: LedgerReader, subject: Digest) -> tuple[Verified[Mea
     )
 
 
-def _rows(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
+def load_rows_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
+    """Return a measurement with its rows.
+
+    Raises:
+        IntegrityError: The rows are not those that were signed.
+    """
     rows = load_rows(blobs.read(measured.record.blob))
     same_documents = tuple(row.doc for row in rows) == measured.record.samples
     if not same_documents or rows_digest(rows) != measured.record.rows_digest:
@@ -81,10 +164,11 @@ def _rows(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
             f"the per-sample results of record {measured.index} are not the ones it was signed over",
             hint="run `placet audit`",
         )
-    return Rows(measured.id, measured.record, tuple(row.value for row in rows))
+    return Rows(measured.id, measured.record, tuple(row.value for row in rows), tuple(row.id for row in rows))
 
 
-def _statement(training: Verified[Training]) -> TrainingStatement:
+def statement_of(training: Verified[Training]) -> TrainingStatement:
+    """Return what a training record says, for a policy."""
     (weights, *_) = training.statement.subjects
     base = training.record.base
     return TrainingStatement(
@@ -98,4 +182,10 @@ def _statement(training: Verified[Training]) -> TrainingStatement:
         signer=training.person,
         # The reader verified that the signing key held the trainer role at the record's index.
         by_trainer=True,
+        datasets=tuple(
+            Dataset(
+                data.name, Digest("sha256:" + data.digest.get("sha256", "")), data.annotations.get("license")
+            )
+            for data in training.record.dependency("dataset")
+        ),
     )

@@ -7,22 +7,22 @@ computed from verified records alone; asking again with nothing changed gives th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, canonical_json
-from placet.domain.errors import EvaluationError, UndecidedError, UsageError
+from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
     LedgerHead,
-    Measurement,
     Plan,
+    PlannedReference,
     PlannedSuite,
-    Stage,
+    Sequential,
     Submission,
     Verdict,
 )
@@ -30,25 +30,17 @@ from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
+from placet.pipeline.costs import seconds_per_document
 from placet.pipeline.evidence import gather, measurements_of
-from placet.pipeline.runner import Runner
+from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
+from placet.pipeline.overlap import compare_data
+from placet.pipeline.references import find_references
 from placet.policy.decide import decide
 from placet.policy.loader import load_policy
-from placet.policy.planning import review_samples, sample_sizes
-from placet.policy.schema import Policy
+from placet.policy.planning import expected_documents, review_samples, sample_sizes
+from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
-
-
-@dataclass
-class _Gate:
-    """One call's parts: what every adapter in it shares."""
-
-    office: Office
-    policy: Policy
-    suites: dict[str, Suite]
-    progress: Progress
-    runner: Runner | None = None
 
 
 class PartlyUndecidedError(UndecidedError):
@@ -70,6 +62,7 @@ def gate(
     progress: Progress,
     *,
     suites_dir: Path | None = None,
+    workers: int = 1,
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -79,6 +72,7 @@ def gate(
         policy_path: The policy document.
         progress: Listens.
         suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
+        workers: How many processes run the model, each with its own copy of the base.
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
@@ -87,194 +81,156 @@ def gate(
     policy = load_policy(policy_path)
     folder = suites_dir or evals_dir()
     suites = {name: load_suite(folder / name, cache=cache_dir(), progress=progress) for name in policy.suites}
-    submissions = [_submission(office, adapter) for adapter in adapters]
+    submissions = [submission_of(office, adapter) for adapter in adapters]
     if len({item.record.base.id for item in submissions}) > 1:
         raise UsageError(
             "these adapters are on different bases", hint="gate the adapters of one base at a time"
         )
-    state = _Gate(office, policy, suites, progress)
+    work = Work(office, policy, suites, progress, workers)
     verdicts: list[Verified[Verdict]] = []
     undecided: list[tuple[str, UndecidedError]] = []
     lock = office.folder("work") / "gate.lock"
     with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
         try:
-            plans = [_plan(state, item) for item in submissions]
+            plans = [_plan(work, item) for item in submissions]
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
-                    _measure(state, submission.record, plan)
-                    verdicts.append(_decide(state, submission.record, plan))
+                    measure(work, submission.record, plan)
+                    compare_data(office, work.policy, work.suites, submission.record, progress)
+                    verdicts.append(_decide(work, submission.record, plan))
                 except UndecidedError as error:
                     undecided.append((submission.record.adapter.label, error))
         finally:
-            if state.runner is not None:
-                state.runner.close(finished=len(verdicts) == len(submissions))
+            if work.runner is not None:
+                work.runner.close()
     if undecided:
         raise PartlyUndecidedError(tuple(verdicts), tuple(undecided))
     return tuple(verdicts)
 
 
-def _submission(office: Office, adapter: Digest) -> Verified[Submission]:
-    found = office.reader().find(Kind.SUBMISSION, Submission, subject=adapter)
-    if not found:
-        raise UsageError(f"no adapter {adapter} was submitted", hint="hand it in with `placet submit`")
-    return found[-1]
-
-
 # --- plan -----------------------------------------------------------------------------------------------
 
 
-def _plan(state: _Gate, submission: Verified[Submission]) -> Verified[Plan]:
+def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
     """Return the plan to follow: the newest that still fits, else a new one, logged now."""
-    office, reader = state.office, state.office.reader()
+    office, reader = work.office, work.office.reader()
     adapter = submission.record.adapter
-    wanted = {name: suite.ref for name, suite in state.suites.items()}
+    references = find_references(reader, work.policy.others, submission.record.base.id)
     for plan in reversed(reader.find(Kind.PLAN, Plan, subject=adapter.id)):
-        same_suites = {item.suite.id: item.suite for item in plan.record.suites} == wanted
-        same = (plan.record.policy, plan.record.base) == (state.policy.ref, submission.record.base)
-        if (
-            same_suites
-            and same
-            and (
-                not _unmeasured(state, plan)
-                or plan.record.engine == _runner(state, plan.record.base.id).info()
-            )
+        if _still_fits(work, plan.record, submission.record, references) and (
+            not unmeasured(work, plan) or plan.record.engine == runner_of(work, plan.record.base.id).info()
         ):
             return plan
-    sizes = sample_sizes(state.policy, {name: len(suite.rows()) for name, suite in state.suites.items()})
-    for note in review_samples(state.policy, sizes):
+    documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
+    sizes = sample_sizes(work.policy, documents)
+    pace = seconds_per_document(reader, submission.record.base.id)
+    for note in review_samples(work.policy, sizes, documents):
         if not note.adequate:
-            state.progress.note(f"gate {note.gate}: {note.text}")
+            work.progress.note(f"gate {note.gate}: {note.text}")
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
-    office.blobs.put_bytes(canonical_json(state.policy.to_json()))
-    engine, head = _runner(state, submission.record.base.id).info(), reader.head()
+    office.blobs.put_bytes(canonical_json(work.policy.to_json()))
+    engine, head = runner_of(work, submission.record.base.id).info(), reader.head()
     record = Plan(
         adapter=adapter,
         base=submission.record.base,
-        policy=state.policy.ref,
-        suites=tuple(_planned(state, name, size, head) for name, size in sizes.items()),
+        policy=work.policy.ref,
+        suites=tuple(_planned(work, name, size, head, pace) for name, size in sizes.items()),
         engine=engine,
         head=head,
         planned_at=office.clock(),
+        references=references or None,
+        known_results=_known_results(work, adapter.weights_id) or None,
     )
-    subjects = (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
+    if record.known_results:
+        work.progress.note(
+            f"{adapter.label}: {len(record.known_results)} runs of these suites on these weights are on record"
+            " already; the plan says so"
+        )
+    # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
+    compared = {item.adapter.weights_id: item.adapter.label for item in references}
+    subjects = (
+        Subject(adapter.label, adapter.id),
+        Subject("weights", adapter.weights_id),
+        *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
+    )
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
 
 
-def _planned(state: _Gate, name: str, size: int, head: LedgerHead) -> PlannedSuite:
-    suite = state.suites[name]
+def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
+    """Return the runs of the policy's suites on these weights that whoever makes a plan now could have seen."""
+    wanted = {suite.ref.digest for suite in work.suites.values()}
+    runs = measurements_of(work.office.reader(), weights_id)
+    return tuple(run.id for run in runs if run.record.suite.digest in wanted)
+
+
+def _still_fits(
+    work: Work, plan: Plan, submission: Submission, references: tuple[PlannedReference, ...]
+) -> bool:
+    """Return whether a plan asks today's question: same policy, base, suites and comparisons, and not too old."""
+    limit = work.policy.max_age_days
+    young = limit is None or work.office.clock() - plan.planned_at < timedelta(days=limit)
+    return (
+        young
+        and (plan.adapter, plan.policy, plan.base) == (submission.adapter, work.policy.ref, submission.base)
+        and {item.suite.id: item.suite for item in plan.suites}
+        == {name: suite.ref for name, suite in work.suites.items()}
+        and (plan.references or ()) == references
+    )
+
+
+def _planned(
+    work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, float]
+) -> PlannedSuite:
+    suite, sampling = work.suites[name], work.policy.suites[name]
     documents = len(suite.rows())
+    samples = draw_order(documents, size, head.root, suite.ref.digest)
+    groups = {column: _groups(suite, column, samples) for column in work.policy.columns_of(name)}
+    sequential = None
+    if sampling.mode == "sequential" and sampling.claim is not None:
+        sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
+    expected = expected_documents(work.policy, name, documents)
     return PlannedSuite(
         suite=suite.ref,
         stage=suite.stage,
         documents=documents,
-        samples=draw_order(documents, size, head.root, suite.ref.digest),
+        samples=samples,
+        groups=groups or None,
+        expected_documents=expected if sequential else None,
+        expected_s=pace[suite.ref.digest] * expected if suite.ref.digest in pace else None,
+        cluster=sampling.cluster,
+        sequential=sequential,
     )
 
 
-# --- evaluation and safety ------------------------------------------------------------------------------
-
-
-def _measure(state: _Gate, submission: Submission, plan: Verified[Plan]) -> None:
-    """Run what the plan names and the ledger does not have yet: first on the base, then on the adapter.
+def _groups(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the planned documents by what they have in `column`.
 
     Raises:
-        UndecidedError: A suite could not be run; what was measured before it stays.
+        UsageError: A document has no such column, or no text or number in it.
     """
-    adapter = submission.adapter
-    unmeasured = _unmeasured(state, plan)
-    if any(subject_kind == "adapter" for _, subject_kind in unmeasured):
-        _runner(state, plan.record.base.id).add_adapter(adapter.weights_id, submission.files)
-    for planned, subject_kind in unmeasured:
-        try:
-            _record_measurement(state, plan, planned, subject_kind)
-        except EvaluationError as error:
-            label = adapter.label if subject_kind == "adapter" else plan.record.base.label
-            raise UndecidedError(
-                f"{planned.suite.id} could not be measured on {label}: {error}",
-                hint=error.hint or "mend what it names and run `placet gate` again; finished suites are kept",
-            ) from error
-
-
-def _unmeasured(state: _Gate, plan: Verified[Plan]) -> list[tuple[PlannedSuite, str]]:
-    """Return what the ledger has no run of that serves the plan, each with its kind of subject: the base's first."""
-    reader = state.office.reader()
-    on_base = measurements_of(reader, plan.record.base.id)
-    on_adapter = measurements_of(reader, plan.record.adapter.weights_id)
-    suites = plan.record.suites
-    return [
-        *(
-            (item, "base")
-            for item in suites
-            if not any(_serves_base(run.record, plan, item) for run in on_base)
-        ),
-        *(
-            (item, "adapter")
-            for item in suites
-            if not any(_serves_adapter(run.record, plan, item) for run in on_adapter)
-        ),
-    ]
-
-
-def _serves_adapter(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
-    return run.plan == plan.id and run.suite == planned.suite and run.samples == planned.samples
-
-
-def _serves_base(run: Measurement, plan: Verified[Plan], planned: PlannedSuite) -> bool:
-    """Return whether a run of the base, made for this plan or another, has the same suite, documents and engine."""
-    same_documents = sorted(run.samples) == sorted(planned.samples)
-    return run.suite == planned.suite and same_documents and run.engine == plan.record.engine
-
-
-def _record_measurement(
-    state: _Gate, plan: Verified[Plan], planned: PlannedSuite, subject_kind: str
-) -> Verified[Measurement]:
-    office, record = state.office, plan.record
-    on_base = subject_kind == "base"
-    subject = record.base.id if on_base else record.adapter.weights_id
-    label = record.base.label if on_base else record.adapter.label
-    measured = _runner(state, record.base.id).measure(
-        state.suites[planned.suite.id], planned.samples, None if on_base else subject, label
-    )
-    measurement = Measurement(
-        subject=subject,
-        subject_kind=subject_kind,
-        base=record.base,
-        stage=planned.stage,
-        suite=planned.suite,
-        metric=measured.metric,
-        higher_is_better=measured.higher_is_better,
-        n=len(measured.rows),
-        mean=measured.mean,
-        samples=measured.samples,
-        rows_digest=measured.rows_digest,
-        blob=office.blobs.put_bytes(measured.parquet),
-        engine=measured.engine,
-        plan=plan.id,
-        self_check=measured.self_check,
-        started_at=measured.started_at,
-        finished_at=measured.finished_at,
-    )
-    kind = Kind.EVALUATION if planned.stage is Stage.EVALUATION else Kind.SAFETY
-    subjects = (Subject(label, subject), Subject(planned.suite.id, planned.suite.digest))
-    return office.record(kind, measurement, subjects, office.signer(EVALUATOR_KEY))
-
-
-def _runner(state: _Gate, base: Digest) -> Runner:
-    if state.runner is None:
-        state.runner = Runner(state.office, base, state.progress)
-    return state.runner
+    rows, groups = suite.rows(), dict[str, list[int]]()
+    for document in samples:
+        value = rows[document].get(column)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise UsageError(
+                f"{suite.manifest.id}: document {rows[document]['id']} has no {column} to group by",
+                hint="name a column that every document of the suite has: `by` of the policy's gate",
+            )
+        groups.setdefault(str(value), []).append(document)
+    return {name: tuple(members) for name, members in sorted(groups.items())}
 
 
 # --- verdict --------------------------------------------------------------------------------------------
 
 
-def _decide(state: _Gate, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
-    office, reader = state.office, state.office.reader()
+def _decide(work: Work, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
+    office, reader = work.office, work.office.reader()
     # A run that somebody hid from the index tables would be left out without anybody noticing.
     reader.require_whole()
-    digests = [suite.ref.digest for suite in state.suites.values()]
-    evidence = gather(reader, office.blobs, submission, state.policy.ref, plan, digests)
-    verdict = decide(state.policy, evidence, head=reader.head(), decided_at=office.clock())
+    digests = [suite.ref.digest for suite in work.suites.values()]
+    others = work.policy.others
+    evidence = gather(reader, office.blobs, submission, work.policy.ref, plan, digests, others)
+    verdict = decide(work.policy, evidence, head=reader.head(), decided_at=office.clock())
     for earlier in reversed(reader.find(Kind.VERDICT, Verdict, subject=submission.adapter.id)):
         # The newest verdict stands if nothing it rests on changed since.
         if (

@@ -1,61 +1,117 @@
 """The model runner of a gate: one loaded base, adapters put to work on it, answers remembered until recorded.
 
 Loading checks: the base folder must still have the content it was registered with, and an adapter's folder is
-written from the content-addressed store alone.
+written from the content-addressed store alone. Answers are taken over from an interrupted run of the same plan, out of
+its journal, and from signed measurements, which are then named; from nowhere else.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from placet.domain.digests import Digest
+from placet.attest.trust import Verified
+from placet.domain.digests import Digest, short
 from placet.domain.progress import Progress
-from placet.domain.records import EngineInfo, FileEntry, Stage
+from placet.domain.records import EngineInfo, FileEntry, Measurement, Stage
+from placet.engine.shards import Model, Recorded
+from placet.engine.tasks import TaskRunner
 from placet.intake import materialise
+from placet.measuring.rows import Row
 from placet.office import Office
 from placet.pipeline.bases import base_folder
 
 if TYPE_CHECKING:
-    from placet.engine.model import PlacetLM
+    from placet.engine.answers import JournalAnswers
+    from placet.executors.processes import ProcessExecutor
+    from placet.executors.sharded import ShardedRunner
     from placet.measuring.measured import MeasuredSuite
     from placet.measuring.suite import Suite
 
+_SCORED = {
+    "multiple_choice": "loglikelihood",
+    "loglikelihood": "loglikelihood",
+    "loglikelihood_rolling": "loglikelihood_rolling",
+}
+"""What a task of each output type asks of a model for each option."""
+
+
+class _Models(Protocol):
+    """Where models are: loaded in this process, or in workers."""
+
+    def info(self) -> EngineInfo:
+        """Return what computes the answers."""
+
+    def add_adapter(self, weights_id: Digest, folder: Path) -> None:
+        """Make an adapter known."""
+
+    def runner(self, weights_id: Digest | None, plan: Digest, recorded: Sequence[Recorded]) -> TaskRunner:
+        """Return what runs tasks on an adapter (None: the base) for a plan, with answers that are on record."""
+
+    def reused(self) -> tuple[str, ...]:
+        """Return the records that the last runner took answers from."""
+
+    def finish(self, plan: Digest) -> None:
+        """Forget what was kept for an interrupted run of a plan."""
+
+    def close(self) -> None:
+        """Let go."""
+
 
 class Runner:
-    """A resident base and its adapters.
+    """A base and its adapters.
 
     Args:
         office: Where base, adapters and remembered answers lie.
         base: Id of the base to load.
         progress: Listens.
+        workers: How many processes share the work; with 1 the base is loaded here.
     """
 
-    def __init__(self, office: Office, base: Digest, progress: Progress) -> None:
-        self._office, self._base, self._progress = office, base, progress
-        self._journal = office.folder("work", "answers") / f"{base.removeprefix('sha256:')[:16]}.jsonl"
+    def __init__(self, office: Office, base: Digest, progress: Progress, *, workers: int = 1) -> None:
+        self._office, self._progress = office, progress
         self._adapters = office.folder("work", "adapters")
-        from placet.engine.harness import HarnessRunner
-
-        self._lm = self._load()
-        self._harness = HarnessRunner(self._lm)
+        model = Model(base, str(base_folder(office, base)), "float32", "cpu", {})
+        self._models: _Models = (
+            _Here(model, office.folder("work", "answers"))
+            if workers == 1
+            else _InWorkers(model, office.folder("work", "shards"), workers)
+        )
 
     def info(self) -> EngineInfo:
         """Return what computes the answers."""
-        return self._lm.info()
+        return self._models.info()
 
     def add_adapter(self, weights_id: Digest, files: tuple[FileEntry, ...]) -> None:
         """Write an adapter's files from the store and make it known."""
-        folder = self._adapters / weights_id.removeprefix("sha256:")
+        folder = self._adapters / short(weights_id, 64)
         shutil.rmtree(folder, ignore_errors=True)
         materialise(files, self._office.blobs, folder)
-        self._lm.add_adapter(weights_id, folder)
+        self._models.add_adapter(weights_id, folder)
 
     def measure(
-        self, suite: Suite, samples: tuple[int, ...], weights_id: Digest | None, label: str
+        self,
+        suite: Suite,
+        samples: tuple[int, ...],
+        weights_id: Digest | None,
+        label: str,
+        *,
+        plan: Digest,
+        recorded: Sequence[tuple[Verified[Measurement], tuple[Row, ...]]] = (),
     ) -> MeasuredSuite:
         """Run `samples` of `suite` on an adapter, or with None on the bare base.
+
+        Args:
+            suite: The suite.
+            samples: Document numbers, in the order they run.
+            weights_id: The adapter's.
+            label: What a person calls it.
+            plan: Record id of the plan this is for: answers of its own interrupted runs are taken over.
+            recorded: Verified measurements of the suite on the same weights, with their rows, to take answers from.
 
         Raises:
             EvaluationError: It could not be measured.
@@ -63,23 +119,132 @@ class Runner:
         from placet.evaluation.run import measure
         from placet.safety.probes import probe
 
-        self._lm.use_adapter(weights_id)
+        kind, info = str(suite.task.get("output_type")), self.info()
+        known = [
+            answer
+            for run, rows in recorded
+            if run.record.engine == info
+            for answer in _answers_of(kind, run.id, rows)
+        ]
+        runner = self._models.runner(weights_id, plan, known)
         stage = measure if suite.stage is Stage.EVALUATION else probe
-        return stage(
-            self._harness, suite, samples, subject=label, progress=self._progress, clock=self._office.clock
+        measured = stage(
+            runner, suite, samples, subject=label, progress=self._progress, clock=self._office.clock
         )
+        return dataclasses.replace(measured, reused=tuple(Digest(record) for record in self._models.reused()))
 
-    def close(self, *, finished: bool) -> None:
-        """Let go. Remembered answers are dropped once everything is on record, and kept otherwise."""
-        self._answers.close()
-        if finished:
-            self._journal.unlink(missing_ok=True)
+    def finish(self, plan: Digest) -> None:
+        """Forget the answers remembered for a plan: everything it asked for is on record."""
+        self._models.finish(plan)
+
+    def close(self) -> None:
+        """Let go. Remembered answers of unfinished plans stay."""
+        self._models.close()
         shutil.rmtree(self._adapters, ignore_errors=True)
 
-    def _load(self) -> PlacetLM:
-        from placet.engine.answers import JournalAnswers
+
+class _Here:
+    """A base that is resident in this process; each plan has a journal of answers in `folder`."""
+
+    def __init__(self, model: Model, folder: Path) -> None:
+        from placet.engine.harness import HarnessRunner
         from placet.engine.model import PlacetLM
 
-        folder: Path = base_folder(self._office, self._base)
-        self._answers = JournalAnswers(self._journal)
-        return PlacetLM(str(folder), base_id=self._base, answers=self._answers)
+        self._folder = folder
+        self._journals: dict[Digest, JournalAnswers] = {}
+        self._used: tuple[str, ...] = ()
+        self._lm = PlacetLM(
+            model.base_folder, base_id=model.base_id, dtype=model.dtype, device=model.device, batch_size=8
+        )
+        self._harness = HarnessRunner(self._lm)
+
+    def info(self) -> EngineInfo:
+        return self._lm.info()
+
+    def add_adapter(self, weights_id: Digest, folder: Path) -> None:
+        self._lm.add_adapter(weights_id, folder)
+
+    def runner(self, weights_id: Digest | None, plan: Digest, recorded: Sequence[Recorded]) -> TaskRunner:
+        from placet.engine.answers import RecordedAnswers
+        from placet.engine.shards import offer
+
+        self._lm.use_adapter(weights_id)
+        self._answers = RecordedAnswers(self._journal(plan))
+        offer(self._lm, self._answers, recorded)
+        self._lm.use_answers(self._answers)
+        return self._harness
+
+    def reused(self) -> tuple[str, ...]:
+        return self._answers.used
+
+    def finish(self, plan: Digest) -> None:
+        self._journal(plan).close()
+        del self._journals[plan]
+        self._path(plan).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for journal in self._journals.values():
+            journal.close()
+
+    def _journal(self, plan: Digest) -> JournalAnswers:
+        from placet.engine.answers import JournalAnswers
+
+        if plan not in self._journals:
+            self._journals[plan] = JournalAnswers(self._path(plan))
+        return self._journals[plan]
+
+    def _path(self, plan: Digest) -> Path:
+        return self._folder / f"{short(plan, 16)}.jsonl"
+
+
+class _InWorkers:
+    """Processes that run shards; each plan has a folder of them in `folder`."""
+
+    def __init__(self, model: Model, folder: Path, workers: int) -> None:
+        from placet.executors.processes import ProcessExecutor
+
+        self._model = model
+        self._folder = folder
+        self._adapters: dict[Digest, Path] = {}
+        self._executor: ProcessExecutor = ProcessExecutor(workers)
+        self._engine = self._executor.describe(folder, model)
+        self._runner: ShardedRunner | None = None
+
+    def info(self) -> EngineInfo:
+        return self._engine
+
+    def add_adapter(self, weights_id: Digest, folder: Path) -> None:
+        self._adapters[weights_id] = folder
+
+    def runner(self, weights_id: Digest | None, plan: Digest, recorded: Sequence[Recorded]) -> TaskRunner:
+        from placet.executors.sharded import ShardedRunner
+
+        adapter = None if weights_id is None else (weights_id, str(self._adapters[weights_id]))
+        self._runner = ShardedRunner(
+            self._executor, self._folder / short(plan, 16), self._model, adapter, self._engine, recorded
+        )
+        return self._runner
+
+    def reused(self) -> tuple[str, ...]:
+        return self._runner.reused if self._runner is not None else ()
+
+    def finish(self, plan: Digest) -> None:
+        shutil.rmtree(self._folder / short(plan, 16), ignore_errors=True)
+
+    def close(self) -> None:
+        self._executor.close()
+
+
+def _answers_of(output_type: str, record: Digest, rows: Sequence[Row]) -> list[Recorded]:
+    """Return the answers that the rows of a recorded run of a task of `output_type` hold."""
+    kind = _SCORED.get(output_type)
+    found: list[Recorded] = []
+    for row in rows:
+        for option in row.options if kind else ():
+            pair = (option.context or row.prompt, option.text)
+            arguments = pair[1:] if kind == "loglikelihood_rolling" else pair
+            found.append(Recorded(record, str(kind), arguments, (option.logprob, option.greedy)))
+        if row.response is not None and row.generation:
+            arguments = (row.prompt, json.loads(row.generation))
+            found.append(Recorded(record, "generate_until", arguments, (row.response,)))
+    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from placet.attest.envelope import parse_envelope
 from placet.attest.keys import Signer
 from placet.attest.predicates import Kind, Role, Training
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
-from placet.domain.digests import Digest, short
+from placet.domain.digests import Digest, digest_file, short
 from placet.domain.errors import UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Intake, Submission
@@ -19,6 +20,7 @@ from placet.intake.base import BaseProfile
 from placet.ledger.reader import LedgerReader
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.bases import find_base
+from placet.pipeline.overlap import training_data
 from placet.sources import Source, cache_dir
 
 
@@ -40,6 +42,7 @@ def submit(
     *,
     label: str,
     training: Sequence[bytes] = (),
+    data: Sequence[Path] = (),
     note: str = "",
 ) -> SubmitResult:
     """Take an adapter in for a registered base.
@@ -54,10 +57,11 @@ def submit(
         progress: Listens.
         label: The adapter's name for people.
         training: Signed training provenance of the adapter and its ancestors, to be logged with it.
+        data: Files of the training data that the provenance names, to be kept and compared with suites.
         note: Anything the reviewers should know.
 
     Raises:
-        UsageError: Unknown base, unusable label, or provenance of another adapter.
+        UsageError: Unknown base, unusable label, provenance of another adapter, or data it does not name.
         NotAuthorizedError: The key may not submit, or the provenance is not signed by a trainer.
         SourceError: The adapter cannot be had.
     """
@@ -77,8 +81,10 @@ def submit(
     for known in office.reader().find(Kind.SUBMISSION, Submission, subject=adapter.id):
         if known.record.adapter == adapter and known.record.base == base.record.ref:
             _log_training(office, training, adapter.weights_id)
+            _keep_data(office, data, adapter.weights_id)
             return SubmitResult(intake, known, True)
     trainings = _log_training(office, training, adapter.weights_id)
+    _keep_data(office, data, adapter.weights_id)
     _, person = reader.trust.authorize(signer.public.key_id, (Role.SUBMITTER,), reader.head().size)
     submission = Submission(
         adapter=adapter,
@@ -152,3 +158,19 @@ def _log_training(office: Office, envelopes: Sequence[bytes], weights_id: Digest
             hint="the adapter was changed after it was signed, or the wrong file was given",
         )
     return tuple(item.id for item in office.append(parsed))
+
+
+def _keep_data(office: Office, data: Sequence[Path], weights_id: Digest) -> None:
+    """Keep files of training data in the store; each must be one that the training records name by digest."""
+    named = training_data(office, weights_id) if data else ()
+    for path in data:
+        try:
+            known = digest_file(path) in named
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read: {error.strerror}", hint="check --data") from error
+        if not known:
+            raise UsageError(
+                f"{path} is not data that the training provenance names",
+                hint="hand in the very files whose SHA-256 the trainer signed, unchanged",
+            )
+        office.blobs.put_file(path)

@@ -11,8 +11,22 @@ from placet.policy.gates.model import Count, Document, Number, Slug, Text
 Cell = Count | Literal[0]
 
 
+class GroupCase(Document):
+    """A paired table of one group of documents."""
+
+    both: Cell = 0
+    gained: Cell = 0
+    lost: Cell = 0
+    neither: Cell = 0
+
+    @property
+    def n(self) -> int:
+        """Documents in the group."""
+        return self.both + self.gained + self.lost + self.neither
+
+
 class SuiteCase(Document):
-    """What a suite shows. One of three forms: a paired table, a share, or the values themselves."""
+    """What a suite shows. One of four forms: a paired table, one for each group, a share, or the values themselves."""
 
     state: Literal[
         "measured",
@@ -34,11 +48,28 @@ class SuiteCase(Document):
     of: Count | None = None
     values: tuple[Number, ...] | None = None
     base_values: tuple[Number, ...] | None = None
+    groups: dict[Text, GroupCase] | None = Field(
+        default=None, description="a paired table for each group, where a gate judges groups"
+    )
+    cluster_size: Count = Field(
+        default=2, description="how many documents belong together, where the policy names a `cluster`"
+    )
+    pinned_lost: Cell = Field(default=0, description="how many of the documents the policy names were lost")
+    seen: Cell = Field(default=0, description="how many documents stood in the training data, the first ones")
+    compared: StrictBool = Field(
+        default=True, description="false: the training data was not compared with the suite"
+    )
+    reference: Literal["base", "adapter", "perfect", "missing"] = Field(
+        default="base",
+        description="what another adapter answers: as the base, as this one, all right; or not measured",
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
-        if sum(form is not None for form in (self.both, self.ones, self.values)) != 1:
-            raise ValueError("needs exactly one of: both/gained/lost/neither; ones/of; values/base_values")
+        if sum(form is not None for form in (self.both, self.ones, self.values, self.groups)) != 1:
+            raise ValueError(
+                "needs exactly one of: both/gained/lost/neither; groups; ones/of; values/base_values"
+            )
         if self.ones is not None and (self.of is None or self.ones > self.of):
             raise ValueError("`ones` needs `of`, and cannot be more")
         if self.values is not None and (
@@ -51,6 +82,12 @@ class SuiteCase(Document):
 
     def subject_values(self) -> tuple[float, ...]:
         """Return the adapter's values, one for each document."""
+        if self.groups is not None:
+            return tuple(
+                value
+                for one in self.groups.values()
+                for value in (1.0,) * (one.both + one.gained) + (0.0,) * (one.lost + one.neither)
+            )
         if self.both is not None:
             return (1.0,) * (self.both + self.gained) + (0.0,) * (self.lost + self.neither)
         if self.ones is not None and self.of is not None:
@@ -59,6 +96,15 @@ class SuiteCase(Document):
 
     def baseline_values(self) -> tuple[float, ...]:
         """Return the base's values on the same documents; a share says nothing of the base, so all 0."""
+        if self.groups is not None:
+            return tuple(
+                value
+                for one in self.groups.values()
+                for value in (1.0,) * one.both
+                + (0.0,) * one.gained
+                + (1.0,) * one.lost
+                + (0.0,) * one.neither
+            )
         if self.both is not None:
             return (1.0,) * self.both + (0.0,) * self.gained + (1.0,) * self.lost + (0.0,) * self.neither
         if self.ones is not None and self.of is not None:
@@ -76,6 +122,20 @@ class EvidenceCase(Document):
     suites: dict[Slug, SuiteCase]
     earlier: dict[Slug, SuiteCase] = Field(
         default_factory=dict, description="suites of an earlier plan under this policy on the same weights"
+    )
+    license: Text = Field(default="Apache-2.0", description="the base's, or `unstated`")
+    data_license: Text = Field(default="CC-BY-4.0", description="that of the training data, or `unstated`")
+    data: Literal["named", "unnamed"] = Field(default="named", description="whether training names its data")
+    base_status: Literal[
+        "supported", "ending", "end-of-life", "advisory", "stale", "missing", "unregistered"
+    ] = "supported"
+    card: Literal["complete", "missing", "unreadable"] | tuple[Text, ...] = Field(
+        default="complete", description="or the fields and sections that the card lacks"
+    )
+    age_days: Cell = Field(default=1, description="how long ago everything was measured")
+    release: Literal["running", "none", "changed"] = Field(
+        default="running",
+        description="what the policy's channels and named adapters are: there, not there, not as planned",
     )
 
 

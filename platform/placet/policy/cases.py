@@ -7,7 +7,6 @@ not name is expected to PASS, so nothing can change unseen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.records import LedgerHead, Outcome
 from placet.policy.casefile import PolicyCase
 from placet.policy.decide import decide
-from placet.policy.fabricate import fabricate_evidence
+from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.loader import validated
 from placet.policy.schema import Policy
 from placet.policy.yamltree import read_yaml
@@ -36,7 +35,6 @@ class CaseResult:
 
 
 _HEAD = LedgerHead(size=1, root="0" * 64)
-_THEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def load_case(path: Path) -> PolicyCase:
@@ -64,7 +62,7 @@ def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult
             f"{name}: policy {policy.id} has no suite {strange[0]}", hint=f"it has {sorted(policy.suites)}"
         )
     try:
-        verdict = decide(policy, fabricate_evidence(policy, case.evidence), _HEAD, _THEN)
+        verdict = decide(policy, fabricate_evidence(policy, case.evidence), _HEAD, THEN)
     except UndecidedError as error:
         expected = case.expect.decision == "undecided"
         return CaseResult(name, case.title, () if expected else (f"undecided: {error.message}",))

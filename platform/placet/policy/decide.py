@@ -14,8 +14,9 @@ from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Plan, Verdict
 from placet.policy.evidence import Evidence
 from placet.policy.gates import kind_of
-from placet.policy.gates.model import Gate, SuiteGate
+from placet.policy.gates.model import Gate, Setting, SuiteGate
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.runs import subjects_of
 from placet.policy.schema import Policy
 
 _GATHER = "gather the evidence again; run `placet audit` if that does not help"
@@ -35,7 +36,12 @@ def decide(policy: Policy, evidence: Evidence, head: LedgerHead, decided_at: dat
             gate could not be judged.
     """
     plan = _require_whole(policy, evidence)
-    results = tuple(_result(policy, gate, plan, evidence) for gate in policy.gates)
+    setting = Setting(
+        at=decided_at,
+        gates={gate.id: gate for gate in policy.gates},
+        judge=lambda gate, other: kind_of(gate).judge(gate, other, setting),
+    )
+    results = tuple(_result(policy, gate, plan, evidence, setting) for gate in policy.gates)
     return Verdict(
         adapter=evidence.adapter,
         base=evidence.base,
@@ -97,7 +103,7 @@ def _require_whole(policy: Policy, evidence: Evidence) -> Plan:
         )
     plans = {entry.record for entry in evidence.plans}
     for entry in evidence.plans:
-        if entry.plan.adapter.weights_id != evidence.adapter.weights_id:
+        if evidence.adapter.weights_id not in subjects_of(entry.plan):
             raise UndecidedError(f"plan {short(entry.record)} is about other weights", hint=_GATHER)
     for run in evidence.runs:
         if run.measurement.plan not in plans:
@@ -105,8 +111,8 @@ def _require_whole(policy: Policy, evidence: Evidence) -> Plan:
     return plan
 
 
-def _result(policy: Policy, gate: Gate, plan: Plan, evidence: Evidence) -> GateResult:
-    judgement = _too_small(policy, gate, plan) or kind_of(gate).judge(gate, evidence)
+def _result(policy: Policy, gate: Gate, plan: Plan, evidence: Evidence, setting: Setting) -> GateResult:
+    judgement = _too_small(policy, gate, plan) or kind_of(gate).judge(gate, evidence, setting)
     return GateResult(
         gate=gate.id,
         kind=gate.kind,
@@ -124,6 +130,8 @@ def _result(policy: Policy, gate: Gate, plan: Plan, evidence: Evidence) -> GateR
         waivable=gate.waivable,
         waivers_needed=gate.waivers if gate.waivers is not None else policy.review.waivers_needed,
         evidence=judgement.evidence,
+        compared_with=judgement.compared_with,
+        path=judgement.path,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from placet.domain.digests import Digest
-from placet.domain.records import Interval, Outcome
+from placet.domain.records import Interval, Outcome, PathPoint
 from placet.stats.bounds import Bounds
 
 _BADNESS = (Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.MISSING, Outcome.FAIL, Outcome.ERROR)
@@ -29,6 +30,8 @@ class Judgement:
     comparison: str = ""
     n: int = 0
     evidence: tuple[Digest, ...] = ()
+    compared_with: str | None = None
+    path: tuple[PathPoint, ...] | None = None
 
     def adding(self, sentence: str) -> Judgement:
         """Return this judgement with one more sentence of reason."""
@@ -75,3 +78,9 @@ def figure(value: float) -> str:
 def plural(count: int, noun: str) -> str:
     """Return `count` with its noun: ``1 document``, ``2 documents``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement:
+    """Return the worst of `judgements` (at least one), the first of equals, resting on the records of all."""
+    chosen = max(judgements, key=lambda one: badness(one.outcome))
+    return chosen.citing(*(record for one in judgements for record in one.evidence))

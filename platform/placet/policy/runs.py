@@ -3,7 +3,8 @@
 Guarantees: a gate passes only if the suite was measured exactly as this verdict's plan says (same suite, same
 documents in the same order, one finite value each), and if every other run of that suite on the same weights under
 the same policy passes too. So drawing again until the sample is lucky gains nothing: the worst run counts, and a
-plan whose result was never logged leaves the gate INCONCLUSIVE.
+plan whose result was never logged leaves the gate INCONCLUSIVE. Where the plan lets a run stop early, the run is the
+beginning of the plan's order, and a gate that it leaves undecided is MISSING.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from placet.domain.digests import short
-from placet.domain.records import Outcome, Plan, PlannedSuite
+from placet.domain.digests import Digest, short
+from placet.domain.records import Outcome, Plan, PlannedReference, PlannedSuite
 from placet.policy.evidence import Evidence, RecordedPlan, Rows
-from placet.policy.gates.model import SuiteGate
+from placet.policy.gates.model import OtherGate, SuiteGate
 from placet.policy.judgement import Judgement, badness, error, missing, plural
 
 _MEASURE = "Run `placet gate` again; it resumes what is missing."
@@ -22,13 +23,17 @@ _MEASURE = "Run `placet gate` again; it resumes what is missing."
 _ROUNDING = 2e-6
 
 
-def judge_runs(gate: SuiteGate, evidence: Evidence, judge: Callable[[Rows], Judgement]) -> Judgement:
+JudgeRun = Callable[[Rows, PlannedSuite], Judgement]
+"""Judges one run that is complete and sound, measured as the planned suite says."""
+
+
+def judge_runs(gate: SuiteGate, evidence: Evidence, judge: JudgeRun) -> Judgement:
     """Return the worst of `judge` over every run that counts for the gate's suite.
 
     Args:
         gate: The gate, for its suite and metric.
         evidence: Everything known.
-        judge: Judges one run that is complete and sound.
+        judge: Judges one run.
     """
     if gate.suite in evidence.errors:
         return error(f"{gate.suite} could not be measured: {evidence.errors[gate.suite]}.", _MEASURE)
@@ -44,11 +49,33 @@ def judge_runs(gate: SuiteGate, evidence: Evidence, judge: Callable[[Rows], Judg
         told = ", ".join(metrics)
         return error(f"{gate.suite} reports {told}.", f"Name one of them as `metric` of gate {gate.id}.")
     results = [_judge_one(run, planned, evidence, judge) for run in runs]
-    others = [entry for entry in _accountable(own, planned, evidence) if entry.record != own.record]
+    others = [entry for entry in _accountable(gate, own, planned, evidence) if entry.record != own.record]
     other_results = [result for entry in others for result in _judge_other(entry, gate, evidence, judge)]
     return _combine(results, other_results, _contradictions(gate, evidence, (own, *others))).citing(
         own.record, *(entry.record for entry in others)
     )
+
+
+def runs_that_count(suite: str, evidence: Evidence) -> tuple[Rows, PlannedSuite] | None:
+    """Return the one run that a gate on `suite` rests on, with its plan; None unless there is exactly one."""
+    own = _own(evidence)
+    planned = _planned(own.plan, suite)
+    if planned is None or suite in evidence.errors:
+        return None
+    accountable = [
+        entry
+        for entry in evidence.plans
+        if entry.plan.policy.digest == own.plan.policy.digest
+        and any(one.suite == planned.suite for one in entry.plan.suites)
+    ]
+    runs = [
+        run
+        for run in evidence.runs
+        if run.measurement.suite.id == suite
+        and run.measurement.plan in {entry.record for entry in accountable}
+    ]
+    alone = len(accountable) == 1 and len(runs) == 1
+    return (runs[0], planned) if alone else None
 
 
 def _own(evidence: Evidence) -> RecordedPlan:
@@ -69,25 +96,42 @@ def _runs_under(entry: RecordedPlan, gate: SuiteGate, evidence: Evidence) -> lis
     ]
 
 
-def _accountable(own: RecordedPlan, planned: PlannedSuite, evidence: Evidence) -> list[RecordedPlan]:
-    """Return the plans under this policy that hold this very suite."""
+def _accountable(
+    gate: SuiteGate, own: RecordedPlan, planned: PlannedSuite, evidence: Evidence
+) -> list[RecordedPlan]:
+    """Return the plans under this policy that hold this very suite and compare with the same."""
     return [
         entry
         for entry in evidence.plans
         if entry.plan.policy.digest == own.plan.policy.digest
         and any(suite.suite == planned.suite for suite in entry.plan.suites)
+        and _compared(gate, entry.plan) == _compared(gate, own.plan)
+        # A plan for another adapter measures these weights on some suites only.
+        and (
+            entry.plan.adapter.weights_id == own.plan.adapter.weights_id or _runs_under(entry, gate, evidence)
+        )
     ]
 
 
-def _judge_one(
-    run: Rows, planned: PlannedSuite, evidence: Evidence, judge: Callable[[Rows], Judgement]
-) -> Judgement:
-    verdict = unsound(run, evidence) or _incomplete(run, planned) or judge(run)
+def subjects_of(plan: Plan) -> set[Digest]:
+    """Return the weights ids that a plan has measured: its adapter's, and those it compares with."""
+    return {plan.adapter.weights_id, *(item.adapter.weights_id for item in plan.references or ())}
+
+
+def _compared(gate: SuiteGate, plan: Plan) -> PlannedReference | None:
+    """Return which other adapter the gate compares with under `plan`; None for the base, or for nothing."""
+    if not isinstance(gate, OtherGate):
+        return None
+    return next((item for item in plan.references or () if item.name == gate.than), None)
+
+
+def _judge_one(run: Rows, planned: PlannedSuite, evidence: Evidence, judge: JudgeRun) -> Judgement:
+    verdict = unsound(run, evidence) or _incomplete(run, planned) or judge(run, planned)
     return verdict.citing(run.record)
 
 
 def _judge_other(
-    entry: RecordedPlan, gate: SuiteGate, evidence: Evidence, judge: Callable[[Rows], Judgement]
+    entry: RecordedPlan, gate: SuiteGate, evidence: Evidence, judge: JudgeRun
 ) -> list[Judgement]:
     """Return the judgements of another plan's runs; what is unfinished there may hide a failure."""
     planned = _planned(entry.plan, gate.suite)
@@ -159,7 +203,8 @@ def _incomplete(run: Rows, planned: PlannedSuite) -> Judgement | None:
             f"and the plan says {short(planned.suite.digest)}.",
             "Measure the suite that was planned, or plan again.",
         )
-    if measured.samples != planned.samples:
+    stopped = planned.sequential is not None and measured.samples == planned.samples[: measured.n]
+    if measured.samples != planned.samples and not stopped:
         done = len(set(measured.samples) & set(planned.samples))
         return missing(
             f"{planned.suite.id} was planned on {plural(len(planned.samples), 'document')} in a given order; the run "

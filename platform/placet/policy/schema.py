@@ -16,17 +16,26 @@ from placet.domain.digests import digest_json
 from placet.domain.errors import IntegrityError
 from placet.domain.records import PolicyRef, ReviewRule
 from placet.policy.gates import KINDS
+from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
+from placet.policy.gates.contamination import ContaminationGate
+from placet.policy.gates.evidence_age import EvidenceAgeGate
 from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.leakage import LeakageGate
-from placet.policy.gates.model import Count, Document, Gate, Slug, SuiteGate, Text
+from placet.policy.gates.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
+from placet.policy.gates.no_new_failure import NoNewFailureGate
 from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.gates.subgroups import SubgroupsGate
+from placet.policy.tiers import RULES, Lapse, RiskTier, too_lax
 
 if TYPE_CHECKING:
     AnyGate = Gate
 else:
     # The union is read from the table of kinds, which no type checker can follow.
     AnyGate = Annotated[Union[tuple(kind.model for kind in KINDS)], Field(discriminator="kind")]  # noqa: UP007
+
+DEFAULT_CHUNK = 50
+"""After how many documents a sequential run looks, where the policy says nothing else."""
 
 Location = tuple[str | int, ...]
 """Where something stands in a document: field names and list positions, from the top."""
@@ -39,10 +48,27 @@ def _samples(value: Any) -> Any:
 
 
 class Sampling(Document):
-    """How many documents of a suite are measured."""
+    """How many documents of a suite are measured, and whether measuring may stop early."""
 
     samples: Annotated[Count | Literal["all"], BeforeValidator(_samples)] = Field(
         description="`all`, or how many documents the plan draws"
+    )
+    mode: Literal["fixed", "sequential"] = Field(
+        default="fixed",
+        description="`fixed`: every document is measured and looked at once; `sequential`: measuring stops as soon as "
+        "the suite's gates are decided, by tests that stay valid whenever it stops",
+    )
+    claim: Literal["population", "benchmark"] | None = Field(
+        default=None,
+        description="what a sequential decision is about: all documents of this kind (`population`), or these alone "
+        "(`benchmark`, which needs fewer)",
+    )
+    cluster: Text | None = Field(
+        default=None,
+        description="the column of the suite's documents that tells which belong together (one passage, one patient)",
+    )
+    chunk: Count | None = Field(
+        default=None, description="after how many documents a sequential run looks; left out: 50"
     )
 
 
@@ -56,6 +82,10 @@ class Review(Document):
     valid_days: Count = Field(description="after how many days an approval lapses")
     waivers_needed: Count = Field(
         default=2, description="how many people must sign a waiver, where its gate says nothing else"
+    )
+    lapses_on: tuple[Lapse, ...] = Field(
+        default=("new_evidence", "base_status"),
+        description="what ends an approval before its days are over",
     )
 
 
@@ -74,7 +104,10 @@ class Policy(Document):
     version: Text = Field(description="its version, in quotes; raise it with every change")
     title: Text = Field(description="what it is for, in one line")
     description: Text = Field(description="what it demands and why, for the people who sign under it")
-    risk_tier: Text = Field(description="how much harm a bad release could do, in words")
+    risk_tier: RiskTier = Field(
+        description="how much harm a bad release could do: `minimal`, `limited` or `high`; sets the least strict review"
+    )
+    risk: Text = Field(description="why it is that tier: who could be harmed, and how")
     review: Review
     suites: dict[Slug, Sampling] = Field(description="suite id → how much of it is measured")
     gates: tuple[AnyGate, ...] = Field(
@@ -104,7 +137,29 @@ class Policy(Document):
             separate_from=tuple(self.review.separate_from),
             valid_days=self.review.valid_days,
             waivers_needed=self.review.waivers_needed,
+            lapses_on=tuple(self.review.lapses_on),
         )
+
+    def gates_on(self, suite: str) -> tuple[SuiteGate, ...]:
+        """Return the gates that rest on `suite`."""
+        return tuple(gate for gate in self.gates if isinstance(gate, SuiteGate) and gate.suite == suite)
+
+    def columns_of(self, suite: str) -> tuple[str, ...]:
+        """Return the columns of the suite's documents by which there are groups or clusters."""
+        gates = (gate for gate in self.gates_on(suite) if isinstance(gate, SubgroupsGate))
+        cluster = self.suites[suite].cluster
+        return tuple(dict.fromkeys((*(gate.by for gate in gates), *((cluster,) if cluster else ()))))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """What gates compare with beside the base: ``channel:…`` and ``adapter:…``, each once."""
+        than = (gate.than for gate in self.gates if isinstance(gate, OtherGate))
+        return tuple(dict.fromkeys(name for name in than if name != "base"))
+
+    @property
+    def max_age_days(self) -> int | None:
+        """How old a measurement may be; None if no gate asks."""
+        return min((gate.max_days for gate in self.gates if isinstance(gate, EvidenceAgeGate)), default=None)
 
     def samples_of(self, suite: str) -> int | None:
         """Return how many documents of `suite` are to be drawn; None for all."""
@@ -139,7 +194,10 @@ def json_schema() -> dict[str, Any]:
 
 def _contradictions(policy: Policy) -> Iterator[tuple[Location, str]]:
     yield from _repeated(policy)
+    yield from _review(policy)
+    yield from _sampling(policy)
     yield from _suites(policy)
+    yield from _rechecks(policy)
     yield from _single_gates(policy)
     yield from _pairs(policy)
 
@@ -155,6 +213,76 @@ def _repeated(policy: Policy) -> Iterator[tuple[Location, str]]:
         yield ("review", "separate_from"), "names someone twice; name each once"
 
 
+def _review(policy: Policy) -> Iterator[tuple[Location, str]]:
+    least = RULES[policy.risk_tier]
+    for field, text in too_lax(policy.review, least):
+        yield (
+            ("review", field),
+            f"{text}, as risk tier {policy.risk_tier} asks; be stricter, or justify a lower tier",
+        )
+
+
+def _sampling(policy: Policy) -> Iterator[tuple[Location, str]]:
+    whole = (LeakageGate, NoNewFailureGate, SubgroupsGate, ContaminationGate)
+    for suite, sampling in policy.suites.items():
+        if sampling.mode == "fixed":
+            for name in ("claim", "chunk"):
+                if getattr(sampling, name) is not None:
+                    yield (
+                        ("suites", suite, name),
+                        "is for sequential runs; remove it, or write mode: sequential",
+                    )
+            continue
+        if sampling.claim is None:
+            yield (
+                ("suites", suite),
+                "a sequential run needs a claim: `claim: population` or `claim: benchmark`",
+            )
+        if sampling.claim == "population" and sampling.cluster is not None:
+            yield (
+                ("suites", suite, "cluster"),
+                "a sequential claim about a population needs independent documents; write claim: benchmark",
+            )
+        for gate in policy.gates_on(suite):
+            if isinstance(gate, StatisticalGate) and gate.judge_error is not None:
+                yield (
+                    ("suites", suite, "mode"),
+                    f"gate {gate.id} corrects for a scorer's error, which no sequential test here does; "
+                    "write mode: fixed",
+                )
+            if isinstance(gate, BetterGate) and gate.by > 0.0:
+                yield (
+                    ("suites", suite, "mode"),
+                    f"gate {gate.id} asks for a gain above {gate.by:g}, which no sequential test here shows; "
+                    "write mode: fixed, or `by: 0`",
+                )
+            if isinstance(gate, whole):
+                yield (
+                    ("suites", suite, "mode"),
+                    f"gate {gate.id} ({gate.kind}) looks at every document; write mode: fixed",
+                )
+
+
+def _rechecks(policy: Policy) -> Iterator[tuple[Location, str]]:
+    gates = {gate.id: gate for gate in policy.gates}
+    for index, gate in enumerate(policy.gates):
+        if not isinstance(gate, ContaminationGate):
+            continue
+        for place, name in enumerate(gate.recheck):
+            other = gates.get(name)
+            where = ("gates", index, "recheck", place)
+            if other is None:
+                yield where, f"there is no gate {name}; name one of this policy"
+            elif (
+                not isinstance(other, SuiteGate)
+                or other.suite != gate.suite
+                or isinstance(other, ContaminationGate)
+            ):
+                yield where, f"gate {name} does not judge {gate.suite}; name one that does"
+            elif isinstance(other, NoNewFailureGate | LeakageGate):
+                yield where, f"gate {name} needs every document; leave it out"
+
+
 def _suites(policy: Policy) -> Iterator[tuple[Location, str]]:
     used = {gate.suite for gate in policy.gates if isinstance(gate, SuiteGate)}
     for suite in policy.suites:
@@ -168,10 +296,11 @@ def _suites(policy: Policy) -> Iterator[tuple[Location, str]]:
                 ("gates", index, "suite"),
                 f"suite {gate.suite} is not among `suites`; add it there with its `samples`",
             )
-        elif isinstance(gate, LeakageGate) and policy.samples_of(gate.suite) is not None:
+        elif isinstance(gate, LeakageGate | NoNewFailureGate) and policy.samples_of(gate.suite) is not None:
+            what = "every canary" if isinstance(gate, LeakageGate) else "documents by name"
             yield (
                 ("suites", gate.suite, "samples"),
-                f"gate {gate.id} counts every canary; measure all of them: samples: all",
+                f"gate {gate.id} counts {what}; measure all of them: samples: all",
             )
 
 
@@ -191,13 +320,36 @@ def _single_gates(policy: Policy) -> Iterator[tuple[Location, str]]:
                 ("gates", index, "max_excess"),
                 f"more than max_recovered ({gate.max_recovered}), so it can never matter; lower it or remove it",
             )
-        if isinstance(gate, NotWorseGate):
+        if (
+            isinstance(gate, OtherGate)
+            and "without_release" in gate.model_fields_set
+            and not gate.than.startswith("channel:")
+        ):
+            yield (
+                ("gates", index, "without_release"),
+                "says what holds where a channel runs nothing, and `than` names no channel; remove it",
+            )
+        if (
+            isinstance(gate, StatisticalGate)
+            and gate.judge_error is not None
+            and (
+                isinstance(gate, SubgroupsGate)
+                or (gate.suite in policy.suites and policy.suites[gate.suite].cluster)
+            )
+        ):
+            yield (
+                ("gates", index, "judge_error"),
+                "is not for groups or clusters of documents; remove it, or the grouping",
+            )
+        if isinstance(gate, NotWorseGate | BetterGate):
             guess = gate.planning
-            if guess.difference <= -gate.margin:
+            limit = -gate.margin if isinstance(gate, NotWorseGate) else gate.by
+            asked = "margin" if isinstance(gate, NotWorseGate) else "by"
+            if guess.difference <= limit:
                 yield (
-                    ("gates", index, "planning" if "planning" in gate.model_fields_set else "margin"),
-                    f"expects a difference of {guess.difference:g}, which the margin of {gate.margin:g} does not "
-                    "allow; with margin 0 state the gain expected: planning: {difference: …}",
+                    ("gates", index, "planning" if "planning" in gate.model_fields_set else asked),
+                    f"expects a difference of {guess.difference:g}, which {asked} {abs(limit):g} does not "
+                    "allow; where a gain is asked for, state the one expected: planning: {difference: …}",
                 )
             if abs(guess.difference) > guess.discordance:
                 yield (
@@ -216,7 +368,11 @@ def _pairs(policy: Policy) -> Iterator[tuple[Location, str]]:
                 continue
             if (gate.suite, gate.metric) != (earlier.suite, earlier.metric):
                 continue
-            if gate.kind == earlier.kind and gate.required == earlier.required:
+            if (
+                gate.kind == earlier.kind
+                and _asks(gate) == _asks(earlier)
+                and gate.required == earlier.required
+            ):
                 yield (
                     ("gates", index),
                     f"gate {earlier.id} already is a {gate.kind} on {gate.suite}; keep the stricter one",
@@ -229,3 +385,12 @@ def _pairs(policy: Policy) -> Iterator[tuple[Location, str]]:
                     f"the floor {floor.threshold:g} of {floor.id} is not below the ceiling {ceiling.threshold:g} "
                     f"of {ceiling.id}, so nothing can pass both",
                 )
+
+
+def _asks(gate: SuiteGate) -> tuple[object, ...]:
+    """Return by what two gates of a kind on a suite may differ and both be meant."""
+    if isinstance(gate, SubgroupsGate):
+        return (gate.than, gate.by, gate.margin is None, gate.floor is None)
+    if isinstance(gate, ContaminationGate):
+        return (gate.ngram,)
+    return (gate.than,) if isinstance(gate, OtherGate) else ()

@@ -1,22 +1,28 @@
-"""Bounds of the mean of per-document values: exact for 0 and 1, Student's for other numbers.
+"""Bounds of the mean of per-document values: which rule is used for which values.
 
-Guarantees: values that are all 0 or 1 are treated as a proportion, with exact or score bounds. For others the
-bounds are approximate: they assume independent documents and enough of them for the mean to be about normal;
-fewer than 30 values, or values all alike, are refused rather than given an interval that means nothing.
+Guarantees: values that are all 0 or 1 are treated as a proportion, or as a paired table, with exact bounds. For others
+the bounds are approximate: they assume independent documents and enough of them for the mean to be about normal.
+Where values lie in [0, 1], each bound reckons with one document more, as bad as can be, so that a rare failure that
+has not been met does not make it too narrow. Fewer than 30 values, or values all alike, are refused rather than given
+an interval that means nothing. Documents that come in groups get the rules of `placet.stats.clusters`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from placet.stats._scipy import student_quantile
 from placet.stats.bounds import Bounds, NotEstimableError, require_alpha, require_finite
-from placet.stats.paired import paired_table, tango_interval
+from placet.stats.clusters import group_difference_bounds, group_mean_bounds
+from placet.stats.exact import exact_interval
+from placet.stats.paired import paired_table
 from placet.stats.proportion import clopper_pearson
 
 METHOD = "Student t"
 PAIRED_METHOD = "Student t, paired"
+CAUTIOUS = ", one worst document added"
+"""What the method is called where values lie in [0, 1]."""
 MIN_VALUES = 30
 """Fewest values for which the normal approximation of a mean is relied on."""
 
@@ -26,26 +32,52 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(value in {0.0, 1.0} for value in values)
 
 
-def mean_bounds(values: Sequence[float], alpha: float = 0.05) -> Bounds:
+def is_bounded(values: Sequence[float]) -> bool:
+    """Return whether every value lies in [0, 1]."""
+    return all(0.0 <= value <= 1.0 for value in values)
+
+
+def mean_bounds(
+    values: Sequence[float], alpha: float = 0.05, *, groups: Sequence[Hashable] | None = None
+) -> Bounds:
     """Return the bounds of the mean: Clopper-Pearson for 0/1 values, Student's for others.
 
+    Args:
+        values: One for each document.
+        alpha: Error probability of each bound.
+        groups: Each document's group, where documents are not independent; see `placet.stats.clusters`.
+
     Raises:
-        ValueError: No values, or one is not finite.
+        ValueError: No values, one is not finite, or the groups do not fit them.
         NotEstimableError: Other than 0/1 values, and too few or all alike.
     """
     require_finite(tuple(values))
-    if is_binary(values):
+    binary = is_binary(values)
+    if _matter(groups):
+        return group_mean_bounds(values, groups or (), alpha, binary=binary, bounded=is_bounded(values))
+    if binary:
         return clopper_pearson(sum(1 for value in values if value), len(values), alpha)
+    if is_bounded(values):
+        return cautious_interval(values, alpha, 0.0, 1.0)
     return student_interval(values, alpha)
 
 
-def difference_bounds(first: Sequence[float], second: Sequence[float], alpha: float = 0.05) -> Bounds:
-    """Return the bounds of the mean paired difference: Tango's for 0/1 values, Student's for others.
+def difference_bounds(
+    first: Sequence[float],
+    second: Sequence[float],
+    alpha: float = 0.05,
+    *,
+    limit: float | None = None,
+    groups: Sequence[Hashable] | None = None,
+) -> Bounds:
+    """Return the bounds of the mean paired difference: exact for 0/1 values, Student's for others.
 
     Args:
         first: Values of one subject, by document.
         second: Values of the other on the same documents, in the same order.
         alpha: Error probability of each bound.
+        limit: The difference a gate will compare the bounds with; see :func:`placet.stats.exact.exact_interval`.
+        groups: Each document's group, where documents are not independent; see `placet.stats.clusters`.
 
     Raises:
         ValueError: The sequences do not pair, or a value is not finite.
@@ -55,11 +87,43 @@ def difference_bounds(first: Sequence[float], second: Sequence[float], alpha: fl
     require_finite(tuple(second))
     if len(first) != len(second):
         raise ValueError("paired values must be of the same documents")
-    if is_binary(first) and is_binary(second):
+    binary = is_binary(first) and is_binary(second)
+    if _matter(groups):
+        bounded = is_bounded(first) and is_bounded(second)
+        return group_difference_bounds(first, second, groups or (), alpha, binary=binary, bounded=bounded)
+    if binary:
         table = paired_table(first, second)
-        return tango_interval(table.gained, table.lost, table.n, alpha)
+        return exact_interval(table.gained, table.lost, table.n, alpha, limit)
     differences = [one - other for one, other in zip(first, second, strict=True)]
+    if is_bounded(first) and is_bounded(second):
+        return cautious_interval(differences, alpha, -1.0, 1.0, method=PAIRED_METHOD)
     return student_interval(differences, alpha, method=PAIRED_METHOD)
+
+
+def _matter(groups: Sequence[Hashable] | None) -> bool:
+    """Return whether any two documents share a group."""
+    return groups is not None and len(set(groups)) < len(groups)
+
+
+def cautious_interval(
+    values: Sequence[float], alpha: float, least: float, most: float, method: str = METHOD
+) -> Bounds:
+    """Return Student's bounds of a mean, the lower with one value of `least` added, the upper with one of `most`.
+
+    Student's interval alone is too narrow where most documents do well and a few fail badly: if none of the few is in
+    the sample, nothing of the spread is seen. With the worst value added the error was at most 0.051 for 0.05 in all
+    cases tried (docs/explanation/statistics.md), where Student's was up to 0.55.
+
+    Raises:
+        ValueError: As :func:`student_interval`.
+        NotEstimableError: As :func:`student_interval`.
+    """
+    plain = student_interval(values, alpha)
+    low = student_interval([*values, least], alpha).low
+    high = student_interval([*values, most], alpha).high
+    return Bounds(
+        plain.estimate, min(plain.low, low), max(plain.high, high), alpha, method + CAUTIOUS, plain.n
+    )
 
 
 def student_interval(values: Sequence[float], alpha: float = 0.05, method: str = METHOD) -> Bounds:

@@ -57,7 +57,7 @@ def paired_table(first: Sequence[float], second: Sequence[float]) -> PairedTable
     return PairedTable(cells[1.0, 1.0], cells[1.0, 0.0], cells[0.0, 1.0], cells[0.0, 0.0])
 
 
-def tango_statistic(gained: int, lost: int, n: int, difference: float) -> float:
+def tango_statistic(gained: float, lost: float, n: float, difference: float) -> float:
     """Return Tango's score statistic of the hypothesis that the true difference is `difference`.
 
     With b = `gained`, c = `lost`, D = `difference`::
@@ -88,11 +88,12 @@ def tango_statistic(gained: int, lost: int, n: int, difference: float) -> float:
     return distance / math.sqrt(variance)
 
 
-def tango_interval(gained: int, lost: int, n: int, alpha: float = 0.05) -> Bounds:
+def tango_interval(gained: float, lost: float, n: float, alpha: float = 0.05) -> Bounds:
     """Return the score bounds of the difference (first minus second) of two paired proportions.
 
     The bounds are the differences D at which :func:`tango_statistic` equals the ``1 - alpha`` normal quantile
-    (lower) and its negative (upper), found by bisection to better than 1e-15.
+    (lower) and its negative (upper), found by bisection to better than 1e-15. Counts need not be whole: see
+    :func:`placet.stats.clusters.effective_documents`.
 
     Args:
         gained: Documents right in the first only.
@@ -109,10 +110,10 @@ def tango_interval(gained: int, lost: int, n: int, alpha: float = 0.05) -> Bound
     require_alpha(alpha)
     low = _lower(gained, lost, n, alpha)
     high = -_lower(lost, gained, n, alpha)
-    return Bounds((gained - lost) / n, low, high, alpha, METHOD, n)
+    return Bounds((gained - lost) / n, low, high, alpha, METHOD, round(n))
 
 
-def _lower(gained: int, lost: int, n: int, alpha: float) -> float:
+def _lower(gained: float, lost: float, n: float, alpha: float) -> float:
     z = NormalDist().inv_cdf(1.0 - alpha)
     rejected, kept = -1.0, (gained - lost) / n
     for _ in range(_BISECTIONS):
@@ -124,7 +125,7 @@ def _lower(gained: int, lost: int, n: int, alpha: float) -> float:
     return rejected
 
 
-def _require_table(gained: int, lost: int, n: int) -> None:
+def _require_table(gained: float, lost: float, n: float) -> None:
     if n < 1:
         raise ValueError(f"a paired difference needs at least one document, not {n}")
     if gained < 0 or lost < 0 or gained + lost > n:

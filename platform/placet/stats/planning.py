@@ -1,23 +1,23 @@
 """What a sample can show before it is drawn: power, least counts, documents needed.
 
-Guarantees: the power of a floor (Clopper-Pearson) and of a not-worse gate (Tango) is summed exactly over all
-outcomes, not approximated, so it is the probability that the gate of this package will pass.
+Guarantees: the power of a floor (Clopper-Pearson) and of a not-worse gate (exact score test) is summed over all
+outcomes, not approximated, so it is the probability that the gate of this package will pass (to 1e-6; outcomes
+rarer than 1e-9 are left out).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from statistics import NormalDist
 
 from placet.stats._scipy import binomial_at_least
 from placet.stats.bounds import require_alpha
-from placet.stats.paired import tango_statistic
+from placet.stats.exact import least_gained, not_worse_p_value, score_turning
 
 MAX_DOCUMENTS = 100_000
 """Searches for a sample size stop here and answer None."""
 
-_NEGLIGIBLE = 1e-13
+_NEGLIGIBLE = 1e-9
 _MARGIN_STEP = 1e-4
 
 
@@ -72,6 +72,31 @@ def floor_power(n: int, threshold: float, rate: float, alpha: float = 0.05) -> f
     return 0.0 if needed is None else binomial_at_least(needed, n, rate)
 
 
+def detectable_rate(n: int, threshold: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
+    """Return the smallest true rate, to 0.0001, that passes the floor `threshold` on `n` documents with `power`.
+
+    For a ceiling: ``1 - detectable_rate(n, 1 - threshold, ...)`` is the largest rate that passes it.
+
+    Returns:
+        The rate, or None if even a rate of 1 would not do.
+
+    Raises:
+        ValueError: As :func:`least_successes`, or `power` not in (0, 1).
+    """
+    _require_power(power)
+    needed = least_successes(n, threshold, alpha)
+    if needed is None:
+        return None
+    short, enough = -1, round(1.0 / _MARGIN_STEP)
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        if binomial_at_least(needed, n, middle * _MARGIN_STEP) >= power:
+            enough = middle
+        else:
+            short = middle
+    return round(enough * _MARGIN_STEP, 4)
+
+
 def documents_for_floor(threshold: float, rate: float, alpha: float = 0.05) -> int | None:
     """Return the fewest documents on which an observed share of `rate` passes the floor `threshold`.
 
@@ -108,13 +133,12 @@ def most_lost(gained: int, n: int, margin: float, alpha: float = 0.05) -> int | 
     """
     _require(n, alpha)
     _require_margin(margin)
-    z = NormalDist().inv_cdf(1.0 - alpha)
-    if tango_statistic(gained, 0, n, -margin) <= z:
+    if not_worse_p_value(gained, 0, n, margin) > alpha:
         return None
     passing, failing = 0, n - gained + 1
     while failing - passing > 1:
         middle = (passing + failing) // 2
-        if tango_statistic(gained, middle, n, -margin) > z:
+        if not_worse_p_value(gained, middle, n, margin) <= alpha:
             passing = middle
         else:
             failing = middle
@@ -124,7 +148,7 @@ def most_lost(gained: int, n: int, margin: float, alpha: float = 0.05) -> int | 
 def documents_at_shares(
     gained_share: float, lost_share: float, margin: float, alpha: float = 0.05
 ) -> int | None:
-    """Return the fewest documents on which these shares of gained and lost documents pass a not-worse gate.
+    """Return about the fewest documents on which these shares of gained and lost ones pass a not-worse gate.
 
     Returns:
         The number, or None if the loss is not below the margin or more than MAX_DOCUMENTS are needed.
@@ -136,11 +160,10 @@ def documents_at_shares(
     require_alpha(alpha)
     if gained_share - lost_share <= -margin:
         return None
-    z = NormalDist().inv_cdf(1.0 - alpha)
 
     def enough(n: int) -> bool:
         gained, lost = math.floor(gained_share * n + 1e-9), math.ceil(lost_share * n - 1e-9)
-        return gained + lost <= n and tango_statistic(gained, lost, n, -margin) > z
+        return gained + lost <= n and not_worse_p_value(gained, lost, n, margin) <= alpha
 
     return _fewest(enough)
 
@@ -151,9 +174,9 @@ def not_worse_power(
     """Return the probability that a not-worse gate passes on `n` documents.
 
     The number of discordant documents is binomial(n, discordance); of m such, those gained are
-    binomial(m, (discordance + difference) / (2 discordance)). For each m the least passing number of gained
-    documents is found from :func:`placet.stats.paired.tango_statistic`, and the tail summed. At
-    ``difference = -margin`` the result is the gate's true error.
+    binomial(m, (discordance + difference) / (2 discordance)). For each m the tail from
+    :func:`placet.stats.exact.least_gained` on is summed. At ``difference = -margin`` the result is the gate's
+    true error.
 
     Args:
         n: Documents.
@@ -165,18 +188,20 @@ def not_worse_power(
     Raises:
         ValueError: The shares do not fit each other, or an argument is out of range.
     """
-    _require(n, alpha)
-    _require_margin(margin)
-    if not abs(difference) <= discordance <= 1.0:
-        raise ValueError(f"discordance {discordance} must be in [|difference|, 1], difference {difference}")
-    z = NormalDist().inv_cdf(1.0 - alpha)
-    share = (discordance + difference) / (2.0 * discordance) if discordance > 0 else 0.0
-    total = []
-    for m in range(n + 1):
-        weight = _binomial_pmf(m, n, discordance)
-        if weight > _NEGLIGIBLE:
-            total.append(weight * binomial_at_least(_least_gained(m, n, margin, z), m, share))
-    return min(1.0, math.fsum(total))
+    _require_shares(n, margin, discordance, difference, alpha)
+    return _power(n, margin, discordance, difference, alpha, least_gained)
+
+
+def score_power(
+    n: int, margin: float, discordance: float, difference: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Return :func:`not_worse_power` of Tango's asymptotic test: quick, and at most some points too high.
+
+    Raises:
+        ValueError: As :func:`not_worse_power`.
+    """
+    _require_shares(n, margin, discordance, difference, alpha)
+    return _power(n, margin, discordance, difference, alpha, score_turning)
 
 
 def detectable_margin(
@@ -190,20 +215,22 @@ def detectable_margin(
     Raises:
         ValueError: As :func:`not_worse_power`, or `power` not in (0, 1).
     """
-    if not 0.0 < power < 1.0:
-        raise ValueError(f"power must be in (0, 1), not {power}")
+    _require_power(power)
     top = round(1.0 / _MARGIN_STEP) - 1
 
-    def enough(steps: int) -> bool:
-        return not_worse_power(n, steps * _MARGIN_STEP, discordance, difference, alpha) >= power
+    def enough(steps: int, of: Callable[..., float] = not_worse_power) -> bool:
+        return of(n, steps * _MARGIN_STEP, discordance, difference, alpha) >= power
 
-    if not enough(top):
-        return None
-    short, long = -1, top
+    # The asymptotic test's margin is off by a few steps at most, and its power much quicker to sum.
+    short, long = -1, top + 1
     while long - short > 1:
         middle = (short + long) // 2
-        short, long = (short, middle) if enough(middle) else (middle, long)
-    return round(long * _MARGIN_STEP, 4)
+        short, long = (short, middle) if enough(middle, score_power) else (middle, long)
+    while long <= top and not enough(long):
+        long += 1
+    while 0 < long <= top and enough(long - 1):
+        long -= 1
+    return round(long * _MARGIN_STEP, 4) if long <= top else None
 
 
 def documents_for_not_worse(
@@ -211,26 +238,35 @@ def documents_for_not_worse(
 ) -> int | None:
     """Return about the fewest documents on which a not-worse gate passes with `power`.
 
-    Power rises with n in small steps up and down, so the number is exact to within one such step.
+    Power rises with n in small steps up and down, so the number is right to within a hundredth.
 
     Returns:
         The number, or None if the margin leaves nothing to detect or more than MAX_DOCUMENTS are needed.
     """
     if difference <= -margin:
         return None
-    return _fewest(lambda n: not_worse_power(n, margin, discordance, difference, alpha) >= power)
+    found = _fewest(lambda n: score_power(n, margin, discordance, difference, alpha) >= power)
+    while found is not None and not_worse_power(found, margin, discordance, difference, alpha) < power:
+        found += max(1, found // 100)
+        found = found if found <= MAX_DOCUMENTS else None
+    return found
 
 
-def _least_gained(m: int, n: int, margin: float, z: float) -> int:
-    """Return the fewest gained of `m` discordant documents that pass; m + 1 if none do."""
-    failing, passing = -1, m + 1
-    while passing - failing > 1:
-        middle = (failing + passing) // 2
-        if tango_statistic(middle, m - middle, n, -margin) > z:
-            passing = middle
-        else:
-            failing = middle
-    return passing
+def _power(
+    n: int,
+    margin: float,
+    discordance: float,
+    difference: float,
+    alpha: float,
+    least: Callable[[int, int, float, float], int],
+) -> float:
+    share = (discordance + difference) / (2.0 * discordance) if discordance > 0 else 0.0
+    total = []
+    for m in range(n + 1):
+        weight = _binomial_pmf(m, n, discordance)
+        if weight > _NEGLIGIBLE:
+            total.append(weight * binomial_at_least(least(m, n, margin, alpha), m, share))
+    return min(1.0, math.fsum(total))
 
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
@@ -257,6 +293,18 @@ def _require(n: int, alpha: float) -> None:
     if n < 1:
         raise ValueError(f"a sample has at least one document, not {n}")
     require_alpha(alpha)
+
+
+def _require_shares(n: int, margin: float, discordance: float, difference: float, alpha: float) -> None:
+    _require(n, alpha)
+    _require_margin(margin)
+    if not abs(difference) <= discordance <= 1.0:
+        raise ValueError(f"discordance {discordance} must be in [|difference|, 1], difference {difference}")
+
+
+def _require_power(power: float) -> None:
+    if not 0.0 < power < 1.0:
+        raise ValueError(f"power must be in (0, 1), not {power}")
 
 
 def _require_margin(margin: float) -> None:

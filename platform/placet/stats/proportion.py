@@ -6,7 +6,7 @@ Guarantees: for every true proportion and every n, each bound is wrong with prob
 
 from __future__ import annotations
 
-from placet.stats._scipy import beta_quantile
+from placet.stats._scipy import beta_quantile, binomial_at_least
 from placet.stats.bounds import Bounds, require_alpha
 
 METHOD = "Clopper-Pearson"
@@ -57,6 +57,29 @@ def clopper_pearson(successes: int, n: int, alpha: float = 0.05) -> Bounds:
     """
     low, high = lower_bound(successes, n, alpha), upper_bound(successes, n, alpha)
     return Bounds(successes / n, low, high, alpha, METHOD, n)
+
+
+def floor_p_value(successes: int, n: int, threshold: float) -> float:
+    """Return the exact p-value of "the proportion is at most `threshold`": ``P(X >= successes | n, threshold)``.
+
+    It is at most `alpha` if and only if :func:`lower_bound` reaches the threshold.
+
+    Raises:
+        ValueError: As :func:`lower_bound`, or `threshold` not in [0, 1].
+    """
+    _require_counts(successes, n)
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"a proportion is in [0, 1], not {threshold}")
+    return binomial_at_least(successes, n, threshold)
+
+
+def ceiling_p_value(successes: int, n: int, threshold: float) -> float:
+    """Return the exact p-value of "the proportion is at least `threshold`": ``P(X <= successes | n, threshold)``.
+
+    Raises:
+        ValueError: As :func:`floor_p_value`.
+    """
+    return floor_p_value(n - successes, n, 1.0 - threshold)
 
 
 def _require_counts(successes: int, n: int) -> None:

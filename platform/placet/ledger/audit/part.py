@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, pre_authentication_encoding
-from placet.attest.keys import PublicKey, parse_public_key
+from placet.attest.keys import KeyKind, PublicKey, parse_public_key
 from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, spec_of
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
@@ -224,11 +224,12 @@ class Verifier:
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
-        self._roots = {key.key_id: _public_key(key.public_key) for key in trust.root.keys}
         # Opened once: making the library's key object anew for each signature costs a tenth of the check.
         self._keys = {
             grant.key_id: Ed25519PublicKey.from_public_bytes(_public_key(grant.public_key).raw)
             for grant in trust.roles.grants
+            if _public_key(grant.public_key).kind is KeyKind.ED25519
+            and not trust.root.ever_held(grant.key_id)
         }
         self._person = {grant.key_id: grant.person for grant in trust.roles.grants}
         self._spans: dict[tuple[str, Kind], tuple[tuple[int, int], ...]] = {}
@@ -240,7 +241,7 @@ class Verifier:
             NotAuthorizedError, IntegrityError: It does not verify, or its key may not sign that kind at `index`.
         """
         key = self._keys.get(envelope.key_id)
-        if key is None or envelope.key_id in self._roots:
+        if key is None:
             return self._trust.verify(envelope, index).person
         try:
             key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))

@@ -25,7 +25,8 @@ from multiprocessing import get_context
 
 from placet.attest.keys import PublicKey
 from placet.attest.predicates import Kind
-from placet.attest.trust import Trust, TrustRoot
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
@@ -496,7 +497,7 @@ def _summary(run: _Audit, start: int) -> list[str]:
 
 
 def _check_roles(run: _Audit, start: int) -> None:
-    known = run.trust.roles.version if run.trust is not None and not start else run.totals.get("roles", 0)
+    known = run.trust.statements if run.trust is not None and not start else run.totals.get("roles", 0)
     if run.totals.get("roles", 0) != known:
         run.found.add(
             "edited-derived-table",

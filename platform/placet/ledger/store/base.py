@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from placet.attest.envelope import Envelope
-from placet.attest.keys import Signer
+from placet.attest.keys import PublicKey, Signer
 from placet.domain.digests import Digest
 from placet.domain.errors import Error
 from placet.ledger.derived import Derived
@@ -85,6 +85,7 @@ class LedgerStore(Protocol):
         check: Check | None = None,
         *,
         seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -94,6 +95,7 @@ class LedgerStore(Protocol):
             check: Decides about each new envelope, given its index.
             seen: What `check` rests on; nothing is added if the log has more of it by now. Whoever gives the same
                 `seen` must decide alike: the process that holds the log adds what others wait to add, by its own check.
+            log_keys: Keys that may have signed the last checkpoint, besides `log`: the log's key may have changed.
 
         Raises:
             StaleError: It has.
@@ -138,6 +140,9 @@ class LedgerStore(Protocol):
 
     def indices_of(self, record_ids: Sequence[str]) -> dict[str, int]:
         """Return record id → index of those that the log has."""
+
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
 
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the stored checkpoints of sizes above `above` as (size, note), by size."""

@@ -20,7 +20,7 @@ from placet.attest.envelope import Envelope
 from placet.attest.keys import PublicKey, Signer
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
-from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any
 from placet.ledger.derived import Derived, derive
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock, ledger_turn
 from placet.ledger.merkle import leaf_hash
@@ -82,6 +82,7 @@ class DuckStore:
         check: Check | None = None,
         *,
         seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -97,7 +98,7 @@ class DuckStore:
             waiting = _Waiting(turn.queue, shared, log.public.key_id)
             try:
                 with self._writing() as tables:
-                    batch = self._match_checkpoint(tables, log.public, seen)
+                    batch = self._match_checkpoint(tables, (log.public, *log_keys), seen)
                     entries = batch.add(envelopes, check)
                     waiting.serve(batch, check)
                     batch.write(tables, self.origin, log)
@@ -133,7 +134,7 @@ class DuckStore:
                 raise StaleError("the ledger changed meanwhile", hint="look again and repeat it")
             tables.follow(log)
 
-    def _match_checkpoint(self, tables: Tables, key: PublicKey, seen: Seen | None) -> Batch:
+    def _match_checkpoint(self, tables: Tables, keys: Sequence[PublicKey], seen: Seen | None) -> Batch:
         """Return what can be added to, if the stored hashes are those of the last checkpoint."""
         if tables.followed() is not None:
             raise UsageError(
@@ -145,7 +146,7 @@ class DuckStore:
             raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
         tree = tables.tree(max(size, 0))
         if note is not None:
-            checkpoint = verify_checkpoint(note, self.origin, key)
+            checkpoint = verify_checkpoint_by_any(note, self.origin, keys)
             if checkpoint.size != size or checkpoint.root != tree.root():
                 raise IntegrityError(
                     "the stored log does not match its last checkpoint; nothing was appended",
@@ -216,6 +217,11 @@ class DuckStore:
         """Return record id → index of those that the log has."""
         with self._reading() as tables:
             return tables.indices_of(record_ids)
+
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
+        with self._reading() as tables:
+            return tables.record_ids(predicate_type)
 
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the stored checkpoints of sizes above `above` as (size, note), by size."""

@@ -20,16 +20,16 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from placet.attest.envelope import Envelope
-from placet.attest.keys import Signer
-from placet.attest.predicates import PREDICATES, Kind, Roles, spec_of
-from placet.attest.trust import Trust, TrustRoot, check_succession, verify_roles
+from placet.attest.keys import PublicKey, Signer
+from placet.attest.predicates import PREDICATES, Kind, spec_of
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust, establish_trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
-from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint, verify_log_checkpoint
+from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
 from placet.ledger.derived import predicate_type_of, split_envelope
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.merkle import GrowingTree, leaf_hash
-from placet.ledger.reader import load_trust
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.duck import DuckStore
 
@@ -99,6 +99,7 @@ class PostgresStore:
         check: Check | None = None,
         *,
         seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -111,7 +112,7 @@ class PostgresStore:
         tree = self._mine.tree
         try:
             with self._transaction() as db:
-                known = self._lock_and_look(db, tree, log, made, seen)
+                known = self._lock_and_look(db, tree, (log.public, *log_keys), made, seen)
                 entries, new = _indexed(envelopes, tree.size, known, db, check)
                 if new:
                     for entry in new:
@@ -124,7 +125,12 @@ class PostgresStore:
         return entries
 
     def _lock_and_look(
-        self, db: Connection, tree: GrowingTree, log: Signer, made: Sequence[str], seen: Seen | None
+        self,
+        db: Connection,
+        tree: GrowingTree,
+        keys: Sequence[PublicKey],
+        made: Sequence[str],
+        seen: Seen | None,
     ) -> dict[str, Entry]:
         """Take the lock, bring `tree` up to the newest checkpoint, and return what the log has of `made`."""
         with db.pipeline():
@@ -154,7 +160,7 @@ class PostgresStore:
         if note is None and tree.size:
             raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
         if note is not None:
-            checkpoint = verify_checkpoint(note[0], self.origin, log.public)
+            checkpoint = verify_checkpoint_by_any(note[0], self.origin, keys)
             if (checkpoint.size, checkpoint.root) != (tree.size, tree.root()):
                 raise IntegrityError(
                     "the log in the database does not match its last checkpoint; nothing was appended",
@@ -244,21 +250,9 @@ class PostgresStore:
 
     def _trust_after(self, entries: Sequence[Entry], size: int) -> Trust:
         """Return the trust as it stands after `entries`, each roles statement held to the one before it."""
-        current: Roles | None = load_trust(self._index, self._root).roles if size else None
-        for entry in entries:
-            if predicate_type_of(_payload(entry)) != _ROLES:
-                continue
-            roles = verify_roles(self._root, entry.envelope)
-            if current is not None:
-                check_succession(current, roles, entry.index)
-            elif roles.version != 1:
-                raise IntegrityError(
-                    f"the first roles statement is version {roles.version}, not 1", hint="run `placet audit`"
-                )
-            current = roles
-        if current is None:
-            raise IntegrityError("the log has no roles statement", hint="the office was not set up")
-        return Trust(self._root, current)
+        known = self._index.find(predicate_type=_ROLES) if size else ()
+        new = (entry for entry in entries if predicate_type_of(_payload(entry)) == _ROLES)
+        return establish_trust(self._root, [(entry.index, entry.envelope) for entry in (*known, *new)])
 
     def differences(self, size: int) -> Iterator[tuple[int, str]]:
         """Yield (index, what) of each of the first `size` records that the database holds otherwise than the index.
@@ -336,6 +330,10 @@ class PostgresStore:
     def indices_of(self, record_ids: Sequence[str]) -> dict[str, int]:
         """Return record id → index of those that the log has."""
         return self.local().indices_of(record_ids)
+
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index."""
+        return self.local().record_ids(predicate_type)
 
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the checkpoints of sizes above `above` as (size, note), by size."""

@@ -113,6 +113,14 @@ class Tables:
             rows = self.db.execute(query, [list(record_ids)]).fetchall()
         return dict(rows)
 
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index."""
+        query = (
+            "SELECT record_id FROM entries WHERE idx IN (SELECT idx FROM records WHERE type_id IN "
+            "(SELECT id FROM words WHERE word = ?)) ORDER BY idx"
+        )
+        return tuple(Digest(row[0]) for row in self.db.execute(query, [predicate_type]).fetchall())
+
     def _entries(self, query: str, values: list[object]) -> tuple[Entry, ...]:
         rows = self.db.execute(query, values).fetchall()
         return tuple(Entry(i, Digest(r), leaf, raw) for i, r, leaf, raw in rows)

@@ -11,13 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from placet.policy.evidence import Evidence
+from placet.policy.gates.base_supported import BaseSupportedGate, judge_base_supported_gate
+from placet.policy.gates.better import BetterGate, judge_better_gate
 from placet.policy.gates.ceiling import CeilingGate, judge_ceiling_gate
+from placet.policy.gates.contamination import ContaminationGate, judge_contamination_gate
+from placet.policy.gates.documentation import DocumentationGate, judge_documentation_gate
+from placet.policy.gates.evidence_age import EvidenceAgeGate, judge_evidence_age_gate
 from placet.policy.gates.floor import FloorGate, judge_floor_gate
 from placet.policy.gates.intake import IntakeGate, judge_intake_gate
 from placet.policy.gates.leakage import LeakageGate, judge_leakage_gate
-from placet.policy.gates.model import Gate
+from placet.policy.gates.license import LicenseGate, judge_license_gate
+from placet.policy.gates.model import Gate, Setting
+from placet.policy.gates.no_new_failure import NoNewFailureGate, judge_no_new_failure_gate
 from placet.policy.gates.not_worse import NotWorseGate, judge_not_worse_gate
 from placet.policy.gates.provenance import ProvenanceGate, judge_provenance_gate
+from placet.policy.gates.subgroups import SubgroupsGate, judge_subgroups_gate
 from placet.policy.judgement import Judgement
 
 
@@ -25,12 +33,13 @@ from placet.policy.judgement import Judgement
 class GateKind:
     """A kind of gate: the name in a policy, the fields it takes, and how evidence is judged by it.
 
-    `judge` takes the gate (an instance of `model`) and the evidence; it never raises for what the evidence holds.
+    `judge` takes the gate (an instance of `model`), the evidence, and what it is judged in; it never raises for
+    what the evidence holds.
     """
 
     name: str
     model: type[Gate]
-    judge: Callable[[Any, Evidence], Judgement]
+    judge: Callable[[Any, Evidence, Setting], Judgement]
 
 
 KINDS: tuple[GateKind, ...] = (
@@ -39,7 +48,15 @@ KINDS: tuple[GateKind, ...] = (
     GateKind("floor", FloorGate, judge_floor_gate),
     GateKind("ceiling", CeilingGate, judge_ceiling_gate),
     GateKind("not_worse", NotWorseGate, judge_not_worse_gate),
+    GateKind("better", BetterGate, judge_better_gate),
+    GateKind("no_new_failure", NoNewFailureGate, judge_no_new_failure_gate),
+    GateKind("subgroups", SubgroupsGate, judge_subgroups_gate),
+    GateKind("contamination", ContaminationGate, judge_contamination_gate),
     GateKind("leakage", LeakageGate, judge_leakage_gate),
+    GateKind("license", LicenseGate, judge_license_gate),
+    GateKind("base_supported", BaseSupportedGate, judge_base_supported_gate),
+    GateKind("documentation", DocumentationGate, judge_documentation_gate),
+    GateKind("evidence_age", EvidenceAgeGate, judge_evidence_age_gate),
 )
 
 _BY_NAME = {kind.name: kind for kind in KINDS}

@@ -6,14 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from placet.domain.records import Outcome
+from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, StatisticalGate
+from placet.policy.gates.model import Number, Setting, StatisticalGate
 from placet.policy.judgement import Judgement
 from placet.policy.means import Limit, judge_mean
 from placet.policy.runs import judge_runs
 from placet.stats.noninferiority import judge_ceiling
 from placet.stats.planning import documents_for_ceiling, most_successes
+from placet.stats.sequential import Kind
 
 
 class CeilingGate(StatisticalGate):
@@ -23,11 +24,11 @@ class CeilingGate(StatisticalGate):
     threshold: Number = Field(description="the greatest mean that is acceptable, in the metric's unit")
 
 
-def judge_ceiling_gate(gate: CeilingGate, evidence: Evidence) -> Judgement:
+def judge_ceiling_gate(gate: CeilingGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS if the upper bound is within the threshold, FAIL if the lower is not, else INCONCLUSIVE."""
 
-    def judge(run: Rows) -> Judgement:
-        return judge_mean(gate, gate.threshold, run, _CEILING)
+    def judge(run: Rows, planned: PlannedSuite) -> Judgement:
+        return judge_mean(gate, gate.threshold, run, planned, _CEILING)
 
     return judge_runs(gate, evidence, judge)
 
@@ -53,6 +54,7 @@ _CEILING = Limit(
     judge=judge_ceiling,
     bound_said=lambda outcome: "at least" if outcome is Outcome.FAIL else "at most",
     bound_used=lambda bounds, outcome: bounds.low if outcome is Outcome.FAIL else bounds.high,
+    kind=Kind.CEILING,
     fix_counts=_fix_counts,
     fix_other="Lower the mean, or measure more documents if it is already below the ceiling.",
 )

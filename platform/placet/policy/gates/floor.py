@@ -6,14 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from placet.domain.records import Outcome
+from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, StatisticalGate
+from placet.policy.gates.model import Number, Setting, StatisticalGate
 from placet.policy.judgement import Judgement
 from placet.policy.means import Limit, judge_mean
 from placet.policy.runs import judge_runs
 from placet.stats.noninferiority import judge_floor
 from placet.stats.planning import documents_for_floor, least_successes
+from placet.stats.sequential import Kind
 
 
 class FloorGate(StatisticalGate):
@@ -23,11 +24,11 @@ class FloorGate(StatisticalGate):
     threshold: Number = Field(description="the least mean that is acceptable, in the metric's unit")
 
 
-def judge_floor_gate(gate: FloorGate, evidence: Evidence) -> Judgement:
+def judge_floor_gate(gate: FloorGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS if the lower bound reaches the threshold, FAIL if the upper one does not, else INCONCLUSIVE."""
 
-    def judge(run: Rows) -> Judgement:
-        return judge_mean(gate, gate.threshold, run, _FLOOR)
+    def judge(run: Rows, planned: PlannedSuite) -> Judgement:
+        return judge_mean(gate, gate.threshold, run, planned, _FLOOR)
 
     return judge_runs(gate, evidence, judge)
 
@@ -53,6 +54,7 @@ _FLOOR = Limit(
     judge=judge_floor,
     bound_said=lambda outcome: "at most" if outcome is Outcome.FAIL else "at least",
     bound_used=lambda bounds, outcome: bounds.high if outcome is Outcome.FAIL else bounds.low,
+    kind=Kind.FLOOR,
     fix_counts=_fix_counts,
     fix_other="Raise the mean, or measure more documents if it is already above the floor.",
 )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from placet.domain.records import CheckStatus, Intake, Outcome, Severity
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import Gate, Text
+from placet.policy.gates.model import Gate, Setting, Text
 from placet.policy.judgement import Judgement, error, missing, plural
 
 
@@ -18,7 +18,7 @@ class IntakeGate(Gate):
     """Checks that must be among those run; empty: those that intake ran."""
 
 
-def judge_intake_gate(gate: IntakeGate, evidence: Evidence) -> Judgement:
+def judge_intake_gate(gate: IntakeGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS if every check passed or only noted something.
 
     FAIL for a finding that refuses, ERROR for a check that could not run or a record about other bytes, MISSING for

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from placet.domain.records import Outcome
-from placet.policy.baseline import judge_against_base
+from placet.domain.records import Outcome, PlannedSuite
+from placet.policy.baseline import judge_against, the_base
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, SuiteGate
+from placet.policy.gates.model import Number, Setting, SuiteGate
 from placet.policy.judgement import Judgement, error, figure, plural
 from placet.policy.runs import judge_runs
 from placet.stats.mean import is_binary
@@ -37,13 +37,14 @@ class LeakageGate(SuiteGate):
     )
 
 
-def judge_leakage_gate(gate: LeakageGate, evidence: Evidence) -> Judgement:
+def judge_leakage_gate(gate: LeakageGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS or FAIL by count: recovered at all, and recovered beyond the base."""
 
-    def judge(run: Rows) -> Judgement:
+    def judge(run: Rows, planned: PlannedSuite) -> Judgement:
         if gate.max_excess is None:
             return _judge_counts(gate, run, None)
-        return judge_against_base(run, evidence, lambda values, _: _judge_counts(gate, run, values))
+        base = the_base(evidence)
+        return judge_against(base, run, evidence, lambda values, _: _judge_counts(gate, run, values))
 
     return judge_runs(gate, evidence, judge)
 

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictBool
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    model_validator,
+)
 
 from placet.domain.digests import decimal_string
 from placet.stats.bounds import RECORDED_PLACES
+
+if TYPE_CHECKING:
+    from placet.policy.evidence import Evidence
+    from placet.policy.judgement import Judgement
 
 
 def _number(value: Any) -> float:
@@ -74,6 +89,21 @@ class Gate(Document):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a gate is judged in, beside the evidence.
+
+    Attributes:
+        at: The moment of the decision.
+        gates: The policy's gates, by id.
+        judge: Judges another gate of the policy on other evidence.
+    """
+
+    at: datetime
+    gates: Mapping[str, Gate]
+    judge: Callable[[Gate, Evidence], Judgement]
+
+
 class SuiteGate(Gate):
     """A gate that rests on a measured suite."""
 
@@ -83,12 +113,42 @@ class SuiteGate(Gate):
     )
 
 
+class JudgeError(Document):
+    """How a scorer did on answers that people labelled: what it found of what was there, and left of what was not."""
+
+    true_positives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `positives`, found")
+    positives: Count = Field(description="answers that people called 1")
+    true_negatives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `negatives`, left alone")
+    negatives: Count = Field(description="answers that people called 0")
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.true_positives > self.positives or self.true_negatives > self.negatives:
+            raise ValueError("found more than there was; check the counts")
+        if self.true_positives * self.negatives <= self.positives * (self.negatives - self.true_negatives):
+            raise ValueError("such a scorer says no more than chance does; use another")
+        return self
+
+
 class StatisticalGate(SuiteGate):
     """A gate that rests on a sample and so has an error rate."""
+
+    judge_error: JudgeError | None = Field(
+        default=None,
+        description="the scorer's measured error, where it has one: the interval is corrected and widened by it",
+    )
 
     alpha: Number = Field(
         default=0.05, gt=0.0, lt=0.5, description="the probability of a wrong PASS, and of a wrong FAIL"
     )
+
+
+Than = Annotated[
+    str,
+    BeforeValidator(_text),
+    Field(pattern=r"^(base|channel:[A-Za-z0-9][A-Za-z0-9-]*|adapter:\S(.*\S)?)$", max_length=120),
+]
+"""What an adapter is compared with: ``base``, ``channel:NAME`` or ``adapter:LABEL or id``."""
 
 
 class PlanningGuess(Document):
@@ -103,3 +163,21 @@ class PlanningGuess(Document):
     power: Number = Field(
         default=0.8, gt=0.0, lt=1.0, description="probability with which a good adapter should pass"
     )
+
+
+class OtherGate(SuiteGate):
+    """A gate that sets the adapter against something else, measured on the same documents."""
+
+    than: Than = Field(
+        default="base",
+        description="what the adapter is compared with: `base`, `channel:NAME` (what that channel runs now) or "
+        "`adapter:LABEL` (or the start of an id)",
+    )
+    without_release: Literal["refuse", "base"] = Field(
+        default="refuse",
+        description="where the channel runs nothing on this base: `refuse` (MISSING), or compare with the `base`",
+    )
+
+
+class ComparisonGate(OtherGate, StatisticalGate):
+    """A gate on the paired difference to something else."""

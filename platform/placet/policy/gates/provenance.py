@@ -7,7 +7,7 @@ from typing import Literal
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome
 from placet.policy.evidence import Evidence, TrainingStatement
-from placet.policy.gates.model import Gate
+from placet.policy.gates.model import Gate, Setting
 from placet.policy.judgement import Judgement, missing, plural
 
 _SIGN = "Train with the recorder on, or have the trainer sign a statement for these weights."
@@ -19,7 +19,7 @@ class ProvenanceGate(Gate):
     kind: Literal["provenance"]
 
 
-def judge_provenance_gate(gate: ProvenanceGate, evidence: Evidence) -> Judgement:
+def judge_provenance_gate(gate: ProvenanceGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return PASS if the chain of training statements is complete, signed by trainers and all on this base.
 
     MISSING where a statement is not there or not signed by a trainer, FAIL where one names another base, two

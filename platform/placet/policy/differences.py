@@ -1,0 +1,175 @@
+"""Judging a paired difference against a limit: what the gate kinds `not_worse` and `better` share.
+
+A limit below 0 is a tolerated loss, one of at least 0 a gain that is asked for. Where less of the metric is better,
+everything is turned round: the limit, and what counts as a loss.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from placet.domain.records import Outcome, PlannedSuite
+from placet.policy.baseline import Other, find_other, judge_against
+from placet.policy.evidence import Evidence, Rows
+from placet.policy.gates.model import ComparisonGate
+from placet.policy.intervals import adjusted, bounds_of_difference
+from placet.policy.judgement import Judgement, figure, percent, recorded_interval
+from placet.policy.runs import judge_runs
+from placet.policy.sequential import difference_design, interval_of, recorded_path, replay, told
+from placet.stats.bounds import Bounds, NotEstimableError
+from placet.stats.mean import is_binary
+from placet.stats.paired import paired_table
+from placet.stats.planning import documents_at_shares, most_lost
+
+
+def judge_difference(gate: ComparisonGate, limit: float, evidence: Evidence) -> Judgement:
+    """Return PASS if the difference is shown to be above `limit`, FAIL if shown to be below, else INCONCLUSIVE."""
+    other = find_other(gate, evidence)
+    if isinstance(other, Judgement):
+        return other
+
+    def against(run: Rows, planned: PlannedSuite) -> Judgement:
+        return judge_against(
+            other, run, evidence, lambda values, _: judge_pair(gate, limit, run, values, other, planned)
+        )
+
+    return judge_runs(gate, evidence, against)
+
+
+def outcome_of(bounds: Bounds, limit: float) -> Outcome:
+    """Return the outcome of the bounds of a difference in which more is better, against `limit`."""
+    if bounds.low > limit:
+        return Outcome.PASS
+    return Outcome.FAIL if bounds.high < limit else Outcome.INCONCLUSIVE
+
+
+def judge_pair(
+    gate: ComparisonGate,
+    limit: float,
+    run: Rows,
+    other_values: tuple[float, ...],
+    other: Other,
+    planned: PlannedSuite,
+) -> Judgement:
+    """Return the outcome of one run against another's values on the same documents, in the same order."""
+    measured = run.measurement
+    mine = math.fsum(run.values) / measured.n
+    theirs = math.fsum(other_values) / measured.n
+    upward = measured.higher_is_better
+    threshold = limit if upward else -limit
+    draft = Judgement(
+        Outcome.INCONCLUSIVE,
+        "",
+        figure=mine,
+        baseline=theirs,
+        threshold=threshold + 0.0,
+        comparison=f"difference {'>' if upward else '<'} {figure(threshold)}",
+        n=measured.n,
+        compared_with=None if other.kind == "base" else other.word,
+    )
+    whose = "the base's" if other.kind == "base" else f"that of {other.word}"
+    said = (
+        f"On {gate.suite} the adapter's {measured.metric} is {figure(mine)} and {whose} {figure(theirs)} on the "
+        f"same {measured.n} documents"
+    )
+    if planned.sequential is not None:
+        return _sequential(gate, limit, run, other_values, planned, draft, said)
+    try:
+        samples = measured.samples
+        bounds = bounds_of_difference(
+            gate, run.values, other_values, samples, planned, threshold
+        ).rounded_outward()
+    except NotEstimableError as problem:
+        return replace(draft, reason=f"{said}, but {problem.message}.", fix=f"{problem.hint.capitalize()}.")
+    outcome = outcome_of(bounds if upward else bounds.mirrored(), limit)
+    counts = None
+    if is_binary(run.values) and is_binary(other_values):
+        table = paired_table(run.values, other_values)
+        counts = (table.gained, table.lost) if upward else (table.lost, table.gained)
+        said += f" ({counts[0]} better, {counts[1]} worse)"
+    return replace(
+        draft,
+        outcome=outcome,
+        reason=f"{said}: the difference is {figure(bounds.estimate)}, with {percent(gate.alpha)} confidence at least "
+        f"{figure(bounds.low)} and at most {figure(bounds.high)}; {conclusion(outcome, limit)}.",
+        fix=""
+        if outcome is Outcome.PASS
+        else _fix(gate.alpha, limit, outcome, measured.n, None if adjusted(gate, planned) else counts),
+        interval=recorded_interval(bounds),
+    )
+
+
+def _sequential(
+    gate: ComparisonGate,
+    limit: float,
+    run: Rows,
+    other_values: tuple[float, ...],
+    planned: PlannedSuite,
+    draft: Judgement,
+    said: str,
+) -> Judgement:
+    """Return the outcome of the test that may stop early, on the documents up to where it stopped."""
+    upward = run.measurement.higher_is_better
+    sign = 1.0 if upward else -1.0
+    differences = [sign * (mine - other) for mine, other in zip(run.values, other_values, strict=True)]
+    result = replay(difference_design(gate, limit, planned), differences, planned, gate.suite)
+    if isinstance(result, Judgement):
+        return replace(result, comparison=draft.comparison, threshold=draft.threshold)
+    used = result.used
+    bounds = interval_of(result, mirrored=not upward)
+    mine, theirs = math.fsum(run.values[:used]) / used, math.fsum(other_values[:used]) / used
+    return replace(
+        draft,
+        outcome=result.outcome,
+        reason=f"{said}; on the first {used} the difference is {figure(bounds.estimate)}, "
+        f"{told(result, bounds, gate.alpha)}: {conclusion(result.outcome, limit)}.",
+        fix=""
+        if result.outcome is Outcome.PASS
+        else "Lose less: a decided test stands, and more documents change nothing.",
+        figure=mine,
+        baseline=theirs,
+        interval=recorded_interval(bounds),
+        n=used,
+        path=recorded_path(result),
+    )
+
+
+def conclusion(outcome: Outcome, limit: float) -> str:
+    """Return what an outcome against `limit` shows, in words."""
+    if limit == 0.0:
+        return {
+            Outcome.PASS: "a gain is shown",
+            Outcome.FAIL: "a loss is shown",
+        }.get(outcome, "neither a gain nor a loss is shown")
+    if limit > 0.0:
+        asked = f"the gain of {figure(limit)} asked for"
+        return {
+            Outcome.PASS: f"a gain above {figure(limit)} is shown",
+            Outcome.FAIL: f"it is shown to be below {asked}",
+        }.get(outcome, f"{asked} is neither shown nor ruled out")
+    margin = figure(-limit)
+    return {
+        Outcome.PASS: f"the loss is shown to be below the margin of {margin}",
+        Outcome.FAIL: f"the loss is shown to exceed the margin of {margin}",
+    }.get(outcome, f"a loss of the margin of {margin} is neither shown nor ruled out")
+
+
+def _fix(alpha: float, limit: float, outcome: Outcome, n: int, counts: tuple[int, int] | None) -> str:
+    if counts is None or limit > 0.0:
+        return (
+            "Gain more, or measure more documents."
+            if limit >= 0.0
+            else "Lose less, or measure more documents."
+        )
+    gained, lost = counts
+    allowed = most_lost(gained, n, -limit, alpha)
+    if allowed is None:
+        text = f"With {gained} documents gained, no result on {n} documents can show this."
+    else:
+        text = f"With {gained} documents gained, at most {allowed} of {n} may be lost (now {lost})."
+    if outcome is Outcome.INCONCLUSIVE:
+        more = documents_at_shares(gained / n, lost / n, -limit, alpha)
+        if more is not None:
+            text += f" If the shares stay as they are, about {more} documents settle it."
+    return text

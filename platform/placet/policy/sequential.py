@@ -1,0 +1,118 @@
+"""Judging a run that may have stopped early: the test is played again over the plan's order, document by document.
+
+Guarantees: the outcome is that of the first document at which the test decides; what was run after it does not count,
+so there is no second test after a failed early stop. A run that stopped before the test decided is MISSING, and never
+a reason to look at the same values in another way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from placet.domain.records import Outcome, PathPoint, PlannedSuite
+from placet.policy.gates.model import ComparisonGate, PlanningGuess, StatisticalGate
+from placet.policy.judgement import Judgement, error, figure, missing, percent, plural
+from placet.stats.bounds import Bounds
+from placet.stats.sequential import Claim, Kind, SequentialDesign, SequentialResult, Step, decide
+
+_PATH_POINTS = 60
+_CERTAIN = 99.0
+"""What a path says, as log10, where the evidence is certain: all documents were run, or no answer could change it."""
+
+
+def design_of(
+    gate: StatisticalGate,
+    planned: PlannedSuite,
+    kind: Kind,
+    limit: float,
+    *,
+    expected: float | None = None,
+    discordance: float = 0.1,
+) -> SequentialDesign:
+    """Return the test that a gate makes of a suite that is planned as sequential."""
+    if planned.sequential is None:
+        raise ValueError("the plan lets no run of this suite stop early")
+    return SequentialDesign(
+        kind,
+        limit,
+        documents=planned.documents,
+        planned=len(planned.samples),
+        alpha=gate.alpha,
+        claim=Claim(planned.sequential.claim),
+        expected=expected,
+        discordance=discordance,
+    )
+
+
+def difference_design(gate: ComparisonGate, limit: float, planned: PlannedSuite) -> SequentialDesign:
+    """Return the test of a difference against `limit` (0 or a loss); the policy's guess steers its bets alone."""
+    guess: PlanningGuess = getattr(gate, "planning", PlanningGuess())
+    return design_of(
+        gate,
+        planned,
+        Kind.NOT_WORSE,
+        -limit,
+        expected=guess.difference,
+        discordance=guess.discordance,
+    )
+
+
+def replay(
+    design: SequentialDesign, values: Sequence[float], planned: PlannedSuite, suite: str
+) -> SequentialResult | Judgement:
+    """Return how the test ends over `values`, in the plan's order, or the judgement that it cannot be held.
+
+    ERROR for a value that no betting test can take, MISSING if the run stopped before it was decided.
+    """
+    low = design.low
+    if not all(low <= value <= 1.0 for value in values):
+        return error(
+            f"{suite} reports values beyond {low:g} to 1, for which there is no sequential test.",
+            "Measure it with mode: fixed.",
+        )
+    result = decide(design, values)
+    if result.outcome is Outcome.INCONCLUSIVE and len(values) < result.planned:
+        return missing(
+            f"{suite} was stopped after {len(values)} of {plural(result.planned, 'planned document')}, before this was "
+            "decided.",
+            "Run `placet gate` again, unless another gate failed: then nothing more was needed.",
+        )
+    return result
+
+
+def told(result: SequentialResult, bounds: Bounds, alpha: float) -> str:
+    """Return what a sequential result rests on, in words."""
+    about = "of these documents alone" if result.claim is Claim.BENCHMARK else "of all documents of this kind"
+    return (
+        f"decided after {result.used} of {plural(result.planned, 'document')}"
+        if result.outcome is not Outcome.INCONCLUSIVE
+        else f"not decided by all {plural(result.planned, 'document')}"
+    ) + (
+        f"; {about}, with {percent(alpha)} confidence at least {figure(bounds.low)} and at most {figure(bounds.high)} "
+        "whenever it stopped"
+    )
+
+
+def interval_of(result: SequentialResult, *, mirrored: bool = False) -> Bounds:
+    """Return the result's bounds rounded outward, turned round where less of the metric is better."""
+    bounds = result.interval.mirrored() if mirrored else result.interval
+    return bounds.rounded_outward()
+
+
+def recorded_path(result: SequentialResult) -> tuple[PathPoint, ...]:
+    """Return the path thinned to what a picture needs: even steps, and the last."""
+    path = result.path
+    stride = max(1, math.ceil(len(path) / _PATH_POINTS))
+    kept = [step for step in path if step.n % stride == 0 or step.n == len(path)]
+    return (PathPoint(n=0, to_pass=0.0, to_fail=0.0), *(_point(step) for step in kept))
+
+
+def _point(step: Step) -> PathPoint:
+    return PathPoint(n=step.n, to_pass=_log10(step.e_pass), to_fail=_log10(step.e_fail))
+
+
+def _log10(value: float) -> float:
+    if value <= 0.0:
+        return -_CERTAIN
+    return min(_CERTAIN, max(-_CERTAIN, math.log10(value))) if math.isfinite(value) else _CERTAIN

@@ -1,0 +1,84 @@
+"""When may a sequential run stop? As soon as every gate on the suite is decided, or a required one has failed.
+
+Guarantees: it is asked of the very tests that the verdict plays again, so that a run which stops here is one that
+the verdict can decide. It only says when enough was run; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from placet.domain.records import Outcome, PlannedSuite
+from placet.policy.gates.better import BetterGate
+from placet.policy.gates.ceiling import CeilingGate
+from placet.policy.gates.floor import FloorGate
+from placet.policy.gates.model import OtherGate, SuiteGate
+from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.schema import Policy
+from placet.policy.sequential import design_of, difference_design
+from placet.stats.sequential import Kind, SequentialDesign, SequentialTest
+
+
+class Watch:
+    """Takes a run's values chunk by chunk and says when it may stop.
+
+    Args:
+        policy: The policy whose gates rest on the suite.
+        planned: The suite as planned, sequential.
+        others: What there is to compare with: ``base`` and the names of the plan's references.
+        higher_is_better: The metric's good direction.
+    """
+
+    def __init__(
+        self, policy: Policy, planned: PlannedSuite, others: Sequence[str], *, higher_is_better: bool
+    ) -> None:
+        self._sign = 1.0 if higher_is_better else -1.0
+        self._tests: list[tuple[SuiteGate, str, SequentialTest]] = []
+        self._never = False
+        for gate in policy.gates_on(planned.suite.id):
+            design = _design(gate, planned)
+            than = _than(gate, others)
+            # A gate that has nothing to compare with is MISSING whatever is run.
+            if design is not None and than is not None:
+                self._tests.append((gate, than, SequentialTest(design)))
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that is still to run could change the decision."""
+        if self._never:
+            return False
+        failed = any(gate.required and test.outcome is Outcome.FAIL for gate, _, test in self._tests)
+        return failed or all(test.ended for _, _, test in self._tests)
+
+    def take(self, own: Sequence[float], others: Mapping[str, Sequence[float]]) -> None:
+        """Take the next values in the plan's order: the adapter's, and on the same documents those of `others`."""
+        for _, than, test in self._tests:
+            beside = others[than] if than else (0.0,) * len(own)
+            for mine, other in zip(own, beside, strict=True):
+                if test.ended:
+                    break
+                value = self._sign * (mine - other) if than else mine
+                if not test.design.low <= value <= 1.0:
+                    self._never = True  # the verdict says so; until then everything is run
+                    return
+                test.update(value)
+
+
+def _design(gate: SuiteGate, planned: PlannedSuite) -> SequentialDesign | None:
+    if isinstance(gate, NotWorseGate):
+        return difference_design(gate, -gate.margin, planned)
+    if isinstance(gate, BetterGate):
+        return difference_design(gate, gate.by, planned)
+    if isinstance(gate, FloorGate | CeilingGate) and 0.0 <= gate.threshold <= 1.0:
+        kind = Kind.FLOOR if isinstance(gate, FloorGate) else Kind.CEILING
+        return design_of(gate, planned, kind, gate.threshold)
+    return None
+
+
+def _than(gate: SuiteGate, others: Sequence[str]) -> str | None:
+    """Return whose values the gate compares with; empty for nobody's, None if they are not there."""
+    if not isinstance(gate, OtherGate):
+        return ""
+    if gate.than in others:
+        return gate.than
+    return "base" if gate.without_release == "base" else None
