@@ -99,7 +99,9 @@ class SequentialDesign:
         if self.companions is None:
             return
         if self.kind is not Kind.NOT_WORSE or self.claim is not Claim.BENCHMARK:
-            raise ValueError("companions serve differences on a finite benchmark, over which their mean is known")
+            raise ValueError(
+                "companions serve differences on a finite benchmark, over which their mean is known"
+            )
         if len(self.companions) != self.documents or not all(map(math.isfinite, self.companions)):
             raise ValueError(f"companions must be {self.documents} finite numbers, one for each document")
 
