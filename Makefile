@@ -70,7 +70,8 @@ imports: setup
 	@echo "== import contracts" && "$(BIN)/lint-imports" --no-logo
 
 docs: setup
-	@echo "== docs" && "$(BIN)/python" tools/check_docs.py && "$(BIN)/python" tools/cli_reference.py --check
+	@echo "== docs" && "$(BIN)/python" tools/check_docs.py && "$(BIN)/python" tools/cli_reference.py --check \
+	  && "$(BIN)/python" tools/predicate_pages.py --check && "$(BIN)/python" tools/policy_schema.py --check
 
 fmt: setup ## Format, and mend what the linter can mend
 	@"$(BIN)/ruff" check --quiet --fix-only .

@@ -5,9 +5,10 @@ Opening an office checks its trust root against the pin in its settings. Every r
 
 Layout of the folder::
 
-    office.json        name, the log's origin, the pin of the trust root
-    trust/root.json    the trust root
-    keys/NAME.pem      encrypted private keys (only those that work here), NAME.pem.pub beside each
+    office.json        name, the log's origin, the pin of the trust root's first version
+    trust/N.root.json  the trust root, version N
+    keys/NAME.pem      encrypted private keys (only those that work here), NAME.pem.pub beside each;
+                       NAME.uri instead for one that a token or a key service holds
     ledger.duckdb      the log
     blobs/             adapters' files, per-sample results, by digest
     bases/             base models ready to load
@@ -21,31 +22,31 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
 from placet.attest.envelope import Envelope
-from placet.attest.keys import (
-    LocalSigner,
-    PublicKey,
-    Signer,
-    load_signer,
-    new_signer,
-    parse_public_key,
-    passphrase_for,
-    save_key,
-)
+from placet.attest.keyfiles import Ask, KeyFolder, load_signer, passphrase_for, require_name, save_key
+from placet.attest.keys import KeyKind, LocalSigner, PublicKey, Signer, new_signer, parse_public_key
 from placet.attest.predicates import KeyGrant, Kind, Role, Roles, one_name, spec_of
+from placet.attest.root import (
+    DEFAULT_DAYS,
+    RootKey,
+    TrustRoot,
+    default_expiry,
+    new_root,
+    next_root,
+    parse_root,
+)
 from placet.attest.statement import Subject
 from placet.attest.strict_json import parse_json
 from placet.attest.trust import (
     Trust,
-    TrustRoot,
     Verified,
     check_grants,
     check_succession,
-    new_root,
-    parse_root,
+    roles_subjects,
     sign_record,
 )
 from placet.blobs import BlobStore
@@ -56,20 +57,22 @@ from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditReport, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import LedgerStore, Seen, StaleError
+from placet.ledger.store import Check, Draft, Entry, LedgerStore, Seen, StaleError
 
 R = TypeVar("R", bound=Record)
 
 Clock = Callable[[], datetime]
 """Returns the present moment, with its zone."""
 
-AskPassphrase = Callable[[str], str]
-"""Returns the passphrase of the key it is given the name of."""
-
 DEFAULT_HOME = "office"
 HOME_VARIABLE = "PLACET_HOME"
 
-ROOT_KEY, LOG_KEY, EVALUATOR_KEY = "root", "log", "evaluator"
+ROOT_KEY, LOG_KEY, EVALUATOR_KEY, FILES_KEY = "root", "log", "evaluator", "files"
+SERVICE_ROLES = {LOG_KEY: Role.LOG, EVALUATOR_KEY: Role.EVALUATOR}
+"""The office's own keys, each by the name of its first file, and the role it works in."""
+
+Change = Callable[[tuple[KeyGrant, ...], int], tuple[KeyGrant, ...]]
+"""Makes the next grants from the last ones and the ledger index from which they are in force."""
 
 _ATTEMPTS = 20
 
@@ -112,20 +115,38 @@ class Office:
     settings: Settings
     root: TrustRoot
     clock: Clock = utc_now
-    ask: AskPassphrase | None = None
+    ask: Ask | None = None
     wait_s: float = DEFAULT_WAIT_S
-    _signers: dict[str, LocalSigner] = field(default_factory=dict, repr=False)
+    _signers: dict[str, Signer] = field(default_factory=dict, repr=False)
 
     # --- making and opening ---------------------------------------------------------------------------
 
     @classmethod
     def create(
-        cls, home: Path, name: str, *, ask: AskPassphrase | None = None, clock: Clock = utc_now
+        cls,
+        home: Path,
+        name: str,
+        *,
+        ask: Ask | None = None,
+        clock: Clock = utc_now,
+        holders: Sequence[tuple[str, str]] = (),
+        threshold: int = 1,
+        root_days: int = DEFAULT_DAYS,
     ) -> Office:
-        """Make an office at `home`: root, log and evaluator keys, an empty log, roles version 1.
+        """Make an office at `home`: its root, its own keys, an empty log, roles version 1.
+
+        Args:
+            home: The folder.
+            name: The office's name.
+            ask: Asks for passphrases.
+            clock: Tells the time.
+            holders: Key name and person of each holder of the root, whose keys are made here; one key of the office's
+                own if none is named.
+            threshold: How many of them have to sign.
+            root_days: For how many days the root is good.
 
         Raises:
-            UsageError: There is an office already, or the name is unusable.
+            UsageError: There is an office already, a name is unusable, or the threshold cannot be met.
             KeyAccessError: No passphrase, or one that is too short.
         """
         if (home / "office.json").exists():
@@ -138,19 +159,19 @@ class Office:
             raise UsageError(
                 "an office needs a name of 1 to 80 printable characters", hint="--name 'ACME models'"
             )
-        signers = {}
-        for key_name in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY):
-            path = home / "keys" / f"{key_name}.pem"
-            passphrase = passphrase_for(key_name, ask)
-            # An interrupted init left keys and no office.json: use them, so that it can simply be repeated.
-            if path.exists():
-                signers[key_name] = load_signer(path, passphrase)
-            else:
-                signers[key_name] = new_signer()
-                save_key(signers[key_name], path, passphrase)
-        root = new_root(name, (signers[ROOT_KEY].public,))
+        holders = holders or ((ROOT_KEY, f"{name}: root"),)
+        for key_name, person in holders:
+            require_name(key_name)
+            _require_person(person)
+        expires = default_expiry(clock(), root_days)
+        kinds = dict.fromkeys((*(key for key, _ in holders), LOG_KEY, EVALUATOR_KEY), KeyKind.ED25519)
+        signers: dict[str, Signer] = {
+            key_name: _made(home, key_name, ask, kind)
+            for key_name, kind in {**kinds, FILES_KEY: KeyKind.P256}.items()
+        }
+        root_keys = [RootKey(signers[key].public, person) for key, person in holders]
+        root = _first_root(home, name, root_keys, [signers[key] for key, _ in holders], threshold, expires)
         origin = "placet.dev/" + "".join(c if c.isalnum() or c in "-._" else "-" for c in name.lower())
-        _write(home / "trust" / "root.json", root.to_bytes())
         store = LedgerStore(home / "ledger.duckdb", origin)
         if not store.path.exists():
             store.create()
@@ -161,15 +182,18 @@ class Office:
                 KeyGrant(
                     key_id=signers[key].public.key_id,
                     public_key=signers[key].public.pem,
-                    person=f"{name}: {key}",
+                    person=office.service_person(key),
                     roles=(role,),
                     valid_from=0,
                 )
-                for key, role in ((LOG_KEY, Role.LOG), (EVALUATOR_KEY, Role.EVALUATOR))
+                for key, role in SERVICE_ROLES.items()
             )
             first = Roles(office=name, version=1, grants=grants, issued_at=clock())
-            envelope = sign_record(Kind.ROLES, first, office._root_subject, signers[ROOT_KEY])
-            store.append((envelope,), signers[LOG_KEY])
+            envelopes = [
+                sign_record(Kind.ROLES, first, roles_subjects(root, 0, signer.public), signer)
+                for signer in office._root_signers(root)
+            ]
+            store.append(envelopes, signers[LOG_KEY])
         _write(home / "office.json", canonical_json(settings.to_json()))
         return office
 
@@ -178,7 +202,7 @@ class Office:
         cls,
         home: Path,
         *,
-        ask: AskPassphrase | None = None,
+        ask: Ask | None = None,
         clock: Clock = utc_now,
         wait_s: float = DEFAULT_WAIT_S,
     ) -> Office:
@@ -190,13 +214,13 @@ class Office:
         """
         try:
             settings = Settings.from_json(parse_json((home / "office.json").read_bytes(), "office.json"))
-            root_bytes = (home / "trust" / "root.json").read_bytes()
         except FileNotFoundError as error:
             raise UsageError(
                 f"no office at {home}",
                 hint=f"make one with `placet init`, or name it with --home or ${HOME_VARIABLE}",
             ) from error
-        root = parse_root(root_bytes, settings.root_pin)
+        store = LedgerStore(home / "ledger.duckdb", settings.origin, wait_s=wait_s)
+        root = parse_root(_root_files(home, store), settings.root_pin)
         return cls(home, settings, root, clock=clock, ask=ask, wait_s=wait_s)
 
     # --- parts ----------------------------------------------------------------------------------------
@@ -213,6 +237,9 @@ class Office:
 
     def reader(self) -> LedgerReader:
         """Return a reader of verified records, with the trust as it stands now."""
+        if _root_path(self.home, self.root.current.version + 1).exists():
+            # Another process continued the root meanwhile.
+            self.root = parse_root(_root_files(self.home, self.store), self.settings.root_pin)
         return LedgerReader(self.store, self.root)
 
     def folder(self, *parts: str) -> Path:
@@ -223,16 +250,24 @@ class Office:
 
     # --- keys -----------------------------------------------------------------------------------------
 
-    def signer(self, key_name: str, ask: AskPassphrase | None = None) -> Signer:
+    @property
+    def keys(self) -> KeyFolder:
+        """The keys that work here."""
+        return KeyFolder(self.home / "keys")
+
+    def signer(self, key_name: str, ask: Ask | None = None) -> Signer:
         """Return the signer of the key file `key_name`, opened once per office.
+
+        ``log`` and ``evaluator`` stand for the key that holds the office's own role now.
 
         Raises:
             KeyAccessError: No such key here, or it does not open.
         """
         if key_name not in self._signers:
-            path = self.home / "keys" / f"{key_name}.pem"
-            passphrase = passphrase_for(key_name, ask or self.ask) if path.exists() else ""
-            self._signers[key_name] = load_signer(path, passphrase)
+            name = key_name
+            if key_name in SERVICE_ROLES:
+                name = self._service_file(self.reader().trust, key_name)
+            self._signers[key_name] = self.keys.signer(name, ask or self.ask)
         return self._signers[key_name]
 
     def new_key(self, key_name: str, person: str, roles: Sequence[Role]) -> KeyInfo:
@@ -242,44 +277,52 @@ class Office:
             UsageError: A role that no person's key may hold.
             KeyAccessError: The name is taken, or a passphrase is missing.
         """
-        if not key_name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise UsageError(f"{key_name!r} cannot name a key", hint="use letters, digits, '-', '_' and '.'")
+        require_name(key_name)
         self.check_roles(roles)
-        _require_name(person)
-        self.signer(ROOT_KEY)
-        path, passphrase = self.home / "keys" / f"{key_name}.pem", passphrase_for(key_name, self.ask)
-        signer = self._left_over(path, passphrase)
-        if signer is None:
+        _require_person(person)
+        self._root_signers(self.root)  # before anything is made
+        if not self._is_left_over(key_name):
             signer = new_signer()
-            save_key(signer, path, passphrase)
-        self._signers[key_name] = signer
-        return self.grant(signer.public, person, roles)
+            self.keys.add(key_name, signer, passphrase_for(key_name, self.ask))
+            self._signers[key_name] = signer
+        return self.grant(self.keys.public(key_name), person, roles)
 
-    def _left_over(self, path: Path, passphrase: str) -> LocalSigner | None:
-        """Return the signer of a key file that an interrupted call left before its key was granted anything."""
-        if not path.exists():
-            return None
-        trust = self.reader().trust
-        taken = {key.key_id for key in trust.root.keys} | {grant.key_id for grant in trust.roles.grants}
-        public = path.with_name(path.name + ".pub")
-        if public.exists() and parse_public_key(public.read_text()).key_id in taken:
-            raise KeyAccessError(f"{path.name} exists already", hint="choose another name for the new key")
-        signer = load_signer(path, passphrase)
-        if signer.public.key_id in taken:
-            raise KeyAccessError(f"{path.name} exists already", hint="choose another name for the new key")
-        public.write_text(signer.public.pem)
-        return signer
+    def _is_left_over(self, key_name: str) -> bool:
+        """Tell whether an interrupted call left this key's file before its key was granted anything."""
+        if not self.keys.holds(key_name):
+            return False
+        if not self.keys.has_public(key_name):
+            self.keys.write_public(key_name, self.signer(key_name).public)
+        key_id = self.keys.public(key_name).key_id
+        if self.root.ever_held(key_id) or self.reader().trust.grants_of(key_id):
+            raise KeyAccessError(f"{key_name}.pem exists already", hint="choose another name for the new key")
+        return True
+
+    def service_person(self, key_name: str) -> str:
+        """Return whose the office's own key `key_name` is: the office's."""
+        return f"{self.settings.name}: {key_name}"
+
+    def _service_file(self, trust: Trust, key_name: str) -> str:
+        """Return the name of the file of the newest key that holds the office's own role `key_name`."""
+        held = [
+            grant
+            for grant in trust.roles.grants
+            if SERVICE_ROLES[key_name] in grant.roles and grant.person == self.service_person(key_name)
+        ]
+        for grant in sorted(held, key=lambda item: (item.valid_until is None, item.valid_from), reverse=True):
+            if name := self.keys.name_of(grant.key_id):
+                return name
+        return key_name
+
+    # --- trust ----------------------------------------------------------------------------------------
 
     def grant(self, key: PublicKey, person: str, roles: Sequence[Role]) -> KeyInfo:
         """Grant `roles` to `person`'s `key` from the next ledger index on, by a new roles statement."""
         self.check_roles(roles)
-        _require_name(person)
+        _require_person(person)
 
         def add(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
-            new = KeyGrant(
-                key_id=key.key_id, public_key=key.pem, person=person, roles=tuple(roles), valid_from=index
-            )
-            return (*grants, new)
+            return (*grants, _grant(key, person, tuple(roles), index))
 
         return self._info(self._change_grants(add)[-1])
 
@@ -293,19 +336,52 @@ class Office:
 
         def end(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
             nonlocal ended
-            held = [grant for grant in grants if grant.key_id == key_id and grant.valid_until is None]
-            ended = len(held)
-            if not held:
-                raise UsageError(
-                    f"key {key_id} holds no role now", hint="`placet keys list` shows who holds what"
-                )
-            return tuple(
-                grant.model_copy(update={"valid_until": index}) if grant in held else grant
-                for grant in grants
-            )
+            ended = len(_held(grants, key_id))
+            return _ended(grants, key_id, index)
 
         self._change_grants(end)
         return ended
+
+    def rotate_key(self, key_id: str, key: PublicKey) -> tuple[KeyInfo, ...]:
+        """Let `key` take over every role of another one, from one ledger index to the next.
+
+        Raises:
+            UsageError: The old key holds nothing now, or the new one is the old one.
+        """
+        if key.key_id == key_id:
+            raise UsageError("the new key is the old one", hint="make another: `placet keys new`")
+
+        def replace(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
+            new = [_grant(key, item.person, item.roles, index) for item in _held(grants, key_id)]
+            return (*_ended(grants, key_id, index), *new)
+
+        made = self._change_grants(replace)
+        return tuple(
+            self._info(item) for item in made if item.key_id == key.key_id and item.valid_until is None
+        )
+
+    def change_root(self, holders: Sequence[RootKey], threshold: int, days: int = DEFAULT_DAYS) -> TrustRoot:
+        """Continue the trust root by a version with these holders, and let it vouch for the roles from now on.
+
+        Enough holders of the old and of the new version have to have their keys here.
+
+        Raises:
+            UsageError: The holders could never meet the threshold.
+            KeyAccessError: Too few of them can sign here.
+        """
+        for item in holders:
+            _require_person(item.person)
+        expires = default_expiry(self.clock(), days)
+        # Tried on a copy, so that what cannot work is refused before anything is written.
+        signers = self._root_signers(self.root, (holders, threshold))
+        next_root(self.root, holders, signers, threshold=threshold, valid_from=2**40, expires=expires)
+
+        def continued(index: int) -> TrustRoot:
+            options = {"threshold": threshold, "valid_from": index, "expires": expires}
+            return next_root(self.root, holders, signers, **options)  # type: ignore[arg-type]
+
+        self._change_grants(lambda grants, _: grants, continued)
+        return self.root
 
     def list_keys(self) -> tuple[KeyInfo, ...]:
         """Return every grant, oldest first."""
@@ -325,48 +401,92 @@ class Office:
             )
 
     def _change_grants(
-        self, change: Callable[[tuple[KeyGrant, ...], int], tuple[KeyGrant, ...]]
+        self, change: Change, continued: Callable[[int], TrustRoot] | None = None
     ) -> tuple[KeyGrant, ...]:
-        """Log the next roles statement; `change` makes its grants from the last ones and its own index."""
-        root_key = self.signer(ROOT_KEY)
-        for _ in range(_ATTEMPTS):
-            trust, made = self.reader().trust, list[Roles]()
+        """Log the next roles statement, signed by enough holders of the root, and return its grants.
 
-            def draft(index: int, trust: Trust = trust, made: list[Roles] = made) -> Envelope:
-                new = Roles(
-                    office=self.settings.name,
-                    version=trust.roles.version + 1,
-                    grants=change(trust.roles.grants, index),
-                    issued_at=self.clock(),
+        With `continued`, the root goes on with the version that it makes, and this statement is the first under it.
+        """
+        if continued is None and self.clock() >= self.root.current.expires:
+            raise UsageError("the trust root has expired", hint="renew it first: `placet trust root`")
+        for _ in range(_ATTEMPTS):
+            trust, made = self.reader().trust, _Statement(self.root)
+            planned = self.root if continued is None else continued(2**40)
+            signers = self._root_signers(planned)
+
+            last = len(signers) - 1
+
+            def draft(
+                signer: Signer, index: int, trust: Trust = trust, made: _Statement = made, last: int = last
+            ) -> Envelope:
+                if made.roles is None:
+                    if continued is not None:
+                        made.root = continued(index)
+                        _write_pending(self.home, made.root)
+                    made.roles = self._next_roles(trust, made.root, change, index + last)
+                return sign_record(
+                    Kind.ROLES, made.roles, roles_subjects(made.root, index, signer.public), signer
                 )
-                check_grants(self.root, new.grants)
-                check_succession(trust.roles, new, index)
-                made.append(new)
-                return sign_record(Kind.ROLES, new, self._root_subject, root_key)
 
             try:
-                self.store.append((draft,), self.signer(LOG_KEY), seen=_roles_seen(trust))
+                self._append(trust, [partial(draft, signer) for signer in signers])
             except StaleError:
                 continue  # another process changed the roles: change what they are now
-            return made[-1].grants
+            if made.root is not self.root:
+                _settle(self.home, made.root)
+                self.root = made.root
+            for key_name in SERVICE_ROLES:
+                self._signers.pop(key_name, None)
+            return () if made.roles is None else made.roles.grants
         raise _contended()
 
-    @property
-    def _root_subject(self) -> tuple[Subject, ...]:
-        return (Subject("trust-root", self.root.pin),)
+    def _next_roles(self, trust: Trust, root: TrustRoot, change: Change, index: int) -> Roles:
+        new = Roles(
+            office=self.settings.name,
+            version=trust.roles.version + 1,
+            grants=change(trust.roles.grants, index),
+            issued_at=self.clock(),
+        )
+        check_grants(root, new.grants)
+        check_succession(trust.roles, new, index)
+        return new
+
+    def _root_signers(
+        self, root: TrustRoot, following: tuple[Sequence[RootKey], int] | None = None
+    ) -> list[Signer]:
+        """Return signers of as many root keys here as `root` asks for, and a version with other holders after it.
+
+        Raises:
+            KeyAccessError: Too few holders have their key here.
+        """
+        wanted = [(root.current.keys, root.current.threshold)]
+        if following is not None:
+            wanted.append((tuple(following[0]), following[1]))
+        signers: dict[str, Signer] = {}
+        for holders, threshold in wanted:
+            people = {item.person for item in holders if item.key.key_id in signers}
+            for item in holders:
+                name = self.keys.name_of(item.key.key_id)
+                if name is None or item.person in people or len(people) >= threshold:
+                    continue
+                signers[item.key.key_id] = self.signer(name)
+                people.add(item.person)
+            if len(people) < threshold:
+                missing = sorted({item.person for item in holders} - people)
+                raise KeyAccessError(
+                    f"the root needs the signatures of {threshold} people, and the keys of {len(people)} are here",
+                    hint="bring the key of " + " or ".join(missing) + " to this office's keys folder",
+                )
+        return list(signers.values())
 
     def _info(self, grant: KeyGrant) -> KeyInfo:
-        file = None
-        for public in sorted((self.home / "keys").glob("*.pem.pub")):
-            if parse_public_key(public.read_text()).key_id == grant.key_id:
-                file = public.name.removesuffix(".pem.pub")
         return KeyInfo(
             grant.key_id,
             grant.person,
             tuple(str(role) for role in grant.roles),
             grant.valid_from,
             grant.valid_until,
-            file,
+            self.keys.name_of(grant.key_id),
         )
 
     # --- records --------------------------------------------------------------------------------------
@@ -391,11 +511,31 @@ class Office:
                 trust.verify(envelope, index)
 
             try:
-                entries = self.store.append(envelopes, self.signer(LOG_KEY), check, seen=_roles_seen(trust))
+                entries = self._append(trust, envelopes, check)
             except StaleError:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
             return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
         raise _contended()
+
+    def _append(
+        self, trust: Trust, envelopes: Sequence[Envelope | Draft], check: Check | None = None
+    ) -> tuple[Entry, ...]:
+        """Append under the log's key as it stands in `trust`.
+
+        Raises:
+            StaleError: The roles changed meanwhile.
+        """
+        name = self._service_file(trust, LOG_KEY)
+        log = self.signer(LOG_KEY)
+        if self.keys.has_public(name) and self.keys.public(name) != log.public:
+            self._signers.pop(LOG_KEY)  # the log's key was changed by another process
+            log = self.signer(LOG_KEY)
+        log_keys = [
+            parse_public_key(grant.public_key) for grant in trust.roles.grants if Role.LOG in grant.roles
+        ]
+        # Versions are statements by one holder or more, each a record.
+        seen = Seen(spec_of(Kind.ROLES).predicate_type, trust.statements)
+        return self.store.append(envelopes, log, check, seen=seen, log_keys=log_keys)
 
     def audit(
         self, outside: Sequence[str] = (), *, blobs: bool = True, progress: Progress | None = None
@@ -414,7 +554,33 @@ class Office:
         )
 
 
-def _require_name(person: str) -> None:
+@dataclass
+class _Statement:
+    """A roles statement in the making, and the root it is signed under."""
+
+    root: TrustRoot
+    roles: Roles | None = None
+
+
+def _grant(key: PublicKey, person: str, roles: tuple[Role, ...], index: int) -> KeyGrant:
+    return KeyGrant(key_id=key.key_id, public_key=key.pem, person=person, roles=roles, valid_from=index)
+
+
+def _held(grants: Sequence[KeyGrant], key_id: str) -> list[KeyGrant]:
+    held = [grant for grant in grants if grant.key_id == key_id and grant.valid_until is None]
+    if not held:
+        raise UsageError(f"key {key_id} holds no role now", hint="`placet trust show` shows who holds what")
+    return held
+
+
+def _ended(grants: tuple[KeyGrant, ...], key_id: str, index: int) -> tuple[KeyGrant, ...]:
+    held = _held(grants, key_id)
+    return tuple(
+        grant.model_copy(update={"valid_until": index}) if grant in held else grant for grant in grants
+    )
+
+
+def _require_person(person: str) -> None:
     try:
         one_name(person)
     except ValueError as error:
@@ -423,9 +589,69 @@ def _require_name(person: str) -> None:
         ) from error
 
 
-def _roles_seen(trust: Trust) -> Seen:
-    # Versions count up by one from 1, so the version is the number of statements.
-    return Seen(spec_of(Kind.ROLES).predicate_type, trust.roles.version)
+def _made(home: Path, key_name: str, ask: Ask | None, kind: KeyKind) -> LocalSigner:
+    """Return the signer of a key of a new office; one that an interrupted init left is used again."""
+    path = home / "keys" / f"{key_name}.pem"
+    passphrase = passphrase_for(key_name, ask)
+    if path.exists():
+        return load_signer(path, passphrase)
+    signer = new_signer(kind)
+    save_key(signer, path, passphrase)
+    return signer
+
+
+# --- the root's files ------------------------------------------------------------------------------------
+
+
+def _root_path(home: Path, version: int) -> Path:
+    return home / "trust" / f"{version}.root.json"
+
+
+def _pending_path(home: Path) -> Path:
+    return home / "trust" / "next.root.json"
+
+
+def _first_root(
+    home: Path, name: str, holders: list[RootKey], signers: list[Signer], threshold: int, expires: datetime
+) -> TrustRoot:
+    path = _root_path(home, 1)
+    if not path.exists():
+        root = new_root(name, holders, signers, threshold=threshold, expires=expires)
+        _write(path, root.current.raw)
+        return root
+    # An interrupted init left it: used again, so that init can simply be repeated.
+    root = parse_root([path.read_bytes()])
+    if (root.office, set(root.current.keys), root.current.threshold) != (name, set(holders), threshold):
+        raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
+    return root
+
+
+def _root_files(home: Path, store: LedgerStore) -> list[bytes]:
+    """Return the root's versions; one that was being added is kept if the log knows it, and dropped if not."""
+    paths = sorted((home / "trust").glob("[0-9]*.root.json"), key=lambda path: int(path.name.split(".")[0]))
+    files = [path.read_bytes() for path in paths]
+    pending = _pending_path(home)
+    if pending.exists():
+        try:
+            root = parse_root([*files, pending.read_bytes()])
+        except IntegrityError:
+            root = None  # torn before anything could refer to it
+        named = store.find(subject=root.pin) if root is not None else ()
+        # Otherwise it is left alone: another process may be about to log what refers to it.
+        if root is not None and named:
+            _settle(home, root)
+            files.append(root.current.raw)
+    return files
+
+
+def _write_pending(home: Path, root: TrustRoot) -> None:
+    _pending_path(home).unlink(missing_ok=True)
+    _write(_pending_path(home), root.current.raw)
+
+
+def _settle(home: Path, root: TrustRoot) -> None:
+    _write(_root_path(home, root.current.version), root.current.raw)
+    _pending_path(home).unlink(missing_ok=True)
 
 
 def _contended() -> LedgerBusyError:

@@ -11,16 +11,16 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from placet.attest.keys import Signer, load_signer
+from placet.attest.keys import Signer
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, KeyAccessError, UsageError
+from placet.domain.errors import Error, KeyAccessError
 from placet.domain.records import Decision, ReviewDecision
 from placet.office import Office, default_home
 from placet.report.keys import ApproverKey, check_service_key, load_approver_keys
 from placet.report.markup import el
 from placet.report.text import plural
 from placet.report.view import AdapterReport, VerdictView
-from placet.review.desk import load_case, review, waive
+from placet.review.desk import review, waive
 from streamlit_app.components.page import md, plain_option, show, show_error
 
 _OUTCOME = "signing-outcome"
@@ -42,7 +42,7 @@ def signing_forms(office: Office, report: AdapterReport) -> None:
         return
     keys = load_approver_keys(office)
     if not keys:
-        st.warning("No approver's key lies in this office. `placet keys new` makes one.")
+        st.warning("No approver's key lies in this office. `placet trust add --new` makes one.")
         return
     _decision_form(report, verdict, keys)
     gates = [gate.result.gate for gate in verdict.gates if gate.may_be_waived]
@@ -131,11 +131,7 @@ def _sign_waiver(adapter: Digest, seen: Digest) -> None:
     gate, days = st.session_state["waiver-gate"], int(st.session_state["waiver-days"])
 
     def sign(office: Office, signer: Signer, comment: str) -> str:
-        if load_case(office.reader(), adapter).verdict.id != seen:
-            raise UsageError(
-                "the verdict changed while you looked at it", hint="look at the new one and decide again"
-            )
-        made = waive(office, adapter, gate, comment, days, signer)
+        made = waive(office, adapter, gate, comment, days, signer, seen_verdict=seen)
         return f"{made.person} waived {gate}. It is record {made.index} of the ledger."
 
     _attempt("waiver", sign)
@@ -149,7 +145,7 @@ def _attempt(form: str, sign: Callable[[Office, Signer, str], str]) -> None:
     key: ApproverKey = state[f"{form}-key"]
     try:
         office = Office.open(default_home())
-        signer = load_signer(office.home / "keys" / f"{key.file}.pem", passphrase)
+        signer = office.keys.open(key.file, passphrase)
         state[_OUTCOME] = sign(office, signer, state[f"{form}-comment"])
         state[f"{form}-comment"] = ""
     except Error as error:

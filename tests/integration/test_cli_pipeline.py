@@ -69,7 +69,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     (folder / "high.yaml").write_text(POLICY.replace("FLOOR", "0.9999"))
     shell = Shell(folder)
     shell.placet("init", "--name", "Test office")
-    shell.placet("keys", "new", "sam", "--person", "Sam", "--role", "submitter")
+    shell.placet("trust", "add", "sam", "--new", "--person", "Sam", "--role", "submitter")
     return shell
 
 

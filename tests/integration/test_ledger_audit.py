@@ -13,8 +13,9 @@ import pytest
 
 from placet.attest.envelope import Envelope, sign_statement
 from placet.attest.predicates import Kind, Role, Roles
+from placet.attest.root import RootKey, new_root
 from placet.attest.statement import Subject, build_statement
-from placet.attest.trust import new_root, sign_record
+from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
 from placet.domain.errors import IntegrityError, StorageError
 from placet.domain.records import Decision, LedgerHead, Outcome, Revocation
@@ -420,9 +421,8 @@ def test_a_record_of_a_future_type_is_kept_shown_and_no_finding(made: Released) 
 
 
 def _log_roles(office: Office, roles: Roles, signer: Any = None) -> int:
-    envelope = sign_record(
-        Kind.ROLES, roles, (Subject("trust-root", office.root.pin),), signer or office.signer(ROOT_KEY)
-    )
+    signer = signer or office.signer(ROOT_KEY)
+    envelope = sign_record(Kind.ROLES, roles, roles_subjects(office.root, 0, signer.public), signer)
     return _logged(office, envelope)
 
 
@@ -484,8 +484,9 @@ def test_roles_signed_by_somebody_else(made: Released) -> None:
 
 
 def test_another_root_in_the_roots_place(made: Released) -> None:
-    impostor = new_root(made.office.root.office, (signer_named("eve").public,))
-    (made.office.home / "trust" / "root.json").write_bytes(impostor.to_bytes())
+    eve, expires = signer_named("eve"), made.office.root.current.expires
+    impostor = new_root(made.office.root.office, [RootKey(eve.public, "eve")], [eve], expires=expires)
+    (made.office.home / "trust" / "1.root.json").write_bytes(impostor.current.raw)
 
     with pytest.raises(IntegrityError, match="not the pinned"):
         Office.open(made.office.home)

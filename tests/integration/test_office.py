@@ -135,8 +135,8 @@ def test_a_folder_that_is_no_office_is_said(tmp_path: Path) -> None:
         ("office.json", b""),
         ("office.json", b"{}"),
         ("office.json", b'{"name": "x"}'),
-        ("trust/root.json", b""),
-        ("trust/root.json", b"{}"),
+        ("trust/1.root.json", b""),
+        ("trust/1.root.json", b"{}"),
     ],
 )
 def test_an_office_with_altered_settings_or_root_does_not_open(

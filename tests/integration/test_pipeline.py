@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from placet.attest.predicates import Kind, Role
+from placet.attest.predicates import Kind
 from placet.domain.errors import NotAuthorizedError, UsageError
 from placet.domain.records import (
     Base,
@@ -22,132 +20,22 @@ from placet.domain.records import (
 )
 from placet.measuring.rows import load_rows
 from placet.office import Office
-from placet.pipeline.bases import add_base, base_folder, find_base
-from placet.pipeline.gate import gate
+from placet.pipeline.bases import base_folder, find_base
 from placet.pipeline.submission import find_adapter, submit
 from placet.sources import FolderSource
-from tests.support.tiny_models import save_adapter, save_model
+from tests.support.tiny_office import POLICY, World, make_models, make_world
 
 pytestmark = pytest.mark.slow
-
-SUITE = """
-id: colours
-version: "1"
-title: Which of these is a colour?
-stage: evaluation
-kind: multiple_choice
-task: task.yaml
-metric: acc
-higher_is_better: true
-chat_template: false
-data:
-  generator: {file: data.py, function: rows, arguments: {count: 12}}
-"""
-TASK = """
-task: colours
-output_type: multiple_choice
-doc_to_text: "Which is a colour? {{ number }}"
-doc_to_target: label
-doc_to_choice: choices
-metric_list:
-  - metric: acc
-    aggregation: mean
-    higher_is_better: true
-"""
-DATA = """
-def rows(source, count):
-    return [
-        {"id": f"c{n}", "number": n, "choices": [" red", " dog"] if n % 2 else [" dog", " red"], "label": n % 2 ^ 1}
-        for n in range(count)
-    ]
-"""
-POLICY = """
-id: tiny
-version: "1"
-title: For tests
-description: For tests.
-risk_tier: minimal
-risk: None.
-review: {approvals: 1, separate_from: [trainer, submitter], valid_days: 5, waivers_needed: 1}
-underpowered: mark
-suites: {colours: {samples: all}}
-gates:
-  - {id: intake, kind: intake, why: Nothing that runs code may get in.}
-  - {id: floor, kind: floor, suite: colours, threshold: FLOOR, why: It must know colours.}
-"""
-
-
-@dataclass
-class Heard:
-    """Remembers what was started and how often it advanced."""
-
-    steps: list[str] = field(default_factory=list)
-
-    def start(self, step: str, total: int | None, unit: str) -> None:
-        self.steps.append(step)
-
-    def advance(self, step: str, count: int = 1) -> None:
-        pass
-
-    def finish(self, step: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
-
-
-@dataclass
-class World:
-    """An office with a base, and the folders an engineer would have."""
-
-    office: Office
-    base: str
-    adapter: Path
-    suites: Path
-    policy: Path
-    heard: Heard
-
-    def submit(self, folder: Path | None = None, label: str = "tiny-adapter"):
-        return submit(
-            self.office,
-            FolderSource(folder or self.adapter),
-            self.base,
-            self.office.signer("sam"),
-            self.heard,
-            label=label,
-        )
-
-    def gate(self, *adapters, workers=1):
-        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites, workers=workers)
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    save_model("llama", folder / "base")
-    for name, seed in (("adapter", 1), ("other", 2)):
-        save_adapter(folder / "base", folder / name, seed=seed, task_type="CAUSAL_LM")
-        path = folder / name / "adapter_config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "base_model_name_or_path": "base"}))
-    return folder
+    return make_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
 def world(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("PLACET_PASSPHRASE", "correct horse battery")
-    monkeypatch.setenv("PLACET_CACHE", str(tmp_path / "cache"))
-    suites = tmp_path / "evals"
-    (suites / "colours").mkdir(parents=True)
-    for name, text in (("suite.yaml", SUITE), ("task.yaml", TASK), ("data.py", DATA)):
-        (suites / "colours" / name).write_text(text)
-    policy = tmp_path / "tiny.yaml"
-    policy.write_text(POLICY.replace("FLOOR", "0.0001"))
-    office = Office.create(tmp_path / "office", "Test office")
-    office.new_key("sam", "Sam", [Role.SUBMITTER])
-    office.new_key("ada", "Ada", [Role.APPROVER])
-    heard = Heard()
-    add_base(office, FolderSource(models / "base"), "base", heard)
-    return World(office, "base", models / "adapter", suites, policy, heard)
+    return make_world(tmp_path, models, monkeypatch)
 
 
 def test_an_adapter_goes_from_bytes_to_a_verdict(world: World) -> None:

@@ -40,7 +40,7 @@ from tests.support.offices import Released, released_office, signer_named
 
 STEPS = ("trust root", "checkpoint", "records", "files", "evidence", "approval", "revocation")
 ADAPTER_FILES = ("README.md", "adapter_config.json", "adapter_model.safetensors")
-RECORD_FILES = ("checkpoint.txt", "records.json", "root.json")
+RECORD_FILES = ("1.root.json", "checkpoint.txt", "model.sig", "records.json")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_bundle_verifies_step_by_step(made: Released) -> None:
     assert "no revocation feed" in verified.steps[-1][1]
 
 
-def test_a_bundle_holds_the_adapters_files_and_three_of_ours_and_nothing_else(made: Released) -> None:
+def test_a_bundle_holds_the_adapters_files_and_four_of_ours_and_nothing_else(made: Released) -> None:
     found = sorted(p.relative_to(made.bundle).as_posix() for p in made.bundle.rglob("*") if p.is_file())
 
     assert found == [
@@ -276,7 +276,7 @@ def test_an_unreadable_or_missing_bundle_is_said(made: Released, tmp_path: Path)
     for path in (
         tmp_path / "nothing",
         tmp_path,
-        made.bundle / "placet" / "root.json",
+        made.bundle / "placet" / "1.root.json",
         made.bundle / "adapter",
     ):
         with pytest.raises(UsageError, match="no bundle at"):
@@ -284,7 +284,7 @@ def test_an_unreadable_or_missing_bundle_is_said(made: Released, tmp_path: Path)
 
 
 def test_a_huge_file_in_a_record_files_place_is_refused_unread(made: Released) -> None:
-    with (made.bundle / "placet" / "root.json").open("wb") as stream:
+    with (made.bundle / "placet" / "1.root.json").open("wb") as stream:
         stream.truncate(1 << 40)
 
     _refused(made, None, "is larger than")
@@ -304,7 +304,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> tuple[offices.SampleOffic
     return sample, offices.walk_to_release(sample)[2]
 
 
-@pytest.mark.parametrize("parts", [("root.json",), ("checkpoint.txt",), ("records.json",), RECORD_FILES[:2]])
+@pytest.mark.parametrize("parts", [*((name,) for name in RECORD_FILES), RECORD_FILES[1:]])
 def test_parts_of_another_offices_bundle_are_refused(
     made: Released, other: tuple[offices.SampleOffice, Path], parts: tuple[str, ...]
 ) -> None:
@@ -821,7 +821,7 @@ def test_a_feed_of_another_office_is_refused(
 ) -> None:
     feed = release_desk.export_revocations(other[0].office)
 
-    _refused(made, "revocation", "not signed by a root key", revocations=feed)
+    _refused(made, "revocation", "not the pinned", revocations=feed)
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b'{"checkpoint":"","records":[]}'])

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from placet.attest.keys import LocalSigner, save_key
+from placet.attest.keyfiles import save_key
+from placet.attest.keys import LocalSigner
 from placet.attest.predicates import (
     BuildDefinition,
     Builder,

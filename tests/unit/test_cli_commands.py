@@ -97,8 +97,8 @@ def test_every_command_that_the_issue_names_is_there() -> None:
     groups = {name.split()[1] for name in COMMANDS}
 
     assert groups == {
-        "init", "keys", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
-        "audit", "ledger", "lineage", "policy", "ui", "demo",
+        "init", "keys", "trust", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
+        "export", "audit", "ledger", "lineage", "policy", "ui", "demo",
     }  # fmt: skip
 
 

@@ -9,16 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from placet.attest.keys import (
-    LocalSigner,
-    PublicKey,
-    load_signer,
-    new_signer,
-    parse_public_key,
-    passphrase_for,
-    save_key,
-)
+from placet.attest.keyfiles import load_signer, passphrase_for, save_key
+from placet.attest.keys import KeyKind, LocalSigner, PublicKey, low_s, new_signer, parse_public_key
 from placet.domain.errors import IntegrityError, KeyAccessError
 
 PASSPHRASE = "correct horse battery"
@@ -83,13 +77,80 @@ def test_a_key_id_is_the_digest_of_the_key_itself_whatever_its_file_looks_like()
     assert parse_public_key(key.pem) == key
 
 
-def test_only_ed25519_keys_are_taken() -> None:
-    for other in (ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)):
+def test_only_ed25519_and_p256_keys_are_taken() -> None:
+    for other in (ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
         pem = other.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        with pytest.raises(IntegrityError, match="not an Ed25519 key"):
+        with pytest.raises(IntegrityError, match="neither an Ed25519 nor a P-256 key"):
             parse_public_key(pem.decode())
+
+
+# --- P-256 -------------------------------------------------------------------------------------------------
+
+# RFC 6979 appendix A.2.5: the key, and its signature of "sample" with SHA-256.
+P256_SECRET = 0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721
+P256_R = 0xEFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716
+P256_S = 0xF7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def _p256() -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(P256_SECRET, ec.SECP256R1())
+
+
+def test_an_ecdsa_signature_counts_in_one_spelling_only() -> None:
+    key = LocalSigner(_p256()).public
+    high, low = (encode_dss_signature(P256_R, s) for s in (P256_S, P256_ORDER - P256_S))
+
+    key.verify(low, b"sample")
+    with pytest.raises(IntegrityError, match="signature does not match"):
+        key.verify(high, b"sample")
+    assert low_s(high) == low_s(low) == low
+
+
+def test_what_is_signed_with_p256_verifies_and_is_low() -> None:
+    signer = new_signer(KeyKind.P256)
+    for message in (b"", b"a", b"b" * 1000):
+        signature = signer.sign(message)
+        signer.public.verify(signature, message)
+        assert low_s(signature) == signature
+        for wrong in (signature[:-1], signature + b"\0", b"", bytes(64)):
+            with pytest.raises(IntegrityError):
+                signer.public.verify(wrong, message)
+
+
+def test_every_spelling_of_a_key_has_one_id() -> None:
+    private = _p256().public_key()
+    point = {
+        form: private.public_bytes(serialization.Encoding.X962, form)
+        for form in (serialization.PublicFormat.UncompressedPoint, serialization.PublicFormat.CompressedPoint)
+    }
+    compressed = (
+        bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
+        + point[serialization.PublicFormat.CompressedPoint]
+    )
+    lines = base64.encodebytes(compressed).decode()
+    plain = LocalSigner(_p256()).public
+    spellings = [
+        plain.pem,
+        plain.pem.replace("\n", "\r\n"),
+        "comment\n" + plain.pem,
+        plain.pem + "\n\n",
+        f"-----BEGIN PUBLIC KEY-----\n{lines}-----END PUBLIC KEY-----\n",
+    ]
+
+    assert {parse_public_key(text) for text in spellings} == {plain}
+    assert plain.raw == point[serialization.PublicFormat.UncompressedPoint]
+    der = private.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    assert plain.key_id == "sha256:" + hashlib.sha256(der).hexdigest()
+
+
+def test_a_point_that_is_not_on_the_curve_is_no_key() -> None:
+    raw = b"\x04" + bytes(63) + b"\x01"
+
+    with pytest.raises(IntegrityError):
+        parse_public_key(PublicKey(raw, KeyKind.P256).pem)
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519 AAAA", "-----BEGIN PUBLIC KEY-----\n", "é", "\ud800"])
@@ -162,16 +223,16 @@ def test_an_unencrypted_key_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_key_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "p256.pem"
+    path = tmp_path / "p384.pem"
     path.write_bytes(
-        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        ec.generate_private_key(ec.SECP384R1()).private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
             serialization.BestAvailableEncryption(PASSPHRASE.encode()),
         )
     )
 
-    with pytest.raises(KeyAccessError, match="not an Ed25519 key"):
+    with pytest.raises(KeyAccessError, match="neither an Ed25519 nor a P-256 key"):
         load_signer(path, PASSPHRASE)
 
 

@@ -1,32 +1,54 @@
-"""Ed25519 keys: made, kept as encrypted PKCS#8 files, opened for signing.
+"""Keys: what they are called, how their signatures are checked, and signing with one held in memory.
 
-A key's id is the SHA-256 of its public SubjectPublicKeyInfo (DER), so one key has one id whatever it is called.
-A private key is only ever written encrypted; a passphrase comes from the environment or a prompt, never from
-the command line.
+Records and checkpoints are signed with Ed25519. ECDSA over P-256 is there for released files (the OpenSSF format
+knows no Ed25519) and for tokens and key services that hold no Ed25519 key. A key's id is the SHA-256 of its public
+SubjectPublicKeyInfo (DER), computed from the key itself, so one key has one id however its file is spelled. An ECDSA
+signature counts only in its low-S form, so that nobody without the key can turn one into a second one.
+
+Sources: RFC 8032, RFC 8410, RFC 5480, FIPS 186-5; low-S as in BIP 146.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from contextlib import suppress
+import base64
+import hashlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
-from placet.domain.digests import Digest, digest_bytes
-from placet.domain.errors import IntegrityError, KeyAccessError, StorageError
+from placet.domain.digests import Digest
+from placet.domain.errors import IntegrityError
 
-MIN_PASSPHRASE_CHARACTERS = 8
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 _FIELD = 2**255 - 19
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER = {y + k * _FIELD for y in (0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8) for k in (0, 1)}
 """y coordinates of the curve's points of order 1, 2, 4 and 8: anybody can sign for such a key."""
+
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+class KeyKind(StrEnum):
+    """The two kinds of key."""
+
+    ED25519 = "ed25519"
+    P256 = "p256"
+
+
+# DER of SubjectPublicKeyInfo up to the key's own bytes, and how many of those there are.
+_SPKI: dict[KeyKind, tuple[bytes, int]] = {
+    KeyKind.ED25519: (bytes.fromhex("302a300506032b6570032100"), 32),
+    KeyKind.P256: (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"), 65),
+}
 
 
 class Signer(Protocol):
@@ -42,168 +64,154 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 public key: 32 raw bytes."""
+    """A public key: 32 raw bytes of Ed25519, or the 65 bytes of an uncompressed P-256 point."""
 
     raw: bytes
+    kind: KeyKind = KeyKind.ED25519
+
+    @property
+    def der(self) -> bytes:
+        """The key as SubjectPublicKeyInfo."""
+        return _SPKI[self.kind][0] + self.raw
 
     @property
     def key_id(self) -> Digest:
         """SHA-256 of the DER SubjectPublicKeyInfo."""
-        der = self._key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return digest_bytes(der)
+        return Digest("sha256:" + hashlib.sha256(self.der).hexdigest())
 
     @property
     def pem(self) -> str:
         """The key as SubjectPublicKeyInfo PEM."""
-        return (
-            self._key()
-            .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-            .decode()
-        )
+        text = base64.b64encode(self.der).decode()
+        lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+        return f"-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n"
 
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return if `signature` is this key's over `message`.
 
         Raises:
-            IntegrityError: It is not.
+            IntegrityError: It is not, or it is an ECDSA signature in its second spelling.
         """
+        key = _loaded(self)
         try:
-            self._key().verify(signature, message)
-        except InvalidSignature as error:
+            if isinstance(key, Ed25519PublicKey):
+                key.verify(signature, message)
+            elif low_s(signature) != signature:
+                raise InvalidSignature
+            else:
+                key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
+        except (InvalidSignature, ValueError) as error:
             raise IntegrityError(
                 "a signature does not match its message",
                 hint="the bytes were altered, or another key signed them",
             ) from error
 
-    def _key(self) -> Ed25519PublicKey:
-        return Ed25519PublicKey.from_public_bytes(self.raw)
+
+@lru_cache(maxsize=1024)
+def _loaded(key: PublicKey) -> Ed25519PublicKey | ec.EllipticCurvePublicKey:
+    if key.kind is KeyKind.ED25519:
+        return Ed25519PublicKey.from_public_bytes(key.raw)
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), key.raw)
 
 
+def low_s(signature: bytes) -> bytes:
+    """Return the one spelling of an ECDSA signature (DER) over P-256 that counts.
+
+    Raises:
+        ValueError: Not the DER of two integers.
+    """
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, min(s, _P256_ORDER - s))
+
+
+@lru_cache(maxsize=1024)
 def parse_public_key(pem: str) -> PublicKey:
     """Return the public key in `pem`.
 
     Raises:
-        IntegrityError: Not PEM, not an Ed25519 key, or one of small order, for which anybody can sign.
+        IntegrityError: Not PEM, neither an Ed25519 nor a P-256 key, or one of small order, for which anybody can sign.
     """
+    key = _plain(pem)
+    if key is None:
+        key = _any_spelling(pem)
+    if key.kind is KeyKind.ED25519 and int.from_bytes(key.raw, "little") % (1 << 255) in _SMALL_ORDER:
+        raise IntegrityError("a key that anybody can sign for", hint="make one with `placet keys new`")
+    return key
+
+
+def _plain(pem: str) -> PublicKey | None:
+    """Return the key if `pem` is spelled as we spell it; parsing the rest loads half of a cryptographic library."""
+    try:
+        lines = pem.split("\n")
+        der = base64.b64decode("".join(lines[1:-2]), validate=True)
+    except ValueError:
+        return None
+    for kind, (prefix, size) in _SPKI.items():
+        if der.startswith(prefix) and len(der) == len(prefix) + size:
+            key = PublicKey(der[len(prefix) :], kind)
+            if key.pem == pem and (kind is KeyKind.ED25519 or _is_point(key)):
+                return key
+    return None
+
+
+def _is_point(key: PublicKey) -> bool:
+    try:
+        _loaded(key)
+    except ValueError:
+        return False
+    return True
+
+
+def _any_spelling(pem: str) -> PublicKey:
+    from cryptography.hazmat.primitives import serialization
+
     try:
         key = serialization.load_pem_public_key(pem.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise IntegrityError("not a public key in PEM form", hint="give an Ed25519 public key") from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise IntegrityError("not an Ed25519 key", hint="records are signed with Ed25519: `placet keys new`")
-    raw = key.public_bytes_raw()
-    if int.from_bytes(raw, "little") % (1 << 255) in _SMALL_ORDER:
-        raise IntegrityError("a key that anybody can sign for", hint="make one with `placet keys new`")
-    return PublicKey(raw)
+        raise IntegrityError(
+            "not a public key in PEM form", hint="give an Ed25519 or P-256 public key"
+        ) from error
+    return public_key(key)
+
+
+def public_key(key: PublicKeyTypes) -> PublicKey:
+    """Return our form of a key of the cryptography library.
+
+    Raises:
+        IntegrityError: It is neither an Ed25519 nor a P-256 key.
+    """
+    from cryptography.hazmat.primitives import serialization
+
+    if isinstance(key, Ed25519PublicKey):
+        return PublicKey(key.public_bytes_raw())
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        form = serialization.PublicFormat.UncompressedPoint
+        return PublicKey(key.public_bytes(serialization.Encoding.X962, form), KeyKind.P256)
+    raise IntegrityError(
+        "neither an Ed25519 nor a P-256 key", hint="make one that we can use: `placet keys new`"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSigner:
     """Signs with a private key held in memory."""
 
-    private: Ed25519PrivateKey
+    private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
     @property
     def public(self) -> PublicKey:
         """The key's public half."""
-        return PublicKey(self.private.public_key().public_bytes_raw())
+        return public_key(self.private.public_key())
 
     def sign(self, message: bytes) -> bytes:
-        """Return the Ed25519 signature of `message` (64 bytes)."""
-        return self.private.sign(message)
+        """Return the signature of `message`: 64 bytes of Ed25519, or ECDSA over SHA-256 in DER and low-S."""
+        if isinstance(self.private, Ed25519PrivateKey):
+            return self.private.sign(message)
+        return low_s(self.private.sign(message, ec.ECDSA(hashes.SHA256())))
 
 
-def new_signer() -> LocalSigner:
+def new_signer(kind: KeyKind = KeyKind.ED25519) -> LocalSigner:
     """Return a signer with a fresh key."""
-    return LocalSigner(Ed25519PrivateKey.generate())
-
-
-def save_key(signer: LocalSigner, path: Path, passphrase: str) -> None:
-    """Write the private key to `path` (encrypted PKCS#8, mode 0600) and the public one to `path` + ``.pub``.
-
-    The file appears whole or not at all.
-
-    Raises:
-        KeyAccessError: The passphrase is too short, or a key file is already there.
-        StorageError: The disk is full, read-only or unreadable.
-    """
-    if len(passphrase) < MIN_PASSPHRASE_CHARACTERS:
-        raise KeyAccessError(
-            f"the passphrase is shorter than {MIN_PASSPHRASE_CHARACTERS} characters",
-            hint="choose a longer one; a sentence is easy to remember",
-        )
-    data = signer.private.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(passphrase.encode()),
-    )
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.unlink(missing_ok=True)
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A link, unlike a rename, never takes the place of a file that is there.
-        os.link(unfinished, path)
-        path.with_name(path.name + ".pub").write_text(signer.public.pem)
-    except FileExistsError as error:
-        raise KeyAccessError(
-            f"{path.name} exists already", hint="a key is never overwritten; choose another name"
-        ) from error
-    except OSError as error:
-        raise StorageError(
-            f"{path.name} cannot be written: {error.strerror}", hint="check free space and permissions"
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
-def load_signer(path: Path, passphrase: str) -> LocalSigner:
-    """Return a signer with the key at `path`.
-
-    Raises:
-        KeyAccessError: No such file, unencrypted, wrong passphrase, or not Ed25519.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KeyAccessError(
-            f"no key file {path}", hint="`placet keys list` names the keys here; `placet keys new` makes one"
-        ) from error
-    try:
-        key = serialization.load_pem_private_key(data, passphrase.encode())
-    except TypeError as error:
-        raise KeyAccessError(
-            f"{path.name} is not encrypted", hint="a private key is kept encrypted: make a new one"
-        ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyAccessError(
-            f"{path.name} does not open: wrong passphrase, or a damaged file", hint="try the passphrase again"
-        ) from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeyAccessError(f"{path.name} is not an Ed25519 key", hint="make one with `placet keys new`")
-    return LocalSigner(key)
-
-
-def passphrase_for(name: str, prompt: Callable[[str], str] | None = None) -> str:
-    """Return the passphrase of key `name`: ``PLACET_PASSPHRASE_<NAME>``, ``PLACET_PASSPHRASE``, or `prompt`.
-
-    Raises:
-        KeyAccessError: Neither is set and there is nobody to ask.
-    """
-    variable = "PLACET_PASSPHRASE_" + name.upper().replace("-", "_").replace(".", "_")
-    for candidate in (variable, "PLACET_PASSPHRASE"):
-        if value := os.environ.get(candidate):
-            return value
-    if prompt is not None:
-        return prompt(name)
-    raise KeyAccessError(
-        f"the passphrase of key {name!r} is not known",
-        hint=f"run in a terminal to be asked, or set {variable} (or PLACET_PASSPHRASE)",
-    )
+    if kind is KeyKind.ED25519:
+        return LocalSigner(Ed25519PrivateKey.generate())
+    return LocalSigner(ec.generate_private_key(ec.SECP256R1()))

@@ -18,6 +18,7 @@ from placet.domain.records import (
     Base,
     BaseRef,
     BaseStatus,
+    FeedStatement,
     Intake,
     Measurement,
     Moment,
@@ -65,6 +66,7 @@ class Kind(StrEnum):
     WAIVER = "waiver"
     RELEASE = "release"
     REVOCATION = "revocation"
+    FEED = "feed"
 
 
 def one_name(person: str) -> str:
@@ -88,6 +90,10 @@ class KeyGrant(Record):
     roles: tuple[Role, ...] = Field(min_length=1)
     valid_from: int = Field(ge=0)
     valid_until: int | None = Field(default=None, ge=0)
+
+    def holds_at(self, index: int) -> bool:
+        """Tell whether it covers ledger `index`."""
+        return self.valid_from <= index and (self.valid_until is None or index < self.valid_until)
 
 
 class Roles(Record):
@@ -267,6 +273,13 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         Revocation,
         (Role.RELEASER, Role.APPROVER),
         "an adapter or base taken back",
+    ),
+    PredicateSpec(
+        Kind.FEED,
+        "https://placet.dev/feed/v1",
+        FeedStatement,
+        (Role.EVALUATOR, Role.RELEASER),
+        "what a revocation feed holds",
     ),
 )
 

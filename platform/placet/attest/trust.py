@@ -1,85 +1,30 @@
-"""The trust root and the roles it vouches for.
+"""Who may sign what: the roles that the trust root vouches for.
 
-The root is a small file naming the root keys; its digest is pinned out of band. Root keys sign **roles
-statements** that go into the ledger: people, their keys, what each may sign and for which ledger indices. The
-newest roles statement holds for the whole log, because a grant that ended keeps its range; a successor that
-would rewrite what an older one allowed in the past is refused.
+Root keys sign **roles statements** that go into the ledger: people, their keys, what each may sign and for which ledger
+indices. A version of the roles is in force from the record with which enough holders of the root, as it stands at that
+index, have signed it; each signs a record of their own. The newest version holds for the whole log, because a grant
+that ended keeps its range; a successor that would rewrite what an older one allowed in the past is refused.
 
 What this does not do: it cannot tell that a key was stolen before its grant was ended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from pydantic import Field
-
 from placet.attest.envelope import Envelope, parse_envelope, sign_statement, verify_envelope
-from placet.attest.keys import PublicKey, Signer, parse_public_key
+from placet.attest.keys import KeyKind, PublicKey, Signer, parse_public_key
 from placet.attest.predicates import KeyGrant, Kind, PredicateSpec, Role, Roles, spec_for_type, spec_of
+from placet.attest.root import RootKey, TrustRoot
 from placet.attest.statement import Statement, Subject, build_statement
-from placet.attest.strict_json import parse_json
-from placet.domain.digests import Digest, canonical_json, digest_bytes
+from placet.domain.digests import Digest, digest_json
 from placet.domain.errors import IntegrityError, NotAuthorizedError
 from placet.domain.records import Record
 
-
-class RootKey(Record):
-    """A key of the root."""
-
-    key_id: str
-    public_key: str
-
-
-class TrustRoot(Record):
-    """The root of an office's trust: its name and its root keys."""
-
-    office: str
-    version: int = Field(ge=1)
-    keys: tuple[RootKey, ...] = Field(min_length=1)
-
-    @property
-    def pin(self) -> Digest:
-        """The digest that is handed out beside the office: whoever has it can check everything else."""
-        return digest_bytes(self.to_bytes())
-
-    def to_bytes(self) -> bytes:
-        """Return the root file's bytes."""
-        return canonical_json(self.to_json())
-
-
-def parse_root(data: bytes, pin: Digest | None = None) -> TrustRoot:
-    """Return the trust root in `data`.
-
-    Args:
-        data: The root file.
-        pin: The digest it must have; None only where the caller compares it otherwise.
-
-    Raises:
-        IntegrityError: Malformed, a key whose id is not its digest, or not the pinned root.
-    """
-    root = TrustRoot.from_json(parse_json(data, "trust root"))
-    for key in root.keys:
-        if parse_public_key(key.public_key).key_id != key.key_id:
-            raise IntegrityError(
-                "a root key's id is not the digest of the key", hint="the root file was altered"
-            )
-    if pin is not None and digest_bytes(data) != pin:
-        raise IntegrityError(
-            f"the trust root is {digest_bytes(data)}, not the pinned {pin}",
-            hint="get the root from the office again, or the pin from a person you trust",
-        )
-    return root
-
-
-def new_root(office: str, keys: tuple[PublicKey, ...]) -> TrustRoot:
-    """Return version 1 of a trust root with `keys`."""
-    return TrustRoot(
-        office=office, version=1, keys=tuple(RootKey(key_id=key.key_id, public_key=key.pem) for key in keys)
-    )
-
+ED25519_ROLES = frozenset({Role.LOG, Role.WITNESS})
+"""Roles that sign notes, whose format has Ed25519 signatures."""
 
 T_co = TypeVar("T_co", bound=Record, covariant=True)
 
@@ -110,16 +55,24 @@ def sign_record(kind: Kind, record: Record, subjects: tuple[Subject, ...], signe
     return sign_statement(build_statement(spec.predicate_type, subjects, record.to_json()), signer)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trust:
-    """The root and the newest roles statement it vouches for."""
+    """The root and the newest roles statement it vouches for; `statements` is how many records said who may what."""
 
     root: TrustRoot
     roles: Roles
+    statements: int = 0
+    _grants: dict[str, tuple[KeyGrant, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_key: dict[str, tuple[KeyGrant, ...]] = {}
+        for grant in self.roles.grants:
+            by_key[grant.key_id] = (*by_key.get(grant.key_id, ()), grant)
+        object.__setattr__(self, "_grants", by_key)
 
     def grants_of(self, key_id: str) -> tuple[KeyGrant, ...]:
         """Return the grants of one key."""
-        return tuple(grant for grant in self.roles.grants if grant.key_id == key_id)
+        return self._grants.get(key_id, ())
 
     def authorize(self, key_id: Digest, roles: tuple[Role, ...], index: int) -> tuple[PublicKey, str]:
         """Return the key and its person if it holds one of `roles` at ledger `index`.
@@ -131,17 +84,17 @@ class Trust:
         if not grants:
             raise NotAuthorizedError(
                 f"key {key_id} is not one of office {self.root.office!r}",
-                hint="a key gets a role by a roles statement: `placet keys grant`",
+                hint="a key gets a role by a roles statement: `placet trust add`",
             )
         wanted = " or ".join(roles)
         able = [grant for grant in grants if set(roles) & set(grant.roles)]
         if not able:
             raise NotAuthorizedError(
                 f"the key of {grants[0].person} may not sign as {wanted}",
-                hint="sign with a key that has the role, or have the role granted: `placet keys grant`",
+                hint="sign with a key that has the role, or have the role granted: `placet trust add`",
             )
         for grant in able:
-            if grant.valid_from <= index and (grant.valid_until is None or index < grant.valid_until):
+            if grant.holds_at(index):
                 return parse_public_key(grant.public_key), grant.person
         raise NotAuthorizedError(
             f"the key of {able[0].person} may not sign as {wanted} at ledger index {index}",
@@ -150,17 +103,8 @@ class Trust:
 
     def people_with(self, role: Role, index: int) -> tuple[str, ...]:
         """Return who holds `role` at `index`, sorted, each once."""
-        return tuple(
-            sorted(
-                {
-                    grant.person
-                    for grant in self.roles.grants
-                    if role in grant.roles
-                    and grant.valid_from <= index
-                    and (grant.valid_until is None or index < grant.valid_until)
-                }
-            )
-        )
+        found = {grant.person for grant in self.roles.grants if role in grant.roles and grant.holds_at(index)}
+        return tuple(sorted(found))
 
     def verify(self, raw: bytes | Envelope, index: int) -> Verified[Record]:
         """Return the record in an envelope: signature, role at `index` and form all checked.
@@ -169,10 +113,10 @@ class Trust:
             IntegrityError: Any of them does not hold.
         """
         envelope = raw if isinstance(raw, Envelope) else parse_envelope(raw)
-        root_key = next((key for key in self.root.keys if key.key_id == envelope.key_id), None)
-        if root_key is not None:
-            statement = verify_envelope(envelope, parse_public_key(root_key.public_key))
-            spec, person = spec_for_type(statement.predicate_type), "root"
+        holder = self.root.at(index).holder(envelope.key_id)
+        if holder is not None:
+            statement = verify_envelope(envelope, holder.key)
+            spec, person = spec_for_type(statement.predicate_type), holder.person
             if Role.ROOT not in spec.roles:
                 raise NotAuthorizedError(
                     f"a root key signed a {spec.kind} record", hint="root keys sign roles statements only"
@@ -194,19 +138,59 @@ def _verified(
     return Verified(index, spec.kind, record, statement, envelope, envelope.key_id, person)
 
 
-def verify_roles(root: TrustRoot, raw: bytes) -> Roles:
-    """Return the roles statement in `raw`, signed by a key of `root` for this office.
+# --- roles statements ------------------------------------------------------------------------------------
+
+
+def roles_subjects(root: TrustRoot, index: int, signer: PublicKey) -> tuple[Subject, ...]:
+    """Return what a roles statement at `index` is about: the root's version, and the root key that signs this one."""
+    return (Subject("trust-root", root.at(index).pin), Subject("root-key", signer.key_id))
+
+
+def establish_trust(root: TrustRoot, statements: Iterable[tuple[int, bytes]]) -> Trust:
+    """Return the trust that `root` vouches for through roles statements, given as (ledger index, envelope).
 
     Raises:
-        IntegrityError: Not signed by the root, not a roles statement, for another office, or inconsistent.
+        IntegrityError: None is in force, one is forged, of another office or inconsistent, or rewrites the past.
     """
-    envelope = parse_envelope(raw)
-    for key in root.keys:
-        if key.key_id == envelope.key_id:
-            statement = verify_envelope(envelope, parse_public_key(key.public_key))
-            break
-    else:
-        raise NotAuthorizedError("the roles statement is not signed by a root key", hint="run `placet audit`")
+    current: Roles | None = None
+    count = 0
+    votes: dict[Digest, list[RootKey]] = {}
+    for index, raw in sorted(statements):
+        count += 1
+        holder, roles = _verify_vote(root, raw, index)
+        said = digest_json([root.at(index).pin, roles.to_json()])
+        votes.setdefault(said, []).append(holder)
+        if roles == current or not root.at(index).enough(votes[said]):
+            continue
+        version = 0 if current is None else current.version
+        if roles.version != version + 1:
+            raise IntegrityError(
+                f"roles version {roles.version} follows {version}"
+                if version
+                else f"roles statements before version {roles.version} are missing",
+                hint="versions count up by one; run `placet audit`",
+            )
+        check_grants(root, roles.grants)
+        if current is not None:
+            check_succession(current, roles, index)
+        current, votes = roles, {}
+    if current is None:
+        raise IntegrityError(
+            "no roles statement is in force",
+            hint="the office was not set up (`placet init`), or too few holders of the root signed",
+        )
+    return Trust(root, current, count)
+
+
+def _verify_vote(root: TrustRoot, raw: bytes, index: int) -> tuple[RootKey, Roles]:
+    envelope, version = parse_envelope(raw), root.at(index)
+    holder = version.holder(envelope.key_id)
+    if holder is None:
+        raise NotAuthorizedError(
+            f"the roles statement at ledger index {index} is not signed by a root key of version {version.version}",
+            hint="run `placet audit`; if the root was changed since, get its newest version from the office",
+        )
+    statement = verify_envelope(envelope, holder.key)
     if spec_for_type(statement.predicate_type).kind is not Kind.ROLES:
         raise IntegrityError("this is not a roles statement", hint="run `placet audit`")
     roles = Roles.from_json(statement.predicate)
@@ -215,8 +199,18 @@ def verify_roles(root: TrustRoot, raw: bytes) -> Roles:
             f"the roles statement is of office {roles.office!r}, not {root.office!r}",
             hint="a record of another office was put here",
         )
-    check_grants(root, roles.grants)
-    return roles
+    if statement.subjects != roles_subjects(root, index, holder.key):
+        raise IntegrityError(
+            f"the roles statement at ledger index {index} was signed under another root than version "
+            f"{version.version}",
+            hint="run `placet audit`; if the root was changed since, get its newest version from the office",
+        )
+    if roles.issued_at >= version.expires:
+        raise IntegrityError(
+            f"the roles statement at ledger index {index} was issued after the root expired",
+            hint="the root has to be renewed first: `placet trust root`",
+        )
+    return holder, roles
 
 
 def check_grants(root: TrustRoot, grants: Sequence[KeyGrant]) -> None:
@@ -227,12 +221,21 @@ def check_grants(root: TrustRoot, grants: Sequence[KeyGrant]) -> None:
     """
     person_of: dict[Digest, str] = {}
     for grant in grants:
-        if parse_public_key(grant.public_key).key_id != grant.key_id:
-            raise IntegrityError(f"the key of {grant.person} does not have its id", hint="run `placet audit`")
-        if Role.ROOT in grant.roles or any(key.key_id == grant.key_id for key in root.keys):
+        key = parse_public_key(grant.public_key)
+        if key.key_id != grant.key_id or key.pem != grant.public_key:
+            raise IntegrityError(
+                f"the key of {grant.person} does not have its id, or is spelled in another way than ours",
+                hint="run `placet audit`",
+            )
+        if Role.ROOT in grant.roles or root.ever_held(grant.key_id):
             raise IntegrityError(
                 f"the grant of {grant.person} makes a root key of another key, or gives a root key another role",
                 hint="root keys sign roles statements and nothing else: grant another key",
+            )
+        if key.kind is not KeyKind.ED25519 and ED25519_ROLES & set(grant.roles):
+            raise IntegrityError(
+                f"the key of {grant.person} signs no checkpoints: it is no Ed25519 key",
+                hint="checkpoints are signed with Ed25519: `placet keys new`",
             )
         other = person_of.setdefault(grant.key_id, grant.person)
         if other != grant.person:

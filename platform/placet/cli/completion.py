@@ -39,7 +39,9 @@ def complete_base(ctx: Any, incomplete: str) -> list[str]:
 
 def complete_key(ctx: Any, incomplete: str) -> list[str]:
     """Return the names of the key files here that begin with `incomplete`."""
-    return _beginning(incomplete, sorted(path.stem for path in (_home(ctx) / "keys").glob("*.pem")))
+    from placet.attest.keyfiles import KeyFolder
+
+    return _beginning(incomplete, list(KeyFolder(_home(ctx) / "keys").names()))
 
 
 def _beginning(incomplete: str, names: list[str]) -> list[str]:

@@ -49,6 +49,8 @@ EXTRAS = {
         "accelerate", "datasets", "evaluate", "gguf", "huggingface_hub", "lm_eval", "numpy", "peft", "pyarrow",
         "safetensors", "scipy", "torch", "transformers",
     ),
+    "hsm": ("pkcs11", "securesystemslib"),
+    "keyring": ("keyring",),
     "ui": ("altair", "pandas", "streamlit"),
 }  # fmt: skip
 

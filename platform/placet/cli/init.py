@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from placet.cli.render import print_pairs
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+
+if TYPE_CHECKING:
+    from placet.office import Office
 
 
 def register(app: typer.Typer) -> None:
@@ -23,24 +26,27 @@ def init(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Make an office: its folder, root, log and evaluator keys, and an empty ledger.
+    """Make an office: its folder, root, log, evaluator and files keys, and an empty ledger.
 
     Its keys are kept encrypted. Their passphrases are asked for in a terminal; elsewhere they come from
-    PLACET_PASSPHRASE, or PLACET_PASSPHRASE_ROOT, PLACET_PASSPHRASE_LOG and PLACET_PASSPHRASE_EVALUATOR.
+    PLACET_PASSPHRASE, or PLACET_PASSPHRASE_ROOT, PLACET_PASSPHRASE_LOG and so on. `placet trust init` makes one whose
+    root several people hold.
     """
     from placet.office import Office
 
     session = Session(home, json)
-    office = Office.create(home, name, ask=session.asker())
-    value = {
-        "home": str(home),
-        "name": office.settings.name,
-        "origin": office.settings.origin,
-        "pin": office.root.pin,
-    }
+    show_office(session, Office.create(home, name, ask=session.asker()))
+
+
+def show_office(session: Session, office: Office) -> None:
+    """Show a new office and what comes next."""
+    settings, pin = office.settings, office.root.pin
+    value = {"home": str(office.home), "name": settings.name, "origin": settings.origin, "pin": pin}
 
     def show(console: Console) -> None:
-        print_pairs(console, [("office", name), ("folder", home), ("pin", office.root.pin)])
+        print_pairs(console, [("office", settings.name), ("folder", office.home), ("pin", pin)])
 
     session.result(value, show)
-    session.say("Hand the pin to whoever verifies releases. Next: `placet keys new`, `placet base add`.")
+    session.say(
+        "Hand the pin to whoever verifies releases. Next: `placet keys new`, `placet trust add`, `placet base add`."
+    )

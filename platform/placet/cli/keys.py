@@ -1,119 +1,124 @@
-"""`placet keys`: people's keys and what each may sign."""
+"""`placet keys`: the keys that work on this machine. What each may sign is `placet trust`'s."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from placet.cli.completion import complete_key
 from placet.cli.render import print_pairs, print_table
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
 from placet.domain.digests import short
 from placet.domain.errors import KeyAccessError, UsageError
 
 if TYPE_CHECKING:
-    from placet.attest.predicates import Role
-    from placet.office import KeyInfo, Office
+    from placet.attest.keyfiles import KeyFolder
+    from placet.attest.keys import PublicKey
 
-PersonOption = Annotated[str, typer.Option("--person", metavar="TEXT", help="Whose key it is.")]
-RoleOption = Annotated[
-    list[str],
-    typer.Option(
-        "--role",
-        metavar="ROLE",
-        help="What the key may sign as; repeat it for several: trainer, submitter, evaluator, approver, "
-        "releaser, log, witness.",
-    ),
+NewNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key's file.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the key's file.", autocompletion=complete_key)
 ]
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the key's file.")]
+
+
+class Kind(StrEnum):
+    """The kinds of key."""
+
+    ED25519 = "ed25519"
+    P256 = "p256"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="People's keys, and what each may sign.")
-    add_command(
-        group, "new", new, 'placet keys new cleo --person "Cleo Cole" --role approver --role releaser'
-    )
+    group = typer.Typer(no_args_is_help=True, help="The keys that work on this machine.")
+    add_command(group, "new", new, "placet keys new cleo")
+    add_command(group, "link", link, "placet keys link cleo 'hsm:2?label=YubiKey+PIV'")
     add_command(group, "list", list_keys, "placet keys list")
-    add_command(group, "grant", grant, 'placet keys grant dana.pub --person "Dana Dorn" --role approver')
-    add_command(group, "end", end, "placet keys end ada")
     add_command(group, "export", export, "placet keys export ada --out ada.pub")
+    add_command(group, "remember", remember, "placet keys remember ada")
+    add_command(group, "forget", forget, "placet keys forget ada")
     app.add_typer(group, name="keys")
 
 
 def new(
-    name: NameArgument,
-    person: PersonOption,
-    role: RoleOption,
+    name: NewNameArgument,
+    kind: Annotated[
+        Kind,
+        typer.Option(
+            "--kind", help="Ed25519 signs records; P-256 signs released files, and records where need be."
+        ),
+    ] = Kind.ED25519,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Make a key for a person and grant it roles from now on.
+    """Make a key, kept here in an encrypted file. It may sign nothing until `placet trust add` grants it a role.
 
-    The root key signs the grant. Passphrases are asked for, or come from PLACET_PASSPHRASE_NAME (with the
-    key's own name in capitals) or PLACET_PASSPHRASE.
+    Its passphrase is asked for, or comes from PLACET_PASSPHRASE_NAME (with the key's own name in capitals) or
+    PLACET_PASSPHRASE.
     """
+    from placet.attest.keyfiles import passphrase_for, require_name
+    from placet.attest.keys import KeyKind, new_signer
+
     session = Session(home, json)
-    roles = _roles(role)
-    _show_one(session, session.office().new_key(name, person, roles))
+    keys = session.office().keys
+    require_name(name)
+    if keys.holds(name):
+        raise KeyAccessError(
+            f"{name}.pem exists already", hint="a key is never overwritten; choose another name"
+        )
+    signer = new_signer(KeyKind(kind.value))
+    keys.add(name, signer, passphrase_for(name, session.asker()))
+    _show_one(session, keys, name)
+
+
+def link(
+    name: NewNameArgument,
+    uri: Annotated[
+        str,
+        typer.Argument(
+            metavar="URI",
+            help="hsm:KEYID?label=TOKEN, or awskms:, gcpkms:, azurekms:, hv: with the key's name.",
+        ),
+    ],
+    public: Annotated[
+        Path | None,
+        typer.Option("--public", metavar="FILE", help="The public key (PEM); a token tells it by itself."),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Name a key that a hardware token or a key service holds, so that it can sign like the others.
+
+    For a token, PYKCS11LIB names its PKCS#11 module; its PIN is asked for like a passphrase. Needs placet[hsm].
+    """
+    from placet.attest.keyfiles import passphrase_for
+    from placet.attest.remote import read_public_key
+
+    session = Session(home, json)
+    keys = session.office().keys
+    if public is not None:
+        key = read_public(public)
+    else:
+        key = read_public_key(uri, lambda: passphrase_for(name, session.asker()))
+    keys.add_uri(name, uri, key)
+    _show_one(session, keys, name)
 
 
 def list_keys(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """List every key with its person, its roles and the ledger records they hold for."""
+    """List the keys here. `placet trust show` tells what each may sign."""
     session = Session(home, json)
-    office = session.office()
-    found = office.list_keys()
+    keys = session.office().keys
+    found = [(name, keys.public(name), keys.where(name)) for name in keys.names() if keys.has_public(name)]
 
     def show(console: Console) -> None:
-        rows = (
-            (info.file or "–", info.person, ", ".join(info.roles), _range(info), short(info.key_id))
-            for info in found
-        )
-        print_table(console, ("name", "person", "roles", "holds for records", "key"), rows)
-        print_pairs(console, [("pin of the trust root", office.root.pin)])
+        rows = ((name, str(key.kind), where, short(key.key_id)) for name, key, where in found)
+        print_table(console, ("name", "kind", "where", "key"), rows)
 
-    session.result({"pin": office.root.pin, "keys": [_key_json(info) for info in found]}, show)
-
-
-def grant(
-    key: Annotated[Path, typer.Argument(metavar="FILE", help="The person's public key, a PEM file.")],
-    person: PersonOption,
-    role: RoleOption,
-    home: HomeOption = DEFAULT_HOME,
-    json: JsonOption = False,
-) -> None:
-    """Grant roles to a public key whose private half lives elsewhere, from now on."""
-    from placet.attest.keys import parse_public_key
-
-    session = Session(home, json)
-    roles = _roles(role)
-    try:
-        pem = key.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{key} cannot be read", hint="name a public key file, such as `placet keys export` writes"
-        ) from error
-    _show_one(session, session.office().grant(parse_public_key(pem), person, roles))
-
-
-def end(
-    key: Annotated[
-        str, typer.Argument(metavar="KEY", help="Name of the key's file, or the start of its id.")
-    ],
-    home: HomeOption = DEFAULT_HOME,
-    json: JsonOption = False,
-) -> None:
-    """End every grant of a key from now on; what it signed before stays valid."""
-    session = Session(home, json)
-    office = session.office()
-    key_id = _key_id(office, key)
-    ended = office.end_grants(key_id)
-    session.result(
-        {"keyId": key_id, "ended": ended},
-        lambda console: console.print(f"{ended} grant(s) of key {short(key_id)} ended.", soft_wrap=True),
-    )
+    session.result([_key_json(name, key, where) for name, key, where in found], show)
 
 
 def export(
@@ -125,73 +130,69 @@ def export(
     json: JsonOption = False,
 ) -> None:
     """Print a public key, to hand it to another office or to a verifier."""
-    from placet.attest.keys import parse_public_key
-
     session = Session(home, json)
-    path = session.office().home / "keys" / f"{name}.pem.pub"
-    try:
-        pem = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise KeyAccessError(f"no key {name!r} here", hint="`placet keys list` names them") from error
-    key_id = parse_public_key(pem).key_id
+    key = session.office().keys.public(name)
     if out is not None:
-        save_text(out, pem)
+        save_text(out, key.pem)
     session.result(
-        {"name": name, "keyId": key_id, "publicKey": pem},
+        {"name": name, "keyId": key.key_id, "publicKey": key.pem},
         lambda console: console.print(
-            f"wrote {out}" if out else pem, end="\n" if out else "", soft_wrap=True
+            f"wrote {out}" if out else key.pem, end="\n" if out else "", soft_wrap=True
         ),
     )
 
 
-def _roles(names: list[str]) -> tuple[Role, ...]:
-    from placet.attest.predicates import Role
+def remember(name: NameArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Put a key's passphrase into the system's keyring, after trying it. Needs placet[keyring]."""
+    from placet.attest.keyfiles import load_signer, passphrase_for
+    from placet.attest.keyfiles import remember as keep
 
-    known = {role.value: role for role in Role if role is not Role.ROOT}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"{unknown[0]!r} is not a role that is granted", hint="roles: " + ", ".join(known))
-    return tuple(dict.fromkeys(known[name] for name in names))
-
-
-def _key_id(office: Office, text: str) -> str:
-    wanted = text.removeprefix("sha256:")
-    ids = {
-        info.key_id
-        for info in office.list_keys()
-        if info.file == text or (len(wanted) >= 4 and short(info.key_id, 64).startswith(wanted))
-    }
-    if len(ids) != 1:
-        what = "no key is" if not ids else "several keys are"
-        raise UsageError(f"{what} named {text!r}", hint="`placet keys list` shows names and ids")
-    return ids.pop()
-
-
-def _show_one(session: Session, info: KeyInfo) -> None:
-    pairs = [
-        ("person", info.person),
-        ("roles", ", ".join(info.roles)),
-        ("holds for records", _range(info)),
-        ("key", info.key_id),
-        ("name", info.file),
-    ]
-    session.result(_key_json(info), lambda console: print_pairs(console, pairs))
-
-
-def _range(info: KeyInfo) -> str:
-    return (
-        f"{info.valid_from} on"
-        if info.valid_until is None
-        else f"{info.valid_from} to {info.valid_until - 1}"
+    session = Session(home, json)
+    keys = session.office().keys
+    key_id, passphrase = keys.public(name).key_id, passphrase_for(name, session.asker())
+    if keys.file(name).exists():
+        load_signer(keys.file(name), passphrase)
+    keep(key_id, passphrase)
+    session.result(
+        {"name": name, "remembered": True}, lambda console: console.print(f"{name}: kept in the keyring")
     )
 
 
-def _key_json(info: KeyInfo) -> dict[str, Any]:
-    return {
-        "keyId": info.key_id,
-        "name": info.file,
-        "person": info.person,
-        "roles": list(info.roles),
-        "validFrom": info.valid_from,
-        "validUntil": info.valid_until,
-    }
+def forget(name: NameArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Take a key's passphrase out of the system's keyring."""
+    from placet.attest.keyfiles import forget as drop
+
+    session = Session(home, json)
+    drop(session.office().keys.public(name).key_id)
+    session.result(
+        {"name": name, "remembered": False},
+        lambda console: console.print(f"{name}: no longer in the keyring"),
+    )
+
+
+def read_public(path: Path) -> PublicKey:
+    """Return the public key in a file.
+
+    Raises:
+        UsageError: It cannot be read.
+        IntegrityError: It holds no key that can be used.
+    """
+    from placet.attest.keys import parse_public_key
+
+    try:
+        return parse_public_key(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be read", hint="name a public key file, such as `placet keys export` writes"
+        ) from error
+
+
+def _show_one(session: Session, keys: KeyFolder, name: str) -> None:
+    key, where = keys.public(name), keys.where(name)
+    pairs = [("name", name), ("kind", str(key.kind)), ("where", where), ("key", key.key_id)]
+    session.result(_key_json(name, key, where), lambda console: print_pairs(console, pairs))
+    session.say(f"It may sign nothing yet: `placet trust add {name} --person … --role …`")
+
+
+def _key_json(name: str, key: PublicKey, where: str) -> dict[str, str]:
+    return {"name": name, "kind": str(key.kind), "where": where, "keyId": key.key_id}

@@ -1,4 +1,4 @@
-"""`placet policy`: check, test and explain a policy document before anybody is judged by it."""
+"""`placet policy`: check, test, plan, explain, simulate and compare policies before anybody is judged by one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import print_pairs, words
-from placet.cli.session import JsonOption, Session, add_command
+from placet.cli.render import duration, print_pairs, print_table, words
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+from placet.domain.digests import short
 
 if TYPE_CHECKING:
     from placet.policy.cases import CaseResult
     from placet.policy.gates.model import Gate
     from placet.policy.planning import SampleNote
     from placet.policy.schema import Policy
+    from placet.policy.simulate import Simulation
 
 _NOT_A_CONDITION = {"id", "kind", "why", "required", "waivable", "waivers", "planning"}
 
+SuitesOption = Annotated[
+    Path | None,
+    typer.Option("--suites", metavar="FOLDER", help="Folder of the policy's suites; else Placet's own."),
+]
 PolicyArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -30,11 +36,15 @@ PolicyArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
-    group = typer.Typer(no_args_is_help=True, help="Policies: checked, tested and explained.")
+    group = typer.Typer(no_args_is_help=True, help="Policies: checked, tested, planned, simulated.")
     add_command(group, "check", check, "placet policy check policies/default.yaml")
     add_command(group, "test", run_tests, "placet policy test", "placet policy test policies/default.yaml")
     lines = ("placet policy explain", "placet policy explain policies/default.yaml --samples")
     add_command(group, "explain", explain, *lines)
+    lines = ("placet policy plan", "placet policy plan policies/healthcare.yaml --home office")
+    add_command(group, "plan", plan, *lines)
+    add_command(group, "simulate", simulate, "placet policy simulate stricter.yaml")
+    add_command(group, "diff", diff, "placet policy diff policies/default.yaml stricter.yaml")
     app.add_typer(group, name="policy")
 
 
@@ -84,6 +94,190 @@ def explain(
     _, document = _load(policy)
     notes = _notes(session, document) if samples else {}
     session.result(_explain_json(document, notes), lambda console: _explain(console, document, notes))
+
+
+def plan(
+    policy: PolicyArgument = None,
+    suites: SuitesOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Say what measuring under a policy takes and what it can show: sizes, least margins, documents, time.
+
+    Times are those of earlier runs in the office, where there is one. Nothing is written or measured. Exit code 2: the
+    policy says `underpowered: refuse`, and a gate's sample cannot show what it asks.
+    """
+    session = Session(home, json)
+    _, document = _load(policy)
+    rows, notes = _planned(session, document, suites)
+    unknown = any(row["expected_s"] is None for row in rows)
+
+    def show(console: Console) -> None:
+        headings = ("suite", "has", "planned", "mode", "expected", "time on one subject")
+        print_table(console, headings, [_plan_row(row) for row in rows])
+        total = sum(row["expected_s"] or 0.0 for row in rows)
+        known = f"{duration(total)}{' and what was never run' if unknown else ''}"
+        console.print(
+            f"Each adapter: {known}; as much once for the base, and for each adapter compared with."
+        )
+        for note in notes:
+            mark = words("ok    ", style="green") if note.adequate else words("small ", style="bold yellow")
+            least = f" (least margin {note.detectable:g})" if note.detectable is not None else ""
+            console.print(mark + words(f"{note.gate}: {note.text}{least}"), soft_wrap=True)
+
+    value = {
+        "policy": document.ref.to_json(),
+        "suites": rows,
+        "gates": [_note_json(note) for note in notes],
+    }
+    session.result(value, show)
+
+
+def simulate(
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The policy to try.")],
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Read all evidence anew, instead of what was kept of it.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Try a policy on every past verdict: which would have come out otherwise, which releases would have been refused.
+
+    Nothing is decided or recorded. Exit code 1: a release would have been refused.
+    """
+    from placet.pipeline.history import load_history
+    from placet.policy.loader import load_policy
+    from placet.policy.simulate import simulate as try_policy
+
+    session = Session(home, json)
+    office, document = session.office(), load_policy(new)
+    with session.progress() as progress:
+        history = load_history(office, progress, fresh=fresh)
+        done = try_policy(document, history.facts, history.evidence_of)
+
+    def show(console: Console) -> None:
+        rows = (
+            (
+                flip.label,
+                short(flip.record),
+                flip.before,
+                flip.after,
+                ", ".join(f"{gate} {outcome}" for gate, outcome in flip.gates) or "-",
+                ", ".join(flip.released) or "-",
+            )
+            for flip in done.flips
+        )
+        if done.flips:
+            print_table(console, ("adapter", "verdict", "was", "would be", "because of", "released to"), rows)
+        refused = sum(flip.refused for flip in done.flips)
+        console.print(
+            f"{done.verdicts} verdicts, {len(done.flips)} would come out otherwise, "
+            f"{refused} of them on released adapters that {done.policy.id} {done.policy.version} would have refused."
+        )
+        for record, why in history.left_out:
+            console.print(f"not tried: verdict {short(record)}: {why}", soft_wrap=True)
+
+    session.result(_simulation_json(done, history.left_out), show)
+    if any(flip.refused for flip in done.flips):
+        raise typer.Exit(REFUSED)
+
+
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A policy.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another, or its next version.")],
+    json: JsonOption = False,
+) -> None:
+    """Say in words what one policy asks and another does not, and whether that is stricter or laxer."""
+    from placet.policy.diff import diff_policies
+    from placet.policy.loader import load_policy
+
+    session = Session(json=json)
+    before, after = load_policy(old), load_policy(new)
+    changes = diff_policies(before, after)
+
+    def show(console: Console) -> None:
+        for change in changes:
+            style = {"stricter": "green", "laxer": "bold yellow"}.get(change.effect, "")
+            mark = words(f"{change.effect or '-':<9}", style=style)
+            text = change.text if change.text.startswith(change.where) else f"{change.where}: {change.text}"
+            console.print(mark + words(text), soft_wrap=True)
+        if not changes:
+            console.print("Both ask the same.")
+
+    value = {
+        "old": before.ref.to_json(),
+        "new": after.ref.to_json(),
+        "changes": [{"where": one.where, "text": one.text, "effect": one.effect} for one in changes],
+    }
+    session.result(value, show)
+
+
+def _planned(
+    session: Session, policy: Policy, suites: Path | None
+) -> tuple[list[dict[str, Any]], tuple[SampleNote, ...]]:
+    from placet.measuring.suite import load_suite
+    from placet.pipeline.costs import seconds_per_document
+    from placet.policy.planning import expected_documents, review_samples, sample_sizes
+    from placet.resources import evals_dir
+
+    folder = suites or evals_dir()
+    with session.progress() as progress:
+        loaded = {name: load_suite(folder / name, progress=progress) for name in policy.suites}
+        documents = {name: len(suite.rows()) for name, suite in loaded.items()}
+    sizes = sample_sizes(policy, documents)
+    pace = seconds_per_document(session.office().reader()) if (session.home / "office.json").exists() else {}
+    rows = []
+    for name, suite in loaded.items():
+        expected = expected_documents(policy, name, documents[name])
+        seconds = pace.get(suite.ref.digest)
+        rows.append(
+            {
+                "suite": name,
+                "documents": documents[name],
+                "planned": sizes[name],
+                "mode": policy.suites[name].mode,
+                "claim": policy.suites[name].claim,
+                "expected": expected,
+                "expected_s": None if seconds is None else round(seconds * expected, 1),
+            }
+        )
+    return rows, review_samples(policy, sizes, documents)
+
+
+def _plan_row(row: dict[str, Any]) -> tuple[object, ...]:
+    mode = row["mode"] + (f", {row['claim']}" if row["claim"] else "")
+    seconds = "never run here" if row["expected_s"] is None else duration(row["expected_s"])
+    return row["suite"], row["documents"], row["planned"], mode, row["expected"], seconds
+
+
+def _note_json(note: SampleNote) -> dict[str, Any]:
+    return {
+        "gate": note.gate,
+        "n": note.n,
+        "adequate": note.adequate,
+        "text": note.text,
+        "detectable": note.detectable,
+    }
+
+
+def _simulation_json(done: Simulation, left_out: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    return {
+        "policy": done.policy.to_json(),
+        "verdicts": done.verdicts,
+        "refusedReleases": sum(flip.refused for flip in done.flips),
+        "flips": [
+            {
+                "verdict": flip.record,
+                "adapter": flip.label,
+                "before": flip.before,
+                "after": flip.after,
+                "gates": dict(flip.gates),
+                "released": list(flip.released),
+            }
+            for flip in done.flips
+        ],
+        "notTried": [{"verdict": record, "why": why} for record, why in left_out],
+    }
 
 
 def _load(path: Path | None) -> tuple[Path, Policy]:
@@ -168,8 +362,5 @@ def _explain_json(policy: Policy, notes: dict[str, SampleNote]) -> dict[str, Any
     return {
         "policy": policy.ref.to_json(),
         "document": policy.to_json(),
-        "samples": [
-            {"gate": note.gate, "n": note.n, "adequate": note.adequate, "text": note.text}
-            for note in notes.values()
-        ],
+        "samples": [_note_json(note) for note in notes.values()],
     }

@@ -16,6 +16,7 @@ from placet.cli import (
     base,
     demo,
     errors,
+    export,
     gate,
     init,
     keys,
@@ -28,6 +29,7 @@ from placet.cli import (
     review,
     revoke,
     submit,
+    trust,
     ui,
     verify,
     waive,
@@ -37,8 +39,8 @@ from placet.domain.errors import Error
 
 # In the order an adapter meets them; each module has the name of its command.
 GROUPS: tuple[ModuleType, ...] = (
-    init, keys, base, submit, gate, report, review, waive, release, revoke, verify, audit, ledger, lineage, policy,
-    lm_eval, ui, demo,
+    init, keys, trust, base, submit, gate, report, review, waive, release, revoke, verify, export, audit, ledger,
+    lineage, policy, lm_eval, ui, demo,
 )  # fmt: skip
 
 

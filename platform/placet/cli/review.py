@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from placet.review.approval import Approval
 
 
+VerdictOption = Annotated[
+    str | None,
+    typer.Option(
+        "--verdict",
+        metavar="ID",
+        help="The verdict you looked at; if another one stands now, nothing is signed.",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     example = "placet review desk-good --approve --key ada --comment 'read the flipped samples, none matters'"
@@ -40,14 +50,7 @@ def review(
     approve: Annotated[bool, typer.Option("--approve/--reject", help="What you decide.")],
     key: KeyOption,
     comment: Annotated[str, typer.Option("--comment", metavar="TEXT", help="Your reasons.")],
-    verdict: Annotated[
-        str | None,
-        typer.Option(
-            "--verdict",
-            metavar="ID",
-            help="The verdict you looked at; if another one stands now, nothing is signed.",
-        ),
-    ] = None,
+    verdict: VerdictOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -64,7 +67,7 @@ def review(
     reader = office.reader()
     subject = find_adapter(reader, adapter).record.adapter
     case = desk.load_case(reader, subject.id)
-    seen = _seen(verdict, case.verdict.id)
+    seen = seen_verdict(verdict, case.verdict.id)
     standing = case.verdict.record
     session.say(
         f"{subject.label}: {standing.decision.value} under {standing.policy.id}, verdict {short(seen)}"
@@ -112,7 +115,12 @@ def _approval(office: Office, adapter: Digest) -> Approval:
     return desk.approval_of(office, desk.load_case(office.reader(), adapter))
 
 
-def _seen(text: str | None, newest: Digest) -> Digest:
+def seen_verdict(text: str | None, newest: Digest) -> Digest:
+    """Return the verdict that `text` names by the start of its id, which has to be the newest.
+
+    Raises:
+        UsageError: It is not.
+    """
     if text is None:
         return newest
     wanted = text.removeprefix("sha256:")

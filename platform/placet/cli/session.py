@@ -162,7 +162,7 @@ class Session:
         Raises:
             KeyAccessError: No answer, or two that differ.
         """
-        if (self.home / "keys" / f"{key_name}.pem").exists():
+        if any((self.home / "keys" / f"{key_name}.{end}").exists() for end in ("pem", "uri")):
             return _hidden(f"Passphrase of key {key_name}: ")
         for _ in range(_NEW_PASSPHRASE_TRIES):
             passphrase = _hidden(f"New passphrase for key {key_name}: ")

@@ -43,12 +43,19 @@ def verify(
         Path | None,
         typer.Option("--revocations", metavar="FILE", help="The office's feed (`placet revoke --export`)."),
     ] = None,
+    as_of_release: Annotated[
+        bool,
+        typer.Option(
+            "--as-of-release",
+            help="Judge what expires at the moment of the release, by its own account, not now.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check offline that a bundle is exactly what was measured, approved and released.
 
-    Trusts the pinned digest and nothing in the bundle; opens no connection. Without a feed it cannot tell
-    whether the release was taken back since. Exit codes: 0 verified, 1 a step does not hold.
+    Trusts the pinned digest (of any version of the office's trust root) and nothing in the bundle; opens no connection.
+    What a bundle cannot show by itself is said at the end. Exit codes: 0 verified, 1 a step does not hold.
     """
     from placet.domain.digests import parse_digest
     from placet.verify.verifier import STEPS, VerificationError, verify_bundle
@@ -60,7 +67,9 @@ def verify(
         raise UsageError(f"--pin: {error.message}", hint=error.hint) from error
     feed = None if revocations is None else _read_feed(revocations)
     try:
-        verified = verify_bundle(bundle, digest, now=datetime.now(UTC), revocations=feed)
+        verified = verify_bundle(
+            bundle, digest, now=None if as_of_release else datetime.now(UTC), revocations=feed
+        )
     except VerificationError as error:
         skipped = [name for name, _ in STEPS][len(error.passed) + 1 :]
         failure = error
@@ -81,10 +90,10 @@ def _show(console: Console, verified: VerifiedRelease) -> None:
         style="bold green",
         soft_wrap=True,
     )
+    for line in verified.unknown:
+        console.print(f"Not known: {line}.", soft_wrap=True)
     if not verified.revocations_checked:
-        console.print(
-            "Whether it was taken back since is not known: give --revocations FILE.", soft_wrap=True
-        )
+        console.print("  Hint: give the office's newest feed: --revocations FILE", soft_wrap=True)
 
 
 def _show_failure(console: Console, error: VerificationError, skipped: list[str]) -> None:
@@ -112,6 +121,8 @@ def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:
         "checkpoint": {"origin": verified.checkpoint.origin, **verified.checkpoint.head.to_json()},
         "steps": [{"step": name, "result": "ok", "detail": detail} for name, detail in verified.steps],
         "revocationsChecked": verified.revocations_checked,
+        "asOf": f"{verified.as_of:%Y-%m-%dT%H:%M:%SZ}",
+        "unknown": list(verified.unknown),
     }
 
 

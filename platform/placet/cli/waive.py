@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.render import moment, print_pairs
-from placet.cli.review import approval_json, print_approval
+from placet.cli.review import VerdictOption, approval_json, print_approval, seen_verdict
 from placet.cli.session import (
     DEFAULT_HOME,
     AdapterArgument,
@@ -37,6 +37,7 @@ def waive(
         str, typer.Option("--reason", metavar="TEXT", help="Why it may be approved all the same.")
     ],
     days: Annotated[int, typer.Option("--days", metavar="N", min=1, help="How long the waiver holds.")],
+    verdict: VerdictOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -50,8 +51,9 @@ def waive(
     session = Session(home, json)
     office = session.office()
     subject = find_adapter(office.reader(), adapter).record.adapter
+    seen = seen_verdict(verdict, desk.load_case(office.reader(), subject.id).verdict.id)
     signer = person_signer(office, key)
-    signed = desk.waive(office, subject.id, gate, reason, days, signer)
+    signed = desk.waive(office, subject.id, gate, reason, days, signer, seen_verdict=seen)
     record = Waiver.from_json(signed.record.to_json())
     approval = desk.approval_of(office, desk.load_case(office.reader(), subject.id))
 

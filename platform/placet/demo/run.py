@@ -143,7 +143,7 @@ def _office(home: Path) -> Office:
     for name, person, roles in PEOPLE:
         if person not in granted:
             # A key file without a grant is left over from a stop between the two.
-            if (home / "keys" / f"{name}.pem").exists():
+            if office.keys.holds(name):
                 office.grant(office.signer(name).public, person, roles)
             else:
                 office.new_key(name, person, roles)

@@ -21,6 +21,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    WithJsonSchema,
 )
 from pydantic.alias_generators import to_camel
 
@@ -61,16 +62,31 @@ def _inside(path: str) -> str:
     return path
 
 
-Measured = Annotated[float, BeforeValidator(_finite), PlainSerializer(decimal_string, return_type=str)]
+Measured = Annotated[
+    float,
+    BeforeValidator(_finite),
+    PlainSerializer(decimal_string, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?$"}, mode="serialization"
+    ),
+]
 """A measured number: a float in memory, a decimal string with at most 6 places on record."""
 
-Sha256 = Annotated[Digest, AfterValidator(_digest)]
+Sha256 = Annotated[
+    Digest,
+    AfterValidator(_digest),
+    WithJsonSchema({"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"}),
+]
 """A digest, checked for its form."""
 
 Moment = Annotated[
     datetime,
     AfterValidator(_utc_seconds),
     PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
+        mode="serialization",
+    ),
 ]
 """A point in time, UTC, whole seconds."""
 
@@ -329,6 +345,16 @@ class PlannedSuite(Record):
     groups: dict[str, dict[str, tuple[int, ...]]] | None = Field(
         default=None, description="column → its value → the planned documents that have it, where a gate asks"
     )
+    expected_documents: int | None = Field(
+        default=None, description="how many documents are expected to be run, where the run may stop early"
+    )
+    expected_s: Measured | None = Field(
+        default=None,
+        description="seconds that running it on one subject is expected to take; absent: never run",
+    )
+    cluster: str | None = Field(
+        default=None, description="the column of `groups` whose values make documents that belong together"
+    )
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
     )
@@ -547,6 +573,9 @@ class Release(Record):
     reviews: tuple[Sha256, ...]
     waivers: tuple[Sha256, ...] = ()
     files: tuple[FileEntry, ...]
+    files_key: str | None = Field(
+        default=None, description="public key (P-256, PEM) that signs the files in the OpenSSF format"
+    )
     channel: str
     released_at: Moment
 
@@ -559,6 +588,16 @@ class Revocation(Record):
     reason: str
     revoked_by: str
     revoked_at: Moment
+
+
+class FeedStatement(Record):
+    """All revocations up to a state of the ledger: what a feed holds, so that nothing can be left out of it unseen."""
+
+    office: str
+    head: LedgerHead = Field(description="the ledger state it is complete for")
+    revocations: int = Field(ge=0, description="how many there are")
+    digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
+    issued_at: Moment
 
 
 Verdict.model_rebuild()

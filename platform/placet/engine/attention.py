@@ -21,17 +21,19 @@ import torch.nn.functional as nn_functional
 from transformers import AttentionInterface
 
 NAME = "placet_blocks"
+_PREFIX_PER_QUERY = 8
+"""A block grows by a query for so many tokens of prefix: gathering those costs more than some columns too many."""
 _REPLACED = "sdpa"
 """The attention that blocks stand in for; a model with another one keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Queries ``[start, stop)``, the columns of the keys they see (None: all), and the additive mask between."""
+    """Queries ``[start, stop)``, the columns of the keys they see (a number: so many), and the mask between."""
 
     start: int
     stop: int
-    columns: torch.Tensor | None
+    columns: torch.Tensor | int
     mask: torch.Tensor
 
 
@@ -46,8 +48,9 @@ def blockwise(model: Any, seen: torch.Tensor, mask: torch.Tensor, size: int) -> 
         model: A causal language model of `transformers`.
         seen: What each query attends to: bool, (queries, keys), on the CPU.
         mask: The same as an additive mask, on the model's device.
-        size: Queries in a block.
+        size: Queries in a block; more where a long prefix is gathered for each.
     """
+    size += (seen.shape[1] - seen.shape[0]) // _PREFIX_PER_QUERY
     config = model.config.get_text_config()
     if config._attn_implementation != _REPLACED or len(seen) <= size:
         yield
@@ -65,10 +68,13 @@ def _cut(seen: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[_Block, ...
     blocks = []
     for start in range(0, len(seen), size):
         stop = min(start + size, len(seen))
-        used = seen[start:stop].any(0)
-        columns = None if bool(used.all()) else used.nonzero()[:, 0].to(mask.device)
+        used = seen[start:stop].any(0).nonzero()[:, 0]
         part = mask[start:stop]
-        blocks.append(_Block(start, stop, columns, part if columns is None else part[:, columns]))
+        if int(used[-1]) + 1 == len(used):  # without gaps from the first: nothing has to be gathered
+            blocks.append(_Block(start, stop, len(used), part[:, : len(used)]))
+        else:
+            columns = used.to(mask.device)
+            blocks.append(_Block(start, stop, columns, part[:, columns]))
     return tuple(blocks)
 
 
@@ -86,8 +92,9 @@ def _attend(
     heads, groups = query.shape[1], query.shape[1] // key.shape[1]
     found = []
     for block in _BLOCKS.get():
-        keys, values = key, value
-        if block.columns is not None:
+        if isinstance(block.columns, int):
+            keys, values = key[:, :, : block.columns], value[:, :, : block.columns]
+        else:
             keys, values = key.index_select(2, block.columns), value.index_select(2, block.columns)
         count = block.stop - block.start
         # Query heads that share a key head stand below one another.

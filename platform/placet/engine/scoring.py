@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from placet.domain.errors import EvaluationError
 from placet.engine.answers import Answer, AnswerId, Likelihood
-from placet.engine.forest import Scored, plan_alone, plan_passes
+from placet.engine.forest import Scored, common_prefix, plan_beyond, plan_passes
 from placet.engine.identity import EngineSettings, PassSizes
 from placet.engine.memory import MIN_PASS_TOKENS, free_cached, is_out_of_memory
 from placet.engine.packed import PackedScorer, Seed
@@ -180,22 +180,26 @@ class Scoring:
         answers: Sequence[Answer],
         others: set[int],
     ) -> None:
-        """Score a few requests again, each in a pass of its own: the same weights in another layout."""
-        spent = 0
+        """Score a few requests again, in a pass with no others: the same weights in another layout."""
+        known = () if self._seed is None else self._seed.tokens
+
+        def own_tokens(request: Scored) -> int:
+            return len(request.tokens) - common_prefix(known, request.tokens)
+
+        again: list[int] = []
+        scored: list[Scored] = []
         for index in choose(ids, len(others) + self._settings.noise_requests):
-            if index in others:
-                continue
-            total = 0.0
-            for _, context, end in pieces[index]:
-                piece = self._scored(context, end)
-                scorer = PackedScorer(self._model, self._block, self._seed)
-                passes = plan_alone(piece, () if self._seed is None else self._seed.tokens, self._pack_tokens)
-                for batch in scorer.score([piece], passes):
-                    total += sum(answer.logprob for _, answer in batch)
-                spent += scorer.tokens
+            if index not in others and (not again or sum(map(own_tokens, scored)) <= self._allowance):
+                again.append(index)
+                scored.extend(self._scored(context, end) for _, context, end in pieces[index])
+        owners = [index for index in again for _ in pieces[index]]
+        totals = dict.fromkeys(again, 0.0)
+        scorer = PackedScorer(self._model, self._block, self._seed)
+        for batch in scorer.score(scored, plan_beyond(scored, known, self._pack_tokens)):
+            for place, answer in batch:
+                totals[owners[place]] += answer.logprob
+        for index, total in totals.items():
             self._observe("noise_floor", ids[index], pieces[index], answers[index], total)
-            if spent > self._allowance:
-                break
 
     def _checked_first(self, ids: Sequence[AnswerId], pieces: Sequence[Sequence[Encoded]]) -> None:
         """Run the first request to be checked the ordinary way, for its keys and values."""

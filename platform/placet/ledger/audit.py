@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from placet.attest.predicates import PREDICATES
-from placet.attest.trust import Trust, TrustRoot, Verified
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust, Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.progress import NullProgress, Progress, tracked

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from placet.attest.keys import PublicKey, Signer, parse_public_key
@@ -80,6 +81,23 @@ def verify_checkpoint(note: str, origin: str, key: PublicKey) -> Checkpoint:
     return Checkpoint(origin, size, root, note)
 
 
+def verify_checkpoint_by_any(note: str, origin: str, keys: Sequence[PublicKey]) -> Checkpoint:
+    """Return the checkpoint in `note` if it is `origin`'s and signed by one of `keys`.
+
+    Raises:
+        IntegrityError: Malformed, of another log, or signed by none of them.
+    """
+    failure: IntegrityError | None = None
+    for key in keys:
+        try:
+            return verify_checkpoint(note, origin, key)
+        except IntegrityError as error:
+            failure = failure or error
+    raise failure or IntegrityError(
+        "no key may sign checkpoints", hint="grant the log role: `placet trust add`"
+    )
+
+
 def verify_log_checkpoint(trust: Trust, note: str, origin: str) -> Checkpoint:
     """Return the checkpoint in `note`, signed by a key that held the log role when the log had that size.
 
@@ -106,7 +124,7 @@ def verify_log_checkpoint(trust: Trust, note: str, origin: str) -> Checkpoint:
             f"from {grant.valid_from}" + ("" if until is None else f" until {until}"),
             hint="a log key that was retired must not sign any more: get the checkpoint from the office again",
         )
-    raise failure or IntegrityError("no key holds the log role", hint="grant it: `placet keys grant`")
+    raise failure or IntegrityError("no key holds the log role", hint="grant it: `placet trust add`")
 
 
 def _signature_of(block: str, name: str, key: PublicKey) -> bytes | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, cast
 
-from placet.attest.predicates import PREDICATES, Kind, Roles, spec_of
-from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, verify_roles
+from placet.attest.predicates import PREDICATES, Kind, spec_of
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust, Verified, establish_trust
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
@@ -26,21 +27,8 @@ def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
     Raises:
         IntegrityError: No roles statement, a forged one, or one that rewrites its predecessor.
     """
-    current: Roles | None = None
-    for entry in store.find(predicate_type=spec_of(Kind.ROLES).predicate_type):
-        roles = verify_roles(root, entry.envelope)
-        if current is not None:
-            check_succession(current, roles, entry.index)
-        elif roles.version != 1:
-            raise IntegrityError(
-                f"the first roles statement is version {roles.version}, not 1", hint="run `placet audit`"
-            )
-        current = roles
-    if current is None:
-        raise IntegrityError(
-            "the log has no roles statement", hint="the office was not set up: `placet init`"
-        )
-    return Trust(root, current)
+    found = store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)
+    return establish_trust(root, [(entry.index, entry.envelope) for entry in found])
 
 
 class LedgerReader:

@@ -21,7 +21,7 @@ from placet.attest.keys import PublicKey, Signer
 from placet.attest.statement import parse_statement
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
-from placet.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import Checkpoint, sign_checkpoint, verify_checkpoint_by_any
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock
 from placet.ledger.merkle import leaf_hash, tree_root
 
@@ -118,6 +118,7 @@ class LedgerStore:
         check: Check | None = None,
         *,
         seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
     ) -> tuple[Entry, ...]:
         """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
 
@@ -126,6 +127,7 @@ class LedgerStore:
             log: The log's signing key.
             check: Decides about each new envelope, given its index.
             seen: What `check` rests on; nothing is added if the log has more of it by now.
+            log_keys: Keys that may have signed the last checkpoint, besides `log`: the log's key may have changed.
 
         Raises:
             StaleError: It has.
@@ -134,7 +136,7 @@ class LedgerStore:
         """
         with self._writing() as db:
             leaves = self._leaves(db)
-            self._match_checkpoint(db, leaves, log.public)
+            self._match_checkpoint(db, leaves, (log.public, *log_keys))
             if seen is not None:
                 _require_seen(db, seen)
             entries, added = [], 0
@@ -180,6 +182,16 @@ class LedgerStore:
             values.append(record_id)
         return self._select("WHERE " + " AND ".join(clauses), values)
 
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT record_id FROM entries WHERE idx IN (SELECT idx FROM records WHERE predicate_type = ?) "
+                "ORDER BY idx",
+                [predicate_type],
+            ).fetchall()
+        return tuple(Digest(row[0]) for row in found)
+
     def leaves(self) -> tuple[bytes, ...]:
         """Return the stored leaf hashes by index."""
         with self._reading() as db:
@@ -224,14 +236,14 @@ class LedgerStore:
         return [row[0] for row in db.execute("SELECT leaf FROM entries ORDER BY idx").fetchall()]
 
     def _match_checkpoint(
-        self, db: duckdb.DuckDBPyConnection, leaves: Sequence[bytes], key: PublicKey
+        self, db: duckdb.DuckDBPyConnection, leaves: Sequence[bytes], keys: Sequence[PublicKey]
     ) -> Checkpoint | None:
         row = db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         if row is None:
             if leaves:
                 raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
             return None
-        checkpoint = verify_checkpoint(row[0], self.origin, key)
+        checkpoint = verify_checkpoint_by_any(row[0], self.origin, keys)
         if checkpoint.size != len(leaves) or checkpoint.root != tree_root(leaves):
             raise IntegrityError(
                 "the stored log does not match its last checkpoint; nothing was appended",

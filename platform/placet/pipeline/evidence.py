@@ -82,10 +82,10 @@ def gather(
         policy=policy,
         plan=plan.id,
         plans=tuple(RecordedPlan(item.id, item.record) for item in plans),
-        runs=tuple(_rows(item, blobs) for item in runs),
-        base_runs=tuple(_rows(item, blobs) for item in base_runs),
+        runs=tuple(load_rows_of(item, blobs) for item in runs),
+        base_runs=tuple(load_rows_of(item, blobs) for item in base_runs),
         intake=RecordedIntake(intakes[-1].id, intakes[-1].record) if intakes else None,
-        training=tuple(_statement(item) for item in trainings),
+        training=tuple(statement_of(item) for item in trainings),
         listed=(),
         base_record=_base(reader, base.id),
         base_status=_status(reader, base.id),
@@ -108,7 +108,7 @@ def _reference_runs(
 ) -> tuple[Rows, ...]:
     subjects = dict.fromkeys(item.adapter.weights_id for item in references)
     return tuple(
-        _rows(item, blobs)
+        load_rows_of(item, blobs)
         for subject in subjects
         if subject != own
         for item in measurements_of(reader, subject)
@@ -150,7 +150,12 @@ def measurements_of(reader: LedgerReader, subject: Digest) -> tuple[Verified[Mea
     )
 
 
-def _rows(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
+def load_rows_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
+    """Return a measurement with its rows.
+
+    Raises:
+        IntegrityError: The rows are not those that were signed.
+    """
     rows = load_rows(blobs.read(measured.record.blob))
     same_documents = tuple(row.doc for row in rows) == measured.record.samples
     if not same_documents or rows_digest(rows) != measured.record.rows_digest:
@@ -161,7 +166,8 @@ def _rows(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
     return Rows(measured.id, measured.record, tuple(row.value for row in rows), tuple(row.id for row in rows))
 
 
-def _statement(training: Verified[Training]) -> TrainingStatement:
+def statement_of(training: Verified[Training]) -> TrainingStatement:
+    """Return what a training record says, for a policy."""
     (weights, *_) = training.statement.subjects
     base = training.record.base
     return TrainingStatement(

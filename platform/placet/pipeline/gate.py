@@ -7,7 +7,7 @@ computed from verified records alone; asking again with nothing changed gives th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,13 +30,14 @@ from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
+from placet.pipeline.costs import seconds_per_document
 from placet.pipeline.evidence import gather, measurements_of
 from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
 from placet.policy.loader import load_policy
-from placet.policy.planning import review_samples, sample_sizes
+from placet.policy.planning import expected_documents, review_samples, sample_sizes
 from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
@@ -120,8 +121,10 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
             not unmeasured(work, plan) or plan.record.engine == runner_of(work, plan.record.base.id).info()
         ):
             return plan
-    sizes = sample_sizes(work.policy, {name: len(suite.rows()) for name, suite in work.suites.items()})
-    for note in review_samples(work.policy, sizes):
+    documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
+    sizes = sample_sizes(work.policy, documents)
+    pace = seconds_per_document(reader, submission.record.base.id)
+    for note in review_samples(work.policy, sizes, documents):
         if not note.adequate:
             work.progress.note(f"gate {note.gate}: {note.text}")
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
@@ -131,7 +134,7 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         adapter=adapter,
         base=submission.record.base,
         policy=work.policy.ref,
-        suites=tuple(_planned(work, name, size, head) for name, size in sizes.items()),
+        suites=tuple(_planned(work, name, size, head, pace) for name, size in sizes.items()),
         engine=engine,
         head=head,
         planned_at=office.clock(),
@@ -175,7 +178,9 @@ def _still_fits(
     )
 
 
-def _planned(work: Work, name: str, size: int, head: LedgerHead) -> PlannedSuite:
+def _planned(
+    work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, float]
+) -> PlannedSuite:
     suite, sampling = work.suites[name], work.policy.suites[name]
     documents = len(suite.rows())
     samples = draw_order(documents, size, head.root, suite.ref.digest)
@@ -183,12 +188,16 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead) -> PlannedSuite
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
+    expected = expected_documents(work.policy, name, documents)
     return PlannedSuite(
         suite=suite.ref,
         stage=suite.stage,
         documents=documents,
         samples=samples,
         groups=groups or None,
+        expected_documents=expected if sequential else None,
+        expected_s=pace[suite.ref.digest] * expected if suite.ref.digest in pace else None,
+        cluster=sampling.cluster,
         sequential=sequential,
     )
 

@@ -27,14 +27,12 @@ class Other:
         kind: ``base`` or ``adapter``.
         subject: Id of the base, or weights id of the adapter.
         runs: Its measurements.
-        records: Record ids that say who it is.
     """
 
     word: str
     kind: str
     subject: Digest
     runs: tuple[Rows, ...]
-    records: tuple[Digest, ...] = ()
 
 
 def the_base(evidence: Evidence) -> Other:
@@ -68,7 +66,7 @@ def find_other(gate: OtherGate, evidence: Evidence) -> Other | Judgement:
         runs = tuple(
             run for run in evidence.reference_runs if run.measurement.subject == now.adapter.weights_id
         )
-    return Other(f"{now.name} ({now.adapter.label})", "adapter", now.adapter.weights_id, runs, (now.record,))
+    return Other(f"{now.name} ({now.adapter.label})", "adapter", now.adapter.weights_id, runs)
 
 
 def judge_against(
@@ -99,7 +97,7 @@ def judge_against(
         else:
             problems.append(problem)
     chosen = worst(results) if results else problems[0]
-    return chosen.citing(*other.records)
+    return chosen
 
 
 def _unpaired(run: Rows, one: Rows, other: Other, evidence: Evidence) -> Judgement | None:

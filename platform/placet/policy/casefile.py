@@ -51,6 +51,9 @@ class SuiteCase(Document):
     groups: dict[Text, GroupCase] | None = Field(
         default=None, description="a paired table for each group, where a gate judges groups"
     )
+    cluster_size: Count = Field(
+        default=2, description="how many documents belong together, where the policy names a `cluster`"
+    )
     pinned_lost: Cell = Field(default=0, description="how many of the documents the policy names were lost")
     seen: Cell = Field(default=0, description="how many documents stood in the training data, the first ones")
     compared: StrictBool = Field(
@@ -120,8 +123,8 @@ class EvidenceCase(Document):
     earlier: dict[Slug, SuiteCase] = Field(
         default_factory=dict, description="suites of an earlier plan under this policy on the same weights"
     )
-    license: Text | None = Field(default="Apache-2.0", description="the base's")
-    data_license: Text | None = Field(default="CC-BY-4.0", description="that of the training data")
+    license: Text = Field(default="Apache-2.0", description="the base's, or `unstated`")
+    data_license: Text = Field(default="CC-BY-4.0", description="that of the training data, or `unstated`")
     data: Literal["named", "unnamed"] = Field(default="named", description="whether training names its data")
     base_status: Literal[
         "supported", "ending", "end-of-life", "advisory", "stale", "missing", "unregistered"

@@ -13,11 +13,12 @@ from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.baseline import Other, find_other, judge_against
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.gates.model import ComparisonGate
+from placet.policy.intervals import adjusted, bounds_of_difference
 from placet.policy.judgement import Judgement, figure, percent, recorded_interval
 from placet.policy.runs import judge_runs
 from placet.policy.sequential import difference_design, interval_of, recorded_path, replay, told
 from placet.stats.bounds import Bounds, NotEstimableError
-from placet.stats.mean import difference_bounds, is_binary
+from placet.stats.mean import is_binary
 from placet.stats.paired import paired_table
 from placet.stats.planning import documents_at_shares, most_lost
 
@@ -75,7 +76,10 @@ def judge_pair(
     if planned.sequential is not None:
         return _sequential(gate, limit, run, other_values, planned, draft, said)
     try:
-        bounds = difference_bounds(run.values, other_values, gate.alpha).rounded_outward()
+        samples = measured.samples
+        bounds = bounds_of_difference(
+            gate, run.values, other_values, samples, planned, threshold
+        ).rounded_outward()
     except NotEstimableError as problem:
         return replace(draft, reason=f"{said}, but {problem.message}.", fix=f"{problem.hint.capitalize()}.")
     outcome = outcome_of(bounds if upward else bounds.mirrored(), limit)
@@ -89,7 +93,9 @@ def judge_pair(
         outcome=outcome,
         reason=f"{said}: the difference is {figure(bounds.estimate)}, with {percent(gate.alpha)} confidence at least "
         f"{figure(bounds.low)} and at most {figure(bounds.high)}; {conclusion(outcome, limit)}.",
-        fix="" if outcome is Outcome.PASS else _fix(gate.alpha, limit, outcome, measured.n, counts),
+        fix=""
+        if outcome is Outcome.PASS
+        else _fix(gate.alpha, limit, outcome, measured.n, None if adjusted(gate, planned) else counts),
         interval=recorded_interval(bounds),
     )
 

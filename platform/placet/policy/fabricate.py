@@ -170,7 +170,12 @@ def _planned(
         stage=stage,
         documents=len(samples) if policy.samples_of(ref.id) is None else 200_000,
         samples=samples,
-        groups={column: _groups(case, samples) for column in columns} or None,
+        groups={
+            column: _clusters(case, samples) if column == sampling.cluster else _groups(case, samples)
+            for column in columns
+        }
+        or None,
+        cluster=sampling.cluster,
         sequential=sequential,
     )
 
@@ -183,6 +188,12 @@ def _groups(case: SuiteCase, samples: tuple[int, ...]) -> dict[str, tuple[int, .
         parts[name] = samples[start : start + group.n]
         start += group.n
     return {name: members for name, members in parts.items() if members}
+
+
+def _clusters(case: SuiteCase, samples: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return neighbours as clusters: documents that came out alike, which is the hard case."""
+    size = case.cluster_size
+    return {f"c{start}": samples[start : start + size] for start in range(0, len(samples), size)}
 
 
 def _ids(policy: Policy, suite: str, case: SuiteCase, samples: tuple[int, ...]) -> dict[int, str]:
@@ -289,7 +300,7 @@ def _training(case: EvidenceCase) -> tuple[TrainingStatement, ...]:
         return ()
     parent = _id("parent weights")
     parents = (parent,) if state in {"continued", "parent-missing"} else ()
-    data = (Dataset("case-data", _DATA, case.data_license),) if case.data == "named" else ()
+    data = (Dataset("case-data", _DATA, _stated(case.data_license)),) if case.data == "named" else ()
     own = TrainingStatement(
         record=_id("training"),
         weights_id=ADAPTER.weights_id,
@@ -314,9 +325,13 @@ def _base(case: EvidenceCase) -> RecordedBase | None:
         files=(),
         architecture="made-up",
         parameters=1,
-        license=case.license,
+        license=_stated(case.license),
     )
     return RecordedBase(_id("base record"), base)
+
+
+def _stated(license: str) -> str | None:
+    return None if license == "unstated" else license
 
 
 def _status(case: EvidenceCase) -> RecordedStatus | None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Rows
 from placet.policy.gates.model import StatisticalGate
+from placet.policy.intervals import adjusted, bounds_of_mean
 from placet.policy.judgement import Judgement, error, figure, percent, recorded_interval
 from placet.policy.sequential import design_of, interval_of, recorded_path, replay, told
 from placet.stats.bounds import Bounds, NotEstimableError
-from placet.stats.mean import is_binary, mean_bounds
+from placet.stats.mean import is_binary
 from placet.stats.sequential import Kind
 
 
@@ -55,7 +56,7 @@ def judge_mean(
     comparison = f"{measured.metric} {limit.sign} {figure(threshold)}"
     mean = sum(run.values) / len(run.values)
     try:
-        bounds = mean_bounds(run.values, gate.alpha).rounded_outward()
+        bounds = bounds_of_mean(gate, run.values, measured.samples, planned).rounded_outward()
     except NotEstimableError as problem:
         return Judgement(
             Outcome.INCONCLUSIVE,
@@ -82,7 +83,11 @@ def judge_mean(
             f", with {percent(gate.alpha)} confidence {limit.bound_said(outcome)} "
             f"{figure(limit.bound_used(bounds, outcome))}: it {relation} the {limit.word} of {figure(threshold)}."
         )
-    fix = limit.fix_counts(ones, measured.n, threshold, gate.alpha, outcome) if binary else limit.fix_other
+    fix = (
+        limit.fix_counts(ones, measured.n, threshold, gate.alpha, outcome)
+        if binary and not adjusted(gate, planned)
+        else limit.fix_other
+    )
     return Judgement(
         outcome,
         said,

@@ -6,15 +6,18 @@ pass for an adapter as good as the policy's author expects; with ``mark`` the sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from placet.domain.errors import UsageError
+from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
-from placet.policy.gates.model import Gate
+from placet.policy.gates.model import Gate, SuiteGate
 from placet.policy.gates.not_worse import NotWorseGate
-from placet.policy.schema import Policy
+from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.stats.planning import (
     detectable_margin,
     documents_for_not_worse,
@@ -22,6 +25,13 @@ from placet.stats.planning import (
     most_successes,
     not_worse_power,
 )
+from placet.stats.sequential import Claim, Kind, SequentialDesign
+
+if TYPE_CHECKING:
+    from placet.stats.simulation import Forecast
+
+_FORECASTS = 400
+"""Runs simulated for a forecast: the expected number of documents is then within a few percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +43,14 @@ class SampleNote:
         n: Documents it gets.
         adequate: Whether that is enough.
         text: A sentence for people.
+        detectable: The smallest margin that the sample shows with the power asked for; None if it is not about one.
     """
 
     gate: str
     n: int
     adequate: bool
     text: str
+    detectable: float | None = None
 
 
 def sample_sizes(policy: Policy, documents: Mapping[str, int]) -> dict[str, int]:
@@ -68,17 +80,19 @@ def sample_sizes(policy: Policy, documents: Mapping[str, int]) -> dict[str, int]
     return sizes
 
 
-def review_samples(policy: Policy, sizes: Mapping[str, int]) -> tuple[SampleNote, ...]:
+def review_samples(
+    policy: Policy, sizes: Mapping[str, int], documents: Mapping[str, int] | None = None
+) -> tuple[SampleNote, ...]:
     """Return a note for each statistical gate on samples of `sizes` documents.
 
-    Assumes 0/1 metrics, for which the answer is exact.
+    Assumes 0/1 metrics, for which the answer is exact. `documents` says how many each suite has, where it is more.
 
     Raises:
         UsageError: The policy says ``underpowered: refuse`` and a required gate's sample is not adequate.
     """
     notes = []
     for gate in policy.gates:
-        note = _note(gate, sizes)
+        note = _note(policy, gate, sizes, documents or sizes)
         if note is None:
             continue
         if not note.adequate and gate.required and policy.underpowered == "refuse":
@@ -87,22 +101,81 @@ def review_samples(policy: Policy, sizes: Mapping[str, int]) -> tuple[SampleNote
     return tuple(notes)
 
 
-def _note(gate: Gate, sizes: Mapping[str, int]) -> SampleNote | None:
+def expected_documents(policy: Policy, suite: str, documents: int) -> int:
+    """Return how many documents of `suite` are expected to be run, of `documents` that it has.
+
+    For a sequential suite, on average over adapters as good as the gates' `planning` says; all that are drawn, if it is
+    not sequential, or if a gate on it asks for a mean, of which no guess is written.
+    """
+    drawn = policy.samples_of(suite) or documents
+    if policy.suites[suite].mode == "fixed":
+        return drawn
+    most = 0
+    for gate in policy.gates_on(suite):
+        forecast = _forecast(policy, gate, documents)
+        if forecast is None:
+            return drawn
+        most = max(most, math.ceil(forecast.mean))
+    chunk = policy.suites[suite].chunk or DEFAULT_CHUNK
+    return min(drawn, math.ceil(most / chunk) * chunk)
+
+
+def _forecast(policy: Policy, gate: Gate, documents: int) -> Forecast | None:
+    if not isinstance(gate, NotWorseGate | BetterGate):
+        return None
+    from placet.stats.simulation import forecast_not_worse
+
+    sampling, guess = policy.suites[gate.suite], gate.planning
+    design = SequentialDesign(
+        Kind.NOT_WORSE,
+        gate.margin if isinstance(gate, NotWorseGate) else 0.0,
+        documents=documents,
+        planned=policy.samples_of(gate.suite),
+        alpha=gate.alpha,
+        claim=Claim(sampling.claim or "population"),
+        expected=guess.difference,
+        discordance=guess.discordance,
+    )
+    return forecast_not_worse(design, guess.difference, guess.discordance, runs=_FORECASTS)
+
+
+def _note(
+    policy: Policy, gate: Gate, sizes: Mapping[str, int], documents: Mapping[str, int]
+) -> SampleNote | None:
+    if not isinstance(gate, SuiteGate):
+        return None
+    n = sizes[gate.suite]
+    if policy.suites[gate.suite].mode == "sequential":
+        return _sequential_note(policy, gate, n, documents.get(gate.suite, n))
     if isinstance(gate, FloorGate):
-        n = sizes[gate.suite]
         needed = least_successes(n, gate.threshold, gate.alpha)
         return SampleNote(
             gate.id, n, needed is not None, _limit_text(n, needed, "at least", "floor", gate.threshold)
         )
     if isinstance(gate, CeilingGate):
-        n = sizes[gate.suite]
         allowed = most_successes(n, gate.threshold, gate.alpha)
         return SampleNote(
             gate.id, n, allowed is not None, _limit_text(n, allowed, "at most", "ceiling", gate.threshold)
         )
     if isinstance(gate, NotWorseGate):
-        return _not_worse_note(gate, sizes[gate.suite])
+        return _difference_note(gate, -gate.margin, n)
+    if isinstance(gate, BetterGate):
+        return _difference_note(gate, gate.by, n)
     return None
+
+
+def _sequential_note(policy: Policy, gate: SuiteGate, n: int, documents: int) -> SampleNote | None:
+    forecast = _forecast(policy, gate, documents)
+    if forecast is None or not isinstance(gate, NotWorseGate | BetterGate):
+        return None
+    guess = gate.planning
+    text = (
+        f"an adapter that differs on {guess.discordance:g} of the documents, with a true difference of "
+        f"{guess.difference:g}, is expected to need {forecast.mean:.0f} of {n}, and passes with probability "
+        f"{forecast.passes:.2f}"
+    )
+    adequate = forecast.passes >= guess.power
+    return SampleNote(gate.id, n, adequate, text if adequate else f"{text}, below {guess.power:g}")
 
 
 def _limit_text(n: int, count: int | None, relation: str, word: str, threshold: float) -> str:
@@ -111,20 +184,20 @@ def _limit_text(n: int, count: int | None, relation: str, word: str, threshold: 
     return f"{relation} {count} of {n} documents must count to show the {word} of {threshold:g}"
 
 
-def _not_worse_note(gate: NotWorseGate, n: int) -> SampleNote:
+def _difference_note(gate: NotWorseGate | BetterGate, limit: float, n: int) -> SampleNote:
     guess = gate.planning
-    chance = not_worse_power(n, gate.margin, guess.discordance, guess.difference, gate.alpha)
+    chance = not_worse_power(n, -limit, guess.discordance, guess.difference, gate.alpha)
+    what = f"the margin of {-limit:g}" if limit <= 0.0 else f"the gain of {limit:g} asked for"
+    other = "the base" if gate.than == "base" else gate.than
     text = (
-        f"on {n} documents an adapter that differs from the base on {guess.discordance:g} of them, with a true "
-        f"difference of {guess.difference:g}, passes the margin of {gate.margin:g} with probability {chance:.2f}"
+        f"on {n} documents an adapter that differs from {other} on {guess.discordance:g} of them, with a true "
+        f"difference of {guess.difference:g}, passes {what} with probability {chance:.2f}"
     )
+    least = detectable_margin(n, guess.discordance, guess.difference, gate.alpha, guess.power)
     adequate = chance >= guess.power
     if not adequate:
-        more = documents_for_not_worse(
-            gate.margin, guess.discordance, guess.difference, gate.alpha, guess.power
-        )
-        least = detectable_margin(n, guess.discordance, guess.difference, gate.alpha, guess.power)
+        more = documents_for_not_worse(-limit, guess.discordance, guess.difference, gate.alpha, guess.power)
         text += f", below {guess.power:g}"
         text += f"; it takes about {more} documents" if more is not None else ""
-        text += f", or a margin of {least:g}" if least is not None else ""
-    return SampleNote(gate.id, n, adequate, text)
+        text += f", or a margin of {least:g}" if least is not None and limit <= 0.0 else ""
+    return SampleNote(gate.id, n, adequate, text, least if limit <= 0.0 else None)

@@ -56,6 +56,28 @@ def judge_runs(gate: SuiteGate, evidence: Evidence, judge: JudgeRun) -> Judgemen
     )
 
 
+def runs_that_count(suite: str, evidence: Evidence) -> tuple[Rows, PlannedSuite] | None:
+    """Return the one run that a gate on `suite` rests on, with its plan; None unless there is exactly one."""
+    own = _own(evidence)
+    planned = _planned(own.plan, suite)
+    if planned is None or suite in evidence.errors:
+        return None
+    accountable = [
+        entry
+        for entry in evidence.plans
+        if entry.plan.policy.digest == own.plan.policy.digest
+        and any(one.suite == planned.suite for one in entry.plan.suites)
+    ]
+    runs = [
+        run
+        for run in evidence.runs
+        if run.measurement.suite.id == suite
+        and run.measurement.plan in {entry.record for entry in accountable}
+    ]
+    alone = len(accountable) == 1 and len(runs) == 1
+    return (runs[0], planned) if alone else None
+
+
 def _own(evidence: Evidence) -> RecordedPlan:
     return next(entry for entry in evidence.plans if entry.record == evidence.plan)
 

@@ -22,7 +22,7 @@ from placet.policy.gates.contamination import ContaminationGate
 from placet.policy.gates.evidence_age import EvidenceAgeGate
 from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.leakage import LeakageGate
-from placet.policy.gates.model import Count, Document, Gate, OtherGate, Slug, SuiteGate, Text
+from placet.policy.gates.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
 from placet.policy.gates.no_new_failure import NoNewFailureGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.gates.subgroups import SubgroupsGate
@@ -62,6 +62,10 @@ class Sampling(Document):
         default=None,
         description="what a sequential decision is about: all documents of this kind (`population`), or these alone "
         "(`benchmark`, which needs fewer)",
+    )
+    cluster: Text | None = Field(
+        default=None,
+        description="the column of the suite's documents that tells which belong together (one passage, one patient)",
     )
     chunk: Count | None = Field(
         default=None, description="after how many documents a sequential run looks; left out: 50"
@@ -141,9 +145,10 @@ class Policy(Document):
         return tuple(gate for gate in self.gates if isinstance(gate, SuiteGate) and gate.suite == suite)
 
     def columns_of(self, suite: str) -> tuple[str, ...]:
-        """Return the columns of the suite's documents by which a gate makes groups."""
+        """Return the columns of the suite's documents by which there are groups or clusters."""
         gates = (gate for gate in self.gates_on(suite) if isinstance(gate, SubgroupsGate))
-        return tuple(dict.fromkeys(gate.by for gate in gates))
+        cluster = self.suites[suite].cluster
+        return tuple(dict.fromkeys((*(gate.by for gate in gates), *((cluster,) if cluster else ()))))
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -233,7 +238,18 @@ def _sampling(policy: Policy) -> Iterator[tuple[Location, str]]:
                 ("suites", suite),
                 "a sequential run needs a claim: `claim: population` or `claim: benchmark`",
             )
+        if sampling.claim == "population" and sampling.cluster is not None:
+            yield (
+                ("suites", suite, "cluster"),
+                "a sequential claim about a population needs independent documents; write claim: benchmark",
+            )
         for gate in policy.gates_on(suite):
+            if isinstance(gate, StatisticalGate) and gate.judge_error is not None:
+                yield (
+                    ("suites", suite, "mode"),
+                    f"gate {gate.id} corrects for a scorer's error, which no sequential test here does; "
+                    "write mode: fixed",
+                )
             if isinstance(gate, BetterGate) and gate.by > 0.0:
                 yield (
                     ("suites", suite, "mode"),
@@ -312,6 +328,18 @@ def _single_gates(policy: Policy) -> Iterator[tuple[Location, str]]:
             yield (
                 ("gates", index, "without_release"),
                 "says what holds where a channel runs nothing, and `than` names no channel; remove it",
+            )
+        if (
+            isinstance(gate, StatisticalGate)
+            and gate.judge_error is not None
+            and (
+                isinstance(gate, SubgroupsGate)
+                or (gate.suite in policy.suites and policy.suites[gate.suite].cluster)
+            )
+        ):
+            yield (
+                ("gates", index, "judge_error"),
+                "is not for groups or clusters of documents; remove it, or the grouping",
             )
         if isinstance(gate, NotWorseGate | BetterGate):
             guess = gate.planning

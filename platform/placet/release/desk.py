@@ -11,20 +11,32 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from placet.attest.keys import Signer
+from placet.attest.keys import Signer, parse_public_key
+from placet.attest.oms import sign_files
 from placet.attest.predicates import Kind, Role, spec_of
 from placet.attest.statement import Subject
-from placet.attest.trust import Verified
-from placet.domain.digests import Digest, short
-from placet.domain.errors import Error, RefusedError, StorageError, UsageError
-from placet.domain.records import AdapterRef, Base, Intake, Release, Revocation
+from placet.attest.trust import Verified, sign_record
+from placet.domain.digests import Digest, digest_json, short
+from placet.domain.errors import Error, KeyAccessError, RefusedError, StorageError, UsageError
+from placet.domain.records import AdapterRef, Base, FeedStatement, Intake, Release, Revocation
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.merkle import inclusion_proof
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import Entry
-from placet.office import Office
+from placet.office import EVALUATOR_KEY, FILES_KEY, Office
 from placet.review.desk import Case, approval_of, load_case
-from placet.verify.layout import ADAPTER_FOLDER, RECORD_FOLDER, BundledRecord, Feed, dump_feed, dump_records
+from placet.verify.layout import (
+    ADAPTER_FOLDER,
+    CHECKPOINT_FILE,
+    RECORD_FOLDER,
+    RECORDS_FILE,
+    SIGNATURE_FILE,
+    BundledRecord,
+    Feed,
+    dump_feed,
+    dump_records,
+    root_file,
+)
 from placet.verify.verifier import verify_bundle
 
 
@@ -77,6 +89,7 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
             reviews=reviews,
             waivers=waivers,
             files=case.submission.record.files,
+            files_key=office.signer(FILES_KEY).public.pem,
             channel=channel,
             released_at=office.clock(),
         )
@@ -103,11 +116,16 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
             path = temporary / ADAPTER_FOLDER / entry.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(office.blobs.read(entry.sha256))
-        note = office.store.latest_checkpoint() or ""
-        (temporary / RECORD_FOLDER / "root.json").write_bytes(office.root.to_bytes())
-        (temporary / RECORD_FOLDER / "checkpoint.txt").write_text(note)
+        records, note = temporary / RECORD_FOLDER, office.store.latest_checkpoint() or ""
+        for version in office.root.versions:
+            (records / root_file(version.version)).write_bytes(version.raw)
+        (records / CHECKPOINT_FILE).write_text(note)
         size = _checkpoint_size(office, note)
-        (temporary / RECORD_FOLDER / "records.json").write_bytes(_records(office, case, released, size))
+        (records / RECORDS_FILE).write_bytes(_records(office, case, released, size))
+        files = case.submission.record.files
+        (records / SIGNATURE_FILE).write_bytes(
+            sign_files(ADAPTER_FOLDER, files, _files_signer(office, released))
+        )
         verify_bundle(temporary, office.root.pin, now=office.clock())
         if target.exists():
             target.rename(replaced)
@@ -122,17 +140,53 @@ def build_bundle(office: Office, case: Case, released: Verified[Release], target
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def export_revocations(office: Office) -> bytes:
-    """Return the revocation feed: every revocation and roles statement, proven to be in the newest checkpoint."""
-    note = office.store.latest_checkpoint() or ""
-    size = _checkpoint_size(office, note)
+def _files_signer(office: Office, released: Verified[Release]) -> Signer:
+    """Return the key that the release names for its files' signature.
+
+    Raises:
+        KeyAccessError: It does not lie here any more.
+    """
+    key_id = parse_public_key(released.record.files_key or "").key_id
+    name = office.keys.name_of(key_id)
+    if name is None:
+        raise KeyAccessError(
+            f"the key {short(key_id)} that signs the released files is not here",
+            hint="bring it back to the office's keys folder, or release the adapter again",
+        )
+    return office.signer(name)
+
+
+def export_revocations(office: Office, signer: Signer | None = None) -> bytes:
+    """Return the revocation feed: every revocation and roles statement, proven to be in the newest checkpoint.
+
+    Its own statement says how many revocations there are up to then, signed by `signer` (the office's evaluator).
+    """
+    reader, note = office.reader(), office.store.latest_checkpoint() or ""
+    checkpoint = verify_log_checkpoint(reader.trust, note, office.settings.origin)
+    entries = office.store.entries(0, checkpoint.size)
     kinds = (Kind.ROLES, Kind.REVOCATION)
-    found = [
-        entry for kind in kinds for entry in office.store.find(predicate_type=spec_of(kind).predicate_type)
-    ]
-    indices = sorted(entry.index for entry in found if entry.index < size)
+    found = {
+        kind: [
+            entry
+            for entry in office.store.find(predicate_type=spec_of(kind).predicate_type)
+            if entry.index < checkpoint.size
+        ]
+        for kind in kinds
+    }
+    revoked = [entry.record_id for entry in found[Kind.REVOCATION]]
+    told = FeedStatement(
+        office=office.settings.name,
+        head=checkpoint.head,
+        revocations=len(revoked),
+        digest=digest_json(revoked),
+        issued_at=office.clock(),
+    )
+    subjects = (Subject("revocations", told.digest),)
+    statement = sign_record(Kind.FEED, told, subjects, signer or office.signer(EVALUATOR_KEY))
+    indices = sorted(entry.index for kind in kinds for entry in found[kind])
+    roots = tuple(version.raw for version in office.root.versions)
     # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
-    return dump_feed(Feed(note, _with_proofs(office.store.entries(0, size), indices)))
+    return dump_feed(Feed(note, _with_proofs(entries, indices), roots, statement.raw))
 
 
 def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:

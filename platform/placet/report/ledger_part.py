@@ -76,7 +76,7 @@ def keys_table(page: LedgerPage) -> Html:
                 + (f" until before {item.valid_until}" if item.valid_until is not None else ""),
                 class_="tight",
             ),
-            el("td", badge(Status.NEUTRAL, f"{item.file}.pem") if item.file else "elsewhere"),
+            el("td", badge(Status.NEUTRAL, item.file) if item.file else "elsewhere"),
             el("td", identifier(item.key_id)),
         )
         for item in page.keys

@@ -140,10 +140,7 @@ def review(
     case = load_case(reader, adapter)
     person = _person(reader, case, signer)
     verdict = case.verdict.record
-    if seen_verdict is not None and seen_verdict != case.verdict.id:
-        raise UsageError(
-            "the verdict changed while you looked at it", hint="look at the new one and decide again"
-        )
+    _require_seen(case, seen_verdict)
     if not comment.strip():
         raise UsageError(
             "a decision needs reasons", hint="say in a sentence what you looked at: --comment '…'"
@@ -171,18 +168,36 @@ def review(
 
 
 def waive(
-    office: Office, adapter: Digest, gate: str, reason: str, valid_days: int, signer: Signer
+    office: Office,
+    adapter: Digest,
+    gate: str,
+    reason: str,
+    valid_days: int,
+    signer: Signer,
+    *,
+    seen_verdict: Digest | None = None,
 ) -> Verified[Waiver]:
     """Sign a waiver for one inconclusive gate of the adapter's newest verdict and log it.
 
+    Args:
+        office: The office.
+        adapter: The adapter id.
+        gate: The gate's name.
+        reason: Why; not empty.
+        valid_days: For how many days.
+        signer: The person's own key, which holds the approver role.
+        seen_verdict: The verdict's record id that the person looked at; another one standing now is an error.
+
     Raises:
-        UsageError: No such gate, it is not inconclusive or not waivable, no reason, or no sensible term.
+        UsageError: No such gate, it is not inconclusive or not waivable, no reason, no sensible term, or the verdict
+            changed meanwhile.
         NotAuthorizedError, IntegrityError: As for :func:`review`.
     """
     reader = office.reader()
     reader.require_whole()
     case = load_case(reader, adapter)
     person = _person(reader, case, signer)
+    _require_seen(case, seen_verdict)
     gates = {item.gate: item for item in case.verdict.record.gates}
     if gate not in gates:
         raise UsageError(f"the verdict has no gate {gate!r}", hint="its gates: " + ", ".join(gates))
@@ -238,6 +253,13 @@ def revoke(
         revoked_at=office.clock(),
     )
     return office.record(Kind.REVOCATION, record, (Subject(label, target),), signer)
+
+
+def _require_seen(case: Case, seen_verdict: Digest | None) -> None:
+    if seen_verdict is not None and seen_verdict != case.verdict.id:
+        raise UsageError(
+            "the verdict changed while you looked at it", hint="look at the new one and decide again"
+        )
 
 
 def _person(reader: LedgerReader, case: Case, signer: Signer) -> str:

@@ -4,12 +4,13 @@
 
     BUNDLE/
       adapter/…                what a serving stack loads
-      placet/root.json         the office's trust root (believed only if it has the pinned digest)
+      placet/N.root.json       the office's trust root, each version (believed if one has the pinned digest)
       placet/checkpoint.txt    a signed checkpoint of the ledger
       placet/records.json      [{"index": …, "envelope": "<base64>", "proof": ["<hex>", …]}, …]
+      placet/model.sig         the files' signature in the OpenSSF Model Signing format, for other tools
 
 Nothing else lies there. JSON is canonical, so that a release has one spelling, byte for byte. A revocation feed is
-``{"checkpoint": "<note>", "records": [as above]}``.
+``{"checkpoint": "<note>", "records": [as above], "roots": [each version], "statement": "<base64 of an envelope>"}``.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from placet.domain.records import FileEntry
 
 ADAPTER_FOLDER = "adapter"
 RECORD_FOLDER = "placet"
-RECORD_FILES = frozenset({"root.json", "checkpoint.txt", "records.json"})
+CHECKPOINT_FILE, RECORDS_FILE, SIGNATURE_FILE = "checkpoint.txt", "records.json", "model.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Limits:
     """How much a bundle may hold; beyond it is refused before it is read."""
 
     max_files: int = 1_000
+    max_roots: int = 1_000
     max_record_file_bytes: int = 64 << 20
     max_small_file_bytes: int = 1 << 20
 
@@ -56,10 +58,15 @@ class BundledRecord:
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """Revocations with the roles statements that vouch for their signers, as of a checkpoint; not verified."""
+    """Revocations with what vouches for their signers, as of a checkpoint; verified by nobody yet.
+
+    `statement` is a signed envelope that says how many revocations there are, and which.
+    """
 
     checkpoint: str
     records: tuple[BundledRecord, ...]
+    roots: tuple[bytes, ...]
+    statement: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,10 @@ class Bundle:
     """A bundle as it was read. Nothing in it may be believed before it is verified."""
 
     path: Path
-    root: bytes
+    roots: tuple[bytes, ...]
     checkpoint: str
     records: tuple[BundledRecord, ...]
+    signature: bytes
 
 
 def dump_records(records: tuple[BundledRecord, ...]) -> bytes:
@@ -89,9 +97,21 @@ def parse_records(data: bytes) -> tuple[BundledRecord, ...]:
     return records
 
 
+def root_file(version: int) -> str:
+    """Return the name of the file that holds a version of the trust root."""
+    return f"{version}.root.json"
+
+
 def dump_feed(feed: Feed) -> bytes:
     """Return the bytes of a revocation feed."""
-    return canonical_json({"checkpoint": feed.checkpoint, "records": _to_json(feed.records)})
+    return canonical_json(
+        {
+            "checkpoint": feed.checkpoint,
+            "records": _to_json(feed.records),
+            "roots": [parse_json(root, "trust root") for root in feed.roots],
+            "statement": base64.b64encode(feed.statement).decode(),
+        }
+    )
 
 
 def parse_feed(data: bytes) -> Feed:
@@ -101,10 +121,21 @@ def parse_feed(data: bytes) -> Feed:
         IntegrityError: Malformed, or not in canonical form.
     """
     value = parse_json(data, "revocation feed")
-    if not isinstance(value, dict) or set(value) != {"checkpoint", "records"}:
-        raise IntegrityError("not a revocation feed", hint="export it with `placet revoke --export`")
-    feed = Feed(str(value["checkpoint"]), _from_json(value["records"]))
-    if dump_feed(feed) != data:
+    try:
+        if set(value) != {"checkpoint", "records", "roots", "statement"}:
+            raise KeyError("not a feed's fields")
+        feed = Feed(
+            str(value["checkpoint"]),
+            _from_json(value["records"]),
+            tuple(canonical_json(root) for root in value["roots"]),
+            parse_base64(value["statement"]),
+        )
+        same = dump_feed(feed) == data
+    except (Error, KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"not a revocation feed: {error}", hint="export it with `placet revoke --export`"
+        ) from error
+    if not same:
         raise IntegrityError("the revocation feed is not in canonical form", hint="fetch it again")
     return feed
 
@@ -146,17 +177,30 @@ def load_bundle(path: Path) -> Bundle:
     if not path.is_dir() or not folder.is_dir():
         raise UsageError(f"no bundle at {path}", hint="name the folder that holds 'adapter' and 'placet'")
     _require_exactly(path, {ADAPTER_FOLDER, RECORD_FOLDER}, stat.S_ISDIR)
-    _require_exactly(folder, RECORD_FILES, stat.S_ISREG)
+    roots = _count_roots(folder)
+    wanted = {CHECKPOINT_FILE, RECORDS_FILE, SIGNATURE_FILE, *(root_file(n) for n in range(1, roots + 1))}
+    _require_exactly(folder, wanted, stat.S_ISREG)
     try:
-        checkpoint = _read(folder / "checkpoint.txt", LIMITS.max_small_file_bytes).decode("utf-8", "strict")
+        checkpoint = _read(folder / CHECKPOINT_FILE, LIMITS.max_small_file_bytes).decode("utf-8", "strict")
     except UnicodeDecodeError as error:
         raise IntegrityError("checkpoint.txt is not text", hint="fetch the bundle again") from error
     return Bundle(
         path,
-        _read(folder / "root.json", LIMITS.max_small_file_bytes),
+        tuple(_read(folder / root_file(n), LIMITS.max_small_file_bytes) for n in range(1, roots + 1)),
         checkpoint,
-        parse_records(_read(folder / "records.json", LIMITS.max_record_file_bytes)),
+        parse_records(_read(folder / RECORDS_FILE, LIMITS.max_record_file_bytes)),
+        _read(folder / SIGNATURE_FILE, LIMITS.max_small_file_bytes),
     )
+
+
+def _count_roots(folder: Path) -> int:
+    """Return how many versions of the root lie there, at least one; what does not belong is found elsewhere."""
+    with _readable(folder.name):
+        found = {item.name for item in os.scandir(folder)}
+    count = 1
+    while root_file(count + 1) in found and count < LIMITS.max_roots:
+        count += 1
+    return count
 
 
 def _require_exactly(folder: Path, names: Set[str], is_right: Callable[[int], bool]) -> None:

@@ -2,9 +2,10 @@
 
 What a pass means: these very files are what was taken in, measured under the named policy, approved by enough
 people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: nobody can
-see from here what was left out of it), that the office told of every roles statement and rejection it has
-(`placet audit` of the whole log does), or that no key of the office was stolen.
+signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: it is signed
+as complete up to its own checkpoint, and says nothing of later), that the bundle holds the newest roles statement and
+every rejection the office has (a feed brings all roles statements up to its checkpoint, `placet audit` sees the whole
+log), or that no key of the office was stolen.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from placet.attest.envelope import parse_envelope
-from placet.attest.predicates import Kind, Roles, Training, spec_of
+from placet.attest.keys import parse_public_key
+from placet.attest.oms import verify_files
+from placet.attest.predicates import Kind, Training, spec_of
+from placet.attest.root import TrustRoot, parse_root
 from placet.attest.statement import parse_statement
-from placet.attest.trust import Trust, TrustRoot, Verified, check_succession, parse_root, verify_roles
-from placet.domain.digests import Digest, short
+from placet.attest.trust import Trust, Verified, establish_trust
+from placet.domain.digests import Digest, digest_json, short
 from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import (
     Decision,
+    FeedStatement,
     Intake,
     Measurement,
     Plan,
@@ -69,18 +74,27 @@ class VerifiedRelease:
     approvers: tuple[str, ...]
     steps: tuple[tuple[str, str], ...]
     revocations_checked: bool
+    as_of: datetime
+    unknown: tuple[str, ...]
+    """What a bundle cannot show, in words."""
 
 
 @dataclass
 class _State:
     bundle: Bundle
     pin: Digest
-    now: datetime
+    at: datetime | None
     feed: Feed | None
     trust: Trust | None = None
     checkpoint: Checkpoint | None = None
+    feed_as_of: FeedStatement | None = None
     records: list[Verified[Record]] = field(default_factory=list)
     approvers: tuple[str, ...] = ()
+
+    @property
+    def now(self) -> datetime:
+        """The moment at which expiry is judged: the one given, or that of the release."""
+        return self.at or self.only(Kind.RELEASE, Release).record.released_at
 
     def all(self, kind: Kind, model: type[R]) -> list[Verified[R]]:
         return [
@@ -106,14 +120,15 @@ _AGAIN = "the bundle was put together wrongly or altered: fetch it from the offi
 
 
 def verify_bundle(
-    path: Any, pin: Digest, *, now: datetime, revocations: bytes | None = None
+    path: Any, pin: Digest, *, now: datetime | None, revocations: bytes | None = None
 ) -> VerifiedRelease:
     """Verify the bundle in folder `path` offline.
 
     Args:
         path: The bundle's folder.
-        pin: Digest of the office's trust root, got from a person or a place you trust, not from the bundle.
-        now: The moment at which approvals' expiry is judged.
+        pin: Digest of a version of the office's trust root, got from a person or place you trust, not from the bundle.
+        now: The moment at which the expiry of approvals and of the root is judged; None judges it as of the bundle's
+            own checkpoint, at the moment the release names.
         revocations: A revocation feed of the office (``placet revoke --export``), if there is one.
 
     Raises:
@@ -137,32 +152,51 @@ def verify_bundle(
         approvers=state.approvers,
         steps=tuple(passed),
         revocations_checked=revocations is not None,
+        as_of=state.now,
+        unknown=_unknown(state),
     )
 
 
+def _unknown(state: _State) -> tuple[str, ...]:
+    checkpoint, _ = _checked(state)
+    told: list[str] = []
+    if state.at is None:
+        told.append(
+            f"it was judged as of {state.now:%Y-%m-%d}: whether its approvals still stand was not looked at"
+        )
+    if state.feed_as_of is None:
+        told.append(
+            "whether it was taken back since, or who may sign what was changed: no revocation feed was given"
+        )
+        told.append(
+            f"anything the office logged after record {checkpoint.size - 1}, or left out of the bundle"
+        )
+    else:
+        head, when = state.feed_as_of.head, state.feed_as_of.issued_at
+        told.append(f"anything after the feed's state: {head.size} records, {when:%Y-%m-%d %H:%M} UTC")
+    return tuple(told)
+
+
 def _trust_root(state: _State) -> str:
-    root = parse_root(state.bundle.root, state.pin)
-    roles = _newest_roles(root, state.bundle.records)
-    state.trust = Trust(root, roles)
-    return f"office {root.office!r}, roles version {roles.version}"
+    root = parse_root(state.bundle.roots, state.pin)
+    state.trust = _establish(root, state.bundle.records)
+    version = root.current
+    return (
+        f"office {root.office!r}, root version {version.version} good until {version.expires:%Y-%m-%d}, roles version "
+        f"{state.trust.roles.version}"
+    )
 
 
-def _newest_roles(root: TrustRoot, records: Sequence[BundledRecord]) -> Roles:
-    """Return the last of the roles statements among `records`, each of which must continue the one before it."""
+def _establish(root: TrustRoot, records: Sequence[BundledRecord]) -> Trust:
     roles_type = spec_of(Kind.ROLES).predicate_type
-    current: Roles | None = None
-    for item in sorted(records, key=lambda record: record.index):
-        if parse_statement(parse_envelope(item.envelope).payload).predicate_type != roles_type:
-            continue
-        roles = verify_roles(root, item.envelope)
-        if current is not None:
-            check_succession(current, roles, item.index)
-        elif roles.version != 1:
-            raise IntegrityError(f"roles statements before version {roles.version} are missing", hint=_AGAIN)
-        current = roles
-    if current is None:
+    statements = [
+        (item.index, item.envelope)
+        for item in records
+        if parse_statement(parse_envelope(item.envelope).payload).predicate_type == roles_type
+    ]
+    if not statements:
         raise IntegrityError("there is no roles statement", hint=_AGAIN)
-    return current
+    return establish_trust(root, statements)
 
 
 def _checkpoint(state: _State) -> str:
@@ -210,7 +244,11 @@ def _files(state: _State) -> str:
         raise IntegrityError(f"{sorted(wanted)[0]} is missing", hint="fetch the bundle again")
     if files_digest(found) != release.adapter.id:
         raise IntegrityError("the files do not make the adapter that was approved", hint=_AGAIN)
-    return f"{len(found)} files, adapter {short(release.adapter.id)}"
+    if release.files_key is None:
+        raise IntegrityError("the release names no key for the signature of its files", hint=_AGAIN)
+    files_key = parse_public_key(release.files_key)
+    verify_files(state.bundle.signature, files_key, found, one_spelling=True)
+    return f"{len(found)} files, adapter {short(release.adapter.id)}, signed by key {short(files_key.key_id)}"
 
 
 def _chain(state: _State) -> str:
@@ -300,6 +338,8 @@ def _references(plan: Plan) -> set[Digest]:
 
 
 def _approval(state: _State) -> str:
+    if state.feed is None:
+        _checked(state)[1].root.require_fresh(state.now)
     release = state.only(Kind.RELEASE, Release)
     verdict = state.by_id(release.record.verdict, Kind.VERDICT, Verdict)
     submission = _submission(state)
@@ -330,35 +370,65 @@ def _revocation(state: _State) -> str:
     release = state.only(Kind.RELEASE, Release)
     held = {release.record.adapter.id, release.record.base.id, release.record.adapter.weights_id}
     held |= {record.id for record in state.records}
-    revoked = [*state.all(Kind.REVOCATION, Revocation), *_fed(state)]
-    for revocation in revoked:
+    fed = _fed(state)
+    for revocation in (*state.all(Kind.REVOCATION, Revocation), *fed):
         if revocation.record.target in held:
             raise IntegrityError(
                 f"{revocation.record.target_kind} {short(revocation.record.target)} was revoked by "
                 f"{revocation.person}: {revocation.record.reason}",
                 hint="stop serving it",
             )
-    if state.feed is None:
+    if state.feed_as_of is None:
         return "not revoked as far as the bundle knows; no revocation feed was given"
-    return f"not among the {len(revoked)} revocations of the feed"
+    when = state.feed_as_of.issued_at
+    return f"not among the {len(fed)} revocations of the feed of {when:%Y-%m-%d %H:%M} UTC"
 
 
 def _fed(state: _State) -> list[Verified[Revocation]]:
-    """Return the feed's revocations, verified under the feed's own roles: it may be newer than the bundle."""
+    """Return the feed's revocations, verified under the feed's own root and roles: it may be newer than the bundle."""
     if state.feed is None:
         return []
     checkpoint, trust = _checked(state)
-    newer = Trust(trust.root, _newest_roles(trust.root, state.feed.records))
-    if newer.roles.version < trust.roles.version:
+    root = parse_root(state.feed.roots, state.pin)
+    newer = _establish(root, state.feed.records)
+    if newer.roles.version < trust.roles.version or len(root.versions) < len(trust.root.versions):
         raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
+    _require_continued(state, root)
     fed = verify_log_checkpoint(newer, state.feed.checkpoint, checkpoint.origin)
     if fed.size < checkpoint.size:
         raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
-    return [
+    found = [
         cast("Verified[Revocation]", cast("Any", item))
         for item in _verified(newer, fed, state.feed.records)
         if isinstance(item.record, Revocation)
     ]
+    told = newer.verify(state.feed.statement, fed.size - 1).record
+    if not isinstance(told, FeedStatement) or (told.office, told.head) != (root.office, fed.head):
+        raise IntegrityError(
+            "the feed's own statement is about another state of the log", hint="get the newest feed"
+        )
+    ids = [item.id for item in sorted(found, key=lambda item: item.index)]
+    if (told.revocations, told.digest) != (len(ids), digest_json(ids)):
+        raise IntegrityError(
+            f"the feed holds {len(ids)} revocations, not the {told.revocations} that its signer counted",
+            hint="something was left out of it or put into it: get the newest feed",
+        )
+    root.require_fresh(state.now)
+    state.feed_as_of = told
+    return found
+
+
+def _require_continued(state: _State, root: TrustRoot) -> None:
+    """Return if the feed tells the same story as the bundle, as far as that goes."""
+    _, trust = _checked(state)
+    same_root = root.versions[: len(trust.root.versions)] == trust.root.versions
+    held = {item.index: item.envelope for item in state.feed.records} if state.feed else {}
+    roles = [item for item in state.records if item.kind is Kind.ROLES]
+    if not same_root or any(held.get(item.index) != item.envelope.raw for item in roles):
+        raise IntegrityError(
+            "the revocation feed and the bundle tell different stories of who may sign what",
+            hint="one of them was made up: ask the office, and keep both",
+        )
 
 
 def _checked(state: _State) -> tuple[Checkpoint, Trust]:

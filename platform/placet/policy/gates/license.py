@@ -27,7 +27,7 @@ def _known(expressions: tuple[str, ...]) -> tuple[str, ...]:
                 f"{unknown} is no SPDX licence; write its identifier (Apache-2.0, CC-BY-4.0) or {_OWN}name for one of "
                 "your own"
             )
-        if _parsed(text).operator is not None:
+        if _operator(_parsed(text)):
             raise ValueError(f"{text} is several licences; list each by itself")
     return expressions
 
@@ -118,9 +118,14 @@ def _unknown(text: str) -> str:
     return next((key for key in keys if not key.startswith(_OWN)), "")
 
 
+def _operator(expression: Any) -> str:
+    """Return ``AND``, ``OR``, or nothing for a single licence (with its exception, if it has one)."""
+    return str(getattr(expression, "operator", None) or "").strip()
+
+
 def _allowed(expression: Any, allowed: frozenset[str]) -> bool:
     """Return whether an expression can be kept with the licences of `allowed` alone."""
-    operator = (expression.operator or "").strip()
+    operator = _operator(expression)
     if operator == "OR":
         return any(_allowed(part, allowed) for part in expression.args)
     if operator == "AND":

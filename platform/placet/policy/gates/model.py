@@ -7,9 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StrictBool
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    model_validator,
+)
 
 from placet.domain.digests import decimal_string
 from placet.stats.bounds import RECORDED_PLACES
@@ -105,8 +113,30 @@ class SuiteGate(Gate):
     )
 
 
+class JudgeError(Document):
+    """How a scorer did on answers that people labelled: what it found of what was there, and left of what was not."""
+
+    true_positives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `positives`, found")
+    positives: Count = Field(description="answers that people called 1")
+    true_negatives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `negatives`, left alone")
+    negatives: Count = Field(description="answers that people called 0")
+
+    @model_validator(mode="after")
+    def _within(self) -> Self:
+        if self.true_positives > self.positives or self.true_negatives > self.negatives:
+            raise ValueError("found more than there was; check the counts")
+        if self.true_positives * self.negatives <= self.positives * (self.negatives - self.true_negatives):
+            raise ValueError("such a scorer says no more than chance does; use another")
+        return self
+
+
 class StatisticalGate(SuiteGate):
     """A gate that rests on a sample and so has an error rate."""
+
+    judge_error: JudgeError | None = Field(
+        default=None,
+        description="the scorer's measured error, where it has one: the interval is corrected and widened by it",
+    )
 
     alpha: Number = Field(
         default=0.05, gt=0.0, lt=0.5, description="the probability of a wrong PASS, and of a wrong FAIL"

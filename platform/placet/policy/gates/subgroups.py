@@ -19,6 +19,7 @@ from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.gates.model import ComparisonGate, Count, Number, Setting, Text
+from placet.policy.intervals import clusters
 from placet.policy.judgement import Judgement, error, figure, missing, percent, plural, recorded_interval
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
@@ -97,7 +98,7 @@ def _judge(
     listed = [document for members in parts.values() for document in members]
     if sorted(listed) != sorted(planned.samples):
         return error(f"The plan's groups of {gate.suite} are not its documents.", "Plan again.")
-    groups = _groups(gate, run, _pooled(parts, gate.min_documents), theirs)
+    groups = _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs)
     limit = _limit(gate, run.measurement.higher_is_better)
     alone = {group.name: group.outcome(gate.alpha, limit) for group in groups}
     failed = _holm(groups, gate.alpha, limit)
@@ -186,7 +187,11 @@ def _pooled(parts: Mapping[str, tuple[int, ...]], least: int) -> dict[str, tuple
 
 
 def _groups(
-    gate: SubgroupsGate, run: Rows, parts: Mapping[str, tuple[int, ...]], theirs: tuple[float, ...] | None
+    gate: SubgroupsGate,
+    run: Rows,
+    planned: PlannedSuite,
+    parts: Mapping[str, tuple[int, ...]],
+    theirs: tuple[float, ...] | None,
 ) -> list[_Group]:
     mine = run.by_document()
     other = dict(zip(run.measurement.samples, theirs, strict=True)) if theirs is not None else None
@@ -196,10 +201,15 @@ def _groups(
         own = tuple(mine[document] for document in members)
         beside = tuple(other[document] for document in members) if other is not None else None
 
+        cluster = clusters(planned, members)
+
         def bounds(
-            alpha: float, own: tuple[float, ...] = own, beside: tuple[float, ...] | None = beside
+            alpha: float,
+            own: tuple[float, ...] = own,
+            beside: tuple[float, ...] | None = beside,
+            cluster: tuple[str, ...] | None = cluster,
         ) -> Bounds:
-            made = mean_bounds(own, alpha) if beside is None else difference_bounds(own, beside, alpha)
+            made = _bounds(own, beside, alpha, gate, upward, cluster)
             return made if _as_written(gate, upward) else made.mirrored()
 
         groups.append(
@@ -212,6 +222,20 @@ def _groups(
             )
         )
     return groups
+
+
+def _bounds(
+    own: tuple[float, ...],
+    beside: tuple[float, ...] | None,
+    alpha: float,
+    gate: SubgroupsGate,
+    upward: bool,
+    cluster: tuple[str, ...] | None,
+) -> Bounds:
+    if beside is None:
+        return mean_bounds(own, alpha, groups=cluster)
+    margin = gate.margin or 0.0
+    return difference_bounds(own, beside, alpha, limit=-margin if upward else margin, groups=cluster)
 
 
 def _holm(groups: list[_Group], alpha: float, limit: float) -> list[str]:

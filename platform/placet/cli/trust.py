@@ -1,0 +1,303 @@
+"""`placet trust`: the root of trust, and which key may sign what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from placet.cli.completion import complete_key
+from placet.cli.init import show_office
+from placet.cli.keys import read_public
+from placet.cli.render import print_pairs, print_table
+from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+from placet.domain.digests import short
+from placet.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from placet.attest.keys import PublicKey
+    from placet.attest.predicates import Role
+    from placet.attest.root import RootKey, TrustRoot
+    from placet.office import KeyInfo, Office
+
+ROLES_HELP = "trainer, submitter, evaluator, approver, releaser, log, witness."
+KeyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY", help="Name of a key here, or a public key's file.", autocompletion=complete_key
+    ),
+]
+HeldArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KEY", help="Name of a key here, or the start of a key's id.", autocompletion=complete_key
+    ),
+]
+HolderOption = Annotated[
+    list[str],
+    typer.Option(
+        "--holder",
+        metavar="NAME=PERSON",
+        help="A holder of the root: the name of the key and whose it is; repeat it for several.",
+    ),
+]
+ThresholdOption = Annotated[
+    int, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
+]
+DaysOption = Annotated[int, typer.Option("--days", metavar="N", help="For how many days the root is good.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group."""
+    group = typer.Typer(no_args_is_help=True, help="The root of trust, and which key may sign what.")
+    add_command(
+        group,
+        "init",
+        init,
+        'placet trust init --name "ACME models" --holder root-ada="Ada Lovelace" --holder root-ben="Ben Bo" '
+        "--threshold 2",
+    )
+    add_command(
+        group,
+        "add",
+        add,
+        'placet trust add cleo --new --person "Cleo Cole" --role approver --role releaser',
+        'placet trust add dana.pub --person "Dana Dorn" --role approver',
+    )
+    add_command(group, "rotate", rotate, "placet trust rotate ada ada-2", "placet trust rotate log log-2")
+    add_command(group, "revoke", revoke, "placet trust revoke ada")
+    add_command(
+        group,
+        "root",
+        root,
+        "placet trust root --days 730",
+        'placet trust root --holder root="Ada Lovelace" --holder cy.pub="Cy Coe" --threshold 1',
+    )
+    add_command(group, "show", show, "placet trust show")
+    app.add_typer(group, name="trust")
+
+
+def init(
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="The office's name, as records carry it.")
+    ],
+    holder: HolderOption,
+    threshold: ThresholdOption = 1,
+    days: DaysOption = 730,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Make an office whose trust root several people hold: as `placet init`, with a key made here for each.
+
+    Of each change of the roles or of the root, as many people as --threshold says have to sign. Take their keys off the
+    machine afterwards.
+    """
+    from placet.office import Office
+
+    session = Session(home, json)
+    holders = [_name_and_person(text) for text in holder]
+    made = Office.create(
+        home, name, ask=session.asker(), holders=holders, threshold=threshold, root_days=days
+    )
+    show_office(session, made)
+
+
+def add(
+    key: KeyArgument,
+    person: Annotated[str, typer.Option("--person", metavar="TEXT", help="Whose key it is.")],
+    role: Annotated[
+        list[str],
+        typer.Option(
+            "--role",
+            metavar="ROLE",
+            help=f"What the key may sign as; repeat it for several: {ROLES_HELP}",
+        ),
+    ],
+    new: Annotated[
+        bool, typer.Option("--new", help="Make the key here first: `placet keys new` in one go.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Grant roles to a person's key from now on. Enough holders of the root sign it, with their keys here."""
+    session = Session(home, json)
+    roles = _roles(role)
+    office = session.office()
+    info = office.new_key(key, person, roles) if new else office.grant(_public(office, key), person, roles)
+    session.result(_grant_json(info), lambda console: print_pairs(console, _grant_pairs(info)))
+
+
+def rotate(
+    key: HeldArgument,
+    new: Annotated[
+        str,
+        typer.Argument(metavar="NEW", help="The key that takes over: a name here, or a public key's file."),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Let a new key take over all roles of another, from one ledger index to the next.
+
+    For the log's and the evaluator's keys, too. A root key is changed by `placet trust root`.
+    """
+    session = Session(home, json)
+    office = session.office()
+    infos = office.rotate_key(_key_id(office, key), _public(office, new))
+
+    def show_all(console: Console) -> None:
+        for info in infos:
+            print_pairs(console, _grant_pairs(info))
+
+    session.result([_grant_json(info) for info in infos], show_all)
+
+
+def revoke(key: HeldArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """End every role of a key from now on; what it signed before stays valid."""
+    session = Session(home, json)
+    office = session.office()
+    key_id = _key_id(office, key)
+    ended = office.end_grants(key_id)
+    session.result(
+        {"keyId": key_id, "ended": ended},
+        lambda console: console.print(f"{ended} grant(s) of key {short(key_id)} ended.", soft_wrap=True),
+    )
+
+
+def root(
+    holder: HolderOption = [],  # noqa: B006 - typer copies it
+    threshold: Annotated[
+        int | None, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
+    ] = None,
+    days: DaysOption = 730,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Continue the trust root by a new version: other holders, another threshold, or the same for longer.
+
+    Enough holders of the old and of the new version sign it, with their keys here. Whoever pinned any older version
+    can follow. A holder is named by a key here or by a public key's file; without --holder they stay.
+    """
+    session = Session(home, json)
+    office = session.office()
+    holders = [_root_key(office, text) for text in holder] or list(office.root.current.keys)
+    office.change_root(holders, threshold or min(office.root.current.threshold, len(holders)), days)
+    _show_root(session, office.root)
+
+
+def show(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Show the trust root and every key with its person, its roles and the ledger records they hold for."""
+    session = Session(home, json)
+    office = session.office()
+    found, trust_root = office.list_keys(), office.root
+
+    def show_all(console: Console) -> None:
+        rows = (
+            (info.file or "–", info.person, ", ".join(info.roles), _range(info), short(info.key_id))
+            for info in found
+        )
+        print_table(console, ("name", "person", "roles", "holds for records", "key"), rows)
+        print_pairs(console, _root_pairs(trust_root))
+
+    session.result({**_root_json(trust_root), "keys": [_grant_json(info) for info in found]}, show_all)
+
+
+def _show_root(session: Session, trust_root: TrustRoot) -> None:
+    session.result(_root_json(trust_root), lambda console: print_pairs(console, _root_pairs(trust_root)))
+
+
+def _root_pairs(trust_root: TrustRoot) -> list[tuple[str, Any]]:
+    current = trust_root.current
+    people = sorted({item.person for item in current.keys})
+    return [
+        ("pin of the trust root", current.pin),
+        ("version", f"{current.version}, good until {current.expires:%Y-%m-%d}"),
+        ("signed by", f"{current.threshold} of: {', '.join(people)}"),
+    ]
+
+
+def _root_json(trust_root: TrustRoot) -> dict[str, Any]:
+    current = trust_root.current
+    return {
+        "office": trust_root.office,
+        "pin": current.pin,
+        "pins": [version.pin for version in trust_root.versions],
+        "version": current.version,
+        "expires": f"{current.expires:%Y-%m-%dT%H:%M:%SZ}",
+        "threshold": current.threshold,
+        "holders": [{"person": item.person, "keyId": item.key.key_id} for item in current.keys],
+    }
+
+
+def _name_and_person(text: str) -> tuple[str, str]:
+    name, separator, person = text.partition("=")
+    if not (name and separator and person):
+        raise UsageError(f"--holder {text!r} is not NAME=PERSON", hint='--holder root-ada="Ada Lovelace"')
+    return name, person
+
+
+def _root_key(office: Office, text: str) -> RootKey:
+    from placet.attest.root import RootKey
+
+    name, person = _name_and_person(text)
+    return RootKey(_public(office, name), person)
+
+
+def _public(office: Office, text: str) -> PublicKey:
+    """Return the public key that `text` names: a key here, or a file."""
+    return office.keys.public(text) if office.keys.holds(text) else read_public(Path(text))
+
+
+def _roles(names: list[str]) -> tuple[Role, ...]:
+    from placet.attest.predicates import Role
+
+    known = {role.value: role for role in Role if role is not Role.ROOT}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is not a role that is granted", hint="roles: " + ", ".join(known))
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+def _key_id(office: Office, text: str) -> str:
+    if office.keys.holds(text):
+        return office.keys.public(text).key_id
+    wanted = text.removeprefix("sha256:")
+    ids = {
+        info.key_id
+        for info in office.list_keys()
+        if len(wanted) >= 4 and short(info.key_id, 64).startswith(wanted)
+    }
+    if len(ids) != 1:
+        what = "no key is" if not ids else "several keys are"
+        raise UsageError(f"{what} named {text!r}", hint="`placet trust show` shows names and ids")
+    return ids.pop()
+
+
+def _grant_pairs(info: KeyInfo) -> list[tuple[str, Any]]:
+    return [
+        ("person", info.person),
+        ("roles", ", ".join(info.roles)),
+        ("holds for records", _range(info)),
+        ("key", info.key_id),
+        ("name", info.file),
+    ]
+
+
+def _range(info: KeyInfo) -> str:
+    return (
+        f"{info.valid_from} on"
+        if info.valid_until is None
+        else f"{info.valid_from} to {info.valid_until - 1}"
+    )
+
+
+def _grant_json(info: KeyInfo) -> dict[str, Any]:
+    return {
+        "keyId": info.key_id,
+        "name": info.file,
+        "person": info.person,
+        "roles": list(info.roles),
+        "validFrom": info.valid_from,
+        "validUntil": info.valid_until,
+    }

@@ -1,0 +1,195 @@
+"""What is kept of a past verdict so that another policy can be tried on it without reading its evidence again.
+
+Guarantees: facts are made of the evidence that the verdict rests on and of nothing else. They hold counts only where
+the counts say all that a gate asks: one run, complete and sound, of 0/1 values, and one run to compare it with.
+Everything else is left to the evidence itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from placet.domain.digests import Digest
+from placet.domain.records import Outcome, PlannedSuite, Verdict
+from placet.policy.baseline import Other, judge_against, the_base
+from placet.policy.evidence import Evidence, Rows
+from placet.policy.gates.model import Gate, SuiteGate
+from placet.policy.judgement import Judgement
+from placet.policy.runs import runs_that_count, unsound
+from placet.policy.schema import Policy
+from placet.stats.mean import is_binary
+from placet.stats.paired import paired_table
+
+_NOT_ASKED = {"id", "why", "required", "waivable", "waivers", "planning"}
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteFacts:
+    """One suite's counts in a past verdict.
+
+    Attributes:
+        metric: The metric's name.
+        higher_is_better: Its good direction.
+        n: Documents run, all that were planned.
+        documents: Documents that the suite has.
+        ones: How many of the values are 1.
+        pairs: What was compared with (``base`` or a reference's name) → documents gained and lost, in the metric's own
+            direction: gained are those that are 1 for the adapter alone.
+    """
+
+    metric: str
+    higher_is_better: bool
+    n: int
+    documents: int
+    ones: int
+    pairs: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a past verdict said, and the counts behind it.
+
+    Attributes:
+        record: The verdict's record id.
+        label: The adapter's label.
+        decision: What it decided.
+        policy: Digest of the policy it was made under.
+        outcomes: Condition (see :func:`condition_of`) → outcome, for each of its gates.
+        planned: Suites that its plan holds.
+        suites: Suite id → counts, where counts say all.
+        released: Channels that the verdict was released to.
+    """
+
+    record: Digest
+    label: str
+    decision: str
+    policy: Digest
+    outcomes: Mapping[str, str]
+    planned: tuple[str, ...]
+    suites: Mapping[str, SuiteFacts] = field(default_factory=dict)
+    released: tuple[str, ...] = ()
+
+    def to_json(self) -> list[Any]:
+        """Return the form in which facts are kept."""
+        suites = {
+            name: [one.metric, one.higher_is_better, one.n, one.documents, one.ones, dict(one.pairs)]
+            for name, one in self.suites.items()
+        }
+        return [
+            self.record,
+            self.label,
+            self.decision,
+            self.policy,
+            dict(self.outcomes),
+            list(self.planned),
+            suites,
+        ]
+
+    @classmethod
+    def from_json(cls, value: list[Any]) -> Facts:
+        """Return the facts that `value` is the kept form of."""
+        record, label, decision, policy, outcomes, planned, suites = value
+        return cls(record, label, decision, policy, outcomes, tuple(planned), suites)
+
+    def suite(self, name: str) -> SuiteFacts | None:
+        """Return a suite's counts, or None where they are not all."""
+        kept: Any = self.suites.get(name)
+        return SuiteFacts(*kept) if isinstance(kept, list) else kept
+
+
+def condition_of(policy: Policy, gate: Gate) -> str:
+    """Return what a gate asks, in one line: two gates with the same are judged alike on the same evidence.
+
+    Its name, its reason and who may waive it are not part of that; how its suite is measured is.
+    """
+    asked = {
+        name: value
+        for name, value in sorted(gate.model_dump(mode="json", exclude=_NOT_ASKED).items())
+        if value not in (None, [], False)
+    }
+    sampling = ""
+    if isinstance(gate, SuiteGate):
+        measured = policy.suites[gate.suite].model_dump(mode="json", exclude_none=True)
+        sampling = f" of {sorted(measured.items())}"
+        guess = getattr(gate, "planning", None)
+        if measured.get("mode") == "sequential" and guess is not None:
+            sampling += f" betting on {guess.difference:g} in {guess.discordance:g}"
+    rechecked = [
+        condition_of(policy, other)
+        for name in getattr(gate, "recheck", ())
+        for other in policy.gates
+        if other.id == name
+    ]
+    asked.pop("recheck", None)
+    return f"{asked}{sampling}{rechecked or ''}"
+
+
+def facts_of(policy: Policy, verdict: Verdict, record: Digest, evidence: Evidence) -> Facts:
+    """Return the facts of `verdict`, which `policy` gave on `evidence`."""
+    gates, plan = {gate.id: gate for gate in policy.gates}, evidence.own_plan()
+    suites = {}
+    for name in policy.suites:
+        found = _suite_facts(name, evidence)
+        if found is not None:
+            suites[name] = found
+    return Facts(
+        record=record,
+        label=verdict.adapter.label,
+        decision=verdict.decision.value,
+        policy=verdict.policy.digest,
+        outcomes={condition_of(policy, gates[one.gate]): one.outcome.value for one in verdict.gates},
+        planned=tuple(one.suite.id for one in plan.suites) if plan else (),
+        suites=suites,
+    )
+
+
+def _suite_facts(suite: str, evidence: Evidence) -> SuiteFacts | None:
+    counted = runs_that_count(suite, evidence)
+    if counted is None:
+        return None
+    run, planned = counted
+    if not _plain(run, planned) or unsound(run, evidence) is not None:
+        return None
+    plan = evidence.own_plan()
+    others = {"base": the_base(evidence)}
+    for item in (plan and plan.references) or ():
+        if item == evidence.reference(item.name):
+            runs = tuple(
+                one for one in evidence.reference_runs if one.measurement.subject == item.adapter.weights_id
+            )
+            others[item.name] = Other(item.name, "adapter", item.adapter.weights_id, runs)
+    pairs = {name: pair for name, other in others.items() if (pair := _pair(run, other, evidence))}
+    return SuiteFacts(
+        run.measurement.metric,
+        run.measurement.higher_is_better,
+        run.measurement.n,
+        planned.documents,
+        sum(1 for value in run.values if value),
+        pairs,
+    )
+
+
+def _plain(run: Rows, planned: PlannedSuite) -> bool:
+    return (
+        planned.sequential is None
+        and planned.cluster is None
+        and run.measurement.samples == planned.samples
+        and run.measurement.suite == planned.suite
+        and is_binary(run.values)
+    )
+
+
+def _pair(run: Rows, other: Other, evidence: Evidence) -> tuple[int, int] | None:
+    paired: list[tuple[float, ...]] = []
+
+    def keep(values: tuple[float, ...], _: Rows) -> Judgement:
+        paired.append(values)
+        return Judgement(Outcome.PASS, "")
+
+    judge_against(other, run, evidence, keep)
+    if len(paired) != 1 or not is_binary(paired[0]):
+        return None
+    table = paired_table(run.values, paired[0])
+    return table.gained, table.lost

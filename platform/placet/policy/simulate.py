@@ -1,0 +1,213 @@
+"""What would another policy have decided? Past verdicts, tried under it.
+
+Guarantees: a gate that asks what the old policy asked keeps its outcome; one that asks something else of counted values
+is judged by the very tests of a real verdict, on the counts; every other is left to :func:`decide` on the evidence
+itself. So a simulated decision is the decision. What the old plan did not measure is MISSING, as it would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from placet.domain.digests import Digest
+from placet.domain.errors import UndecidedError
+from placet.domain.records import Decision, Outcome, PlannedSuite, PolicyRef, Sequential, Verdict
+from placet.policy.decide import decide
+from placet.policy.evidence import Evidence, RecordedPlan
+from placet.policy.facts import Facts, SuiteFacts, condition_of
+from placet.policy.gates.better import BetterGate
+from placet.policy.gates.ceiling import CeilingGate
+from placet.policy.gates.floor import FloorGate
+from placet.policy.gates.model import Gate, OtherGate, StatisticalGate, SuiteGate
+from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.schema import DEFAULT_CHUNK, Policy
+from placet.stats.exact import least_gained
+from placet.stats.noninferiority import judge_ceiling, judge_floor
+from placet.stats.proportion import clopper_pearson
+
+UNDECIDED = "undecided"
+"""The decision of a policy that could not decide."""
+
+EvidenceOf = Callable[[Digest], tuple[Verdict, Evidence]]
+"""Gives the verdict of a record id, and the evidence it rests on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A past verdict that another policy would not have given.
+
+    Attributes:
+        record: Its record id.
+        label: The adapter.
+        before: What was decided.
+        after: What would have been: a decision, or ``undecided``.
+        gates: Gates of the new policy that do not pass, each with its outcome.
+        released: Channels that the adapter was released to on that verdict.
+    """
+
+    record: Digest
+    label: str
+    before: str
+    after: str
+    gates: tuple[tuple[str, str], ...]
+    released: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether a release rests on a verdict that would not have allowed it."""
+        return bool(self.released) and self.after != Decision.ALLOW.value
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """All past verdicts under another policy.
+
+    Attributes:
+        policy: The policy tried.
+        verdicts: How many were tried.
+        flips: Those that come out otherwise, in the order given.
+        from_counts: How many were decided without reading their evidence.
+    """
+
+    policy: PolicyRef
+    verdicts: int
+    flips: tuple[Flip, ...]
+    from_counts: int
+
+
+def simulate(policy: Policy, past: Iterable[Facts], evidence_of: EvidenceOf) -> Simulation:
+    """Return how `policy` decides what was decided in `past`.
+
+    Args:
+        policy: The policy to try.
+        past: Facts of past verdicts.
+        evidence_of: Reads a verdict's evidence, where its facts do not say enough.
+
+    Raises:
+        IntegrityError: Evidence that had to be read does not verify.
+    """
+    conditions = {gate.id: condition_of(policy, gate) for gate in policy.gates}
+    flips, total, counted = [], 0, 0
+    for facts in past:
+        total += 1
+        outcomes = _outcomes(policy, conditions, facts)
+        if outcomes is None:
+            verdict, evidence = evidence_of(facts.record)
+            after, outcomes = decide_anew(policy, verdict, evidence)
+        else:
+            counted += 1
+            after = _decision(policy, outcomes)
+        if after != facts.decision:
+            gates = tuple((gate, one.value) for gate, one in outcomes.items() if one is not Outcome.PASS)
+            flips.append(Flip(facts.record, facts.label, facts.decision, after, gates, facts.released))
+    return Simulation(policy.ref, total, tuple(flips), counted)
+
+
+def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[str, dict[str, Outcome]]:
+    """Return what `policy` decides on the evidence of a past verdict, and each gate's outcome.
+
+    The plans made under the old policy are taken for plans under this one.
+    """
+    old = verdict.policy.digest
+
+    def plan(entry: RecordedPlan) -> RecordedPlan:
+        if entry.plan.policy.digest != old:
+            return entry
+        suites = tuple(_as_planned(policy, one) for one in entry.plan.suites)
+        changed = entry.plan.model_copy(update={"policy": policy.ref, "suites": suites})
+        return replace(entry, plan=changed)
+
+    asked = replace(evidence, policy=policy.ref, plans=tuple(plan(entry) for entry in evidence.plans))
+    try:
+        again = decide(policy, asked, verdict.head, verdict.decided_at)
+    except UndecidedError:
+        return UNDECIDED, {}
+    return again.decision.value, {gate.gate: gate.outcome for gate in again.gates}
+
+
+def _as_planned(policy: Policy, planned: PlannedSuite) -> PlannedSuite:
+    """Return a suite of an old plan as this policy would have it looked at; what was run stays what it was."""
+    sampling = policy.suites.get(planned.suite.id)
+    if sampling is None:
+        return planned
+    sequential = None
+    if sampling.mode == "sequential" and sampling.claim is not None:
+        sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
+    cluster = sampling.cluster if sampling.cluster in (planned.groups or {}) else None
+    return planned.model_copy(update={"sequential": sequential, "cluster": cluster})
+
+
+def _outcomes(policy: Policy, conditions: dict[str, str], facts: Facts) -> dict[str, Outcome] | None:
+    """Return each gate's outcome, or None if one cannot be told without the evidence."""
+    found = {}
+    for gate in policy.gates:
+        recorded = facts.outcomes.get(conditions[gate.id])
+        if recorded is not None:
+            found[gate.id] = Outcome(recorded)
+            continue
+        outcome = _counted(policy, gate, facts)
+        if outcome is None:
+            return None
+        found[gate.id] = outcome
+    return found
+
+
+def _counted(policy: Policy, gate: Gate, facts: Facts) -> Outcome | None:
+    """Return a gate's outcome from counts alone, or None if they do not say it."""
+    if isinstance(gate, SuiteGate) and gate.suite not in facts.planned:
+        return Outcome.MISSING
+    if not isinstance(gate, SuiteGate) or not isinstance(gate, StatisticalGate):
+        return None
+    sampling, counts = policy.suites[gate.suite], facts.suite(gate.suite)
+    plain = sampling.mode == "fixed" and sampling.cluster is None and gate.judge_error is None
+    if counts is None or not plain or gate.metric not in {None, counts.metric}:
+        return None
+    if counts.n != (policy.samples_of(gate.suite) or counts.documents):
+        return Outcome.MISSING
+    if isinstance(gate, FloorGate | CeilingGate):
+        return _mean_outcome(isinstance(gate, FloorGate), counts.ones, counts.n, gate.threshold, gate.alpha)
+    if isinstance(gate, NotWorseGate | BetterGate):
+        limit = -gate.margin if isinstance(gate, NotWorseGate) else gate.by
+        return _paired(gate, counts, limit)
+    return None
+
+
+def _paired(gate: OtherGate, counts: SuiteFacts, limit: float) -> Outcome | None:
+    pair = counts.pairs.get(gate.than)
+    if pair is None:
+        return None
+    gained, lost = pair if counts.higher_is_better else (pair[1], pair[0])
+    alpha: float = getattr(gate, "alpha")  # noqa: B009 - both kinds have it
+    return difference_outcome(gained, lost, counts.n, limit, alpha)
+
+
+@lru_cache(maxsize=1 << 16)
+def _mean_outcome(floor: bool, ones: int, n: int, threshold: float, alpha: float) -> Outcome:
+    bounds = clopper_pearson(ones, n, alpha).rounded_outward()
+    return judge_floor(bounds, threshold) if floor else judge_ceiling(bounds, threshold)
+
+
+@lru_cache(maxsize=1 << 16)
+def difference_outcome(gained: int, lost: int, n: int, limit: float, alpha: float) -> Outcome:
+    """Return the outcome of a paired difference against `limit`, more being better, by the exact test alone.
+
+    It is that of :func:`placet.policy.differences.outcome_of` on the exact interval, which is put on the side of the
+    limit on which this test puts it; a test's table for one number of differing documents serves every verdict.
+    """
+    differing = gained + lost
+    if gained >= least_gained(differing, n, -limit, alpha):
+        return Outcome.PASS
+    if (gained - lost) / n >= limit:
+        return Outcome.INCONCLUSIVE
+    return Outcome.FAIL if lost >= least_gained(differing, n, limit, alpha) else Outcome.INCONCLUSIVE
+
+
+def _decision(policy: Policy, outcomes: dict[str, Outcome]) -> str:
+    required = {outcomes[gate.id] for gate in policy.gates if gate.required}
+    if Outcome.ERROR in required:
+        return UNDECIDED
+    if required & {Outcome.FAIL, Outcome.MISSING}:
+        return Decision.DENY.value
+    return (Decision.ALLOW if required == {Outcome.PASS} else Decision.NEEDS_REVIEW).value
