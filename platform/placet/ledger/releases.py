@@ -14,6 +14,8 @@ from placet.attest.trust import Trust, Verified
 from placet.domain.digests import Digest, short
 from placet.domain.errors import IntegrityError
 from placet.domain.records import (
+    BaseStatus,
+    Measurement,
     Record,
     Release,
     Review,
@@ -25,6 +27,7 @@ from placet.domain.records import (
 )
 from placet.ledger.store import Entry, LedgerStore
 from placet.review.approval import weigh_approval
+from placet.review.lapse import lapses, with_lapses
 
 R = TypeVar("R", bound=Record)
 
@@ -113,6 +116,8 @@ def _why_not(log: StoredLog, release: Verified[Release]) -> str:
         now=record.released_at,
         resubmissions=[item for item in on_weights if item.id != submissions[-1].id],
     )
+    later = (*log.before(index, Measurement), *log.before(index, BaseStatus))
+    approval = with_lapses(approval, lapses(verdict, approval.reviews, later, None, index))
     if not approval.approved:
         return "; ".join(approval.missing)
     named = {*record.reviews, *record.waivers}
