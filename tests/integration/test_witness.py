@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from placet.cli.program import app
+from placet.cli.program import make_app
 from placet.domain.errors import IntegrityError, KeyAccessError, StorageError, UsageError
 from placet.ledger import witness as witness_module
 from placet.ledger.audit import Outside
@@ -281,7 +281,7 @@ def test_the_way_from_init_to_an_audit_against_the_witness(
     home, memory = str(made.office.home), str(tmp_path / "w")
 
     def run(*words: str) -> str:
-        done = runner.invoke(app, words)
+        done = runner.invoke(make_app(), words)
         assert done.exit_code == 0, done.output
         return done.stdout
 
@@ -303,17 +303,19 @@ def test_the_way_from_init_to_an_audit_against_the_witness(
     assert "WHOLE" in told
 
     truncate(made.office, size - 2)
-    done = runner.invoke(app, ["witness", "run", memory, "--office", home])
+    done = runner.invoke(make_app(), ["witness", "run", memory, "--office", home])
     assert done.exit_code == 1
     assert "cut back" in done.output
-    done = runner.invoke(app, ["audit", "--home", home, "--checkpoint", str(cosigned), "--witness", vkey])
+    done = runner.invoke(
+        make_app(), ["audit", "--home", home, "--checkpoint", str(cosigned), "--witness", vkey]
+    )
     assert done.exit_code == 1
     assert "truncated-log" in done.stdout
 
 
 def test_the_command_says_what_it_needs(made: Released, tmp_path: Path, runner: CliRunner) -> None:
     home = str(made.office.home)
-    assert runner.invoke(app, ["witness", "run", str(tmp_path / "w"), "--office", home]).exit_code == 2
-    assert runner.invoke(app, ["witness", "run", str(tmp_path / "w")]).exit_code == 2
-    assert runner.invoke(app, ["audit", "--home", home, "--witness", "x"]).exit_code == 2
+    assert runner.invoke(make_app(), ["witness", "run", str(tmp_path / "w"), "--office", home]).exit_code == 2
+    assert runner.invoke(make_app(), ["witness", "run", str(tmp_path / "w")]).exit_code == 2
+    assert runner.invoke(make_app(), ["audit", "--home", home, "--witness", "x"]).exit_code == 2
     assert not (tmp_path / "w").exists()

@@ -116,7 +116,11 @@ def _why_not(log: StoredLog, release: Verified[Release]) -> str:
         now=record.released_at,
         resubmissions=[item for item in on_weights if item.id != submissions[-1].id],
     )
-    later = (*log.before(index, Measurement), *log.before(index, BaseStatus))
+    later = (
+        *log.about(adapter.weights_id, Kind.EVALUATION, Measurement, index),
+        *log.about(adapter.weights_id, Kind.SAFETY, Measurement, index),
+        *log.about(record.base.id, Kind.BASE_STATUS, BaseStatus, index),
+    )
     approval = with_lapses(approval, lapses(verdict, approval.reviews, later, None, index))
     if not approval.approved:
         return "; ".join(approval.missing)

@@ -20,6 +20,7 @@ from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
+    BaseStatus,
     LedgerHead,
     Measurement,
     Plan,
@@ -326,6 +327,8 @@ def _filed_under(record: Record) -> tuple[Digest, ...]:
             return (record.adapter.id,)
         case Measurement():
             return (record.subject,)
+        case BaseStatus():
+            return (record.base.id,)
         case _:
             return ()
 
