@@ -21,7 +21,7 @@ from placet.domain.errors import Error
 # In the order an adapter meets them; each is the name of a module here, and that of its command.
 GROUPS = (
     "init", "keys", "trust", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
-    "export", "audit", "ledger", "lineage", "policy", "lm_eval", "ui", "demo",
+    "export", "audit", "ledger", "witness", "lineage", "policy", "lm_eval", "ui", "demo",
 )  # fmt: skip
 
 
