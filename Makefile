@@ -77,7 +77,7 @@ fmt: setup ## Format, and mend what the linter can mend
 	@"$(BIN)/ruff" check --quiet --fix-only .
 	@"$(BIN)/ruff" format .
 
-bench: setup ## Run the benchmarks (BENCH_ARGS='…')
+bench: setup ## Run a benchmark (the engine's; BENCH_ARGS='statistics', 'ledger', … for others)
 	@"$(BIN)/python" -m benchmarks $(BENCH_ARGS)
 
 constraints: setup ## Resolve every dependency anew into constraints.txt
