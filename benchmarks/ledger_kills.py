@@ -98,6 +98,10 @@ class Kills:
                 outcome.kills += 1
                 outcome.holders += wanted
                 self._start(victim)
+            # On a busy machine all may have been killed before any got its turn.
+            deadline = time.monotonic() + 60
+            while not self._any_acknowledged() and time.monotonic() < deadline:
+                time.sleep(0.05)
         finally:
             for writer in self.running:
                 with suppress(ProcessLookupError, ChildProcessError):
@@ -106,6 +110,9 @@ class Kills:
         self._look(outcome)
         outcome.seconds = time.monotonic() - started
         return outcome
+
+    def _any_acknowledged(self) -> bool:
+        return any(path.stat().st_size for path in self.folder.glob("*.acknowledged"))
 
     def _start(self, writer: Writer) -> None:
         writer.starts += 1
