@@ -41,7 +41,7 @@ POOL: tuple[dict[str, Any], ...] = (
         "kind": "better",
         "suite": "a",
         "than": "channel:live",
-        "planning": {"discordance": 0.5},
+        "planning": {"difference": 0.2, "discordance": 0.5},
     },
 )
 
