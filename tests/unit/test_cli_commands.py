@@ -46,7 +46,10 @@ HEAVY = (
     "torch",
     "transformers",
 )
-NO_OFFICE = {"placet verify", "placet policy check", "placet policy test", "placet policy explain"}
+NO_OFFICE = {
+    "placet verify", "placet policy check", "placet policy test", "placet policy explain",
+    "placet witness init", "placet witness run", "placet witness show",
+}  # fmt: skip
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
@@ -98,7 +101,7 @@ def test_every_command_that_the_issue_names_is_there() -> None:
 
     assert groups == {
         "init", "keys", "trust", "base", "submit", "gate", "report", "review", "waive", "release", "revoke", "verify",
-        "export", "audit", "ledger", "lineage", "policy", "ui", "demo",
+        "export", "audit", "ledger", "witness", "lineage", "policy", "ui", "demo",
     }  # fmt: skip
 
 
@@ -260,7 +263,14 @@ def test_a_bug_ends_the_process_as_undecided_with_its_traceback(
 
 
 @pytest.mark.parametrize(
-    ("package", "extra"), [("torch", "eval"), ("lm_eval.api", "eval"), ("streamlit", "ui")]
+    ("package", "extra"),
+    [
+        ("torch", "eval"),
+        ("lm_eval.api", "eval"),
+        ("streamlit", "ui"),
+        ("keyring", "keyring"),
+        ("pkcs11", "hsm"),
+    ],
 )
 def test_a_missing_extra_is_a_usage_error_that_names_it(
     run: Any, failing: Any, package: str, extra: str

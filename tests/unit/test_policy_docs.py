@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from placet.policy.gates import KINDS
-from placet.policy.gates.model import Gate, PlanningGuess, StatisticalGate, SuiteGate
 from placet.policy.loader import parse_policy
+from placet.policy.model import ComparisonGate, Gate, PlanningGuess, SuiteGate
 from placet.policy.schema import Policy, Review, Sampling
 from placet.stats.planning import detectable_margin, not_worse_power, score_power
 
@@ -39,7 +39,7 @@ def test_the_document_and_its_parts_are_told() -> None:
 def test_the_common_fields_are_told() -> None:
     common = section(REFERENCE, "## Gates").split("\n### ")[0]
     assert fields_told(common) == (
-        set(Gate.model_fields) | set(SuiteGate.model_fields) | set(StatisticalGate.model_fields)
+        set(Gate.model_fields) | set(SuiteGate.model_fields) | set(ComparisonGate.model_fields)
     )
 
 
@@ -47,7 +47,7 @@ def test_the_common_fields_are_told() -> None:
 def test_each_kind_is_told_with_its_own_fields_and_an_example(kind: object) -> None:
     row = next(one for one in KINDS if one is kind)
     told = section(REFERENCE, f"### {row.name}")
-    own = set(row.model.model_fields) - set(StatisticalGate.model_fields)
+    own = set(row.model.model_fields) - set(ComparisonGate.model_fields)
     if "planning" in own:
         own |= set(PlanningGuess.model_fields)
     assert fields_told(told) == own

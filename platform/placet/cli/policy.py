@@ -15,7 +15,7 @@ from placet.domain.digests import short
 
 if TYPE_CHECKING:
     from placet.policy.cases import CaseResult
-    from placet.policy.gates.model import Gate
+    from placet.policy.model import Gate
     from placet.policy.planning import SampleNote
     from placet.policy.schema import Policy
     from placet.policy.simulate import Simulation

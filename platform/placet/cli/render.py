@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from placet.cli.session import printable
 from placet.domain.digests import short
+from placet.domain.text import printable
 
 if TYPE_CHECKING:
     from placet.domain.records import Finding, GateResult, Verdict
@@ -70,7 +70,7 @@ def gate_figures(gate: GateResult) -> str:
         low, high = figure(gate.interval.low), figure(gate.interval.high)
         parts.append(f"[{low}, {high}] at {gate.interval.level:.0%}")
     if gate.baseline is not None:
-        parts.append(f"base {figure(gate.baseline)}")
+        parts.append(f"{gate.compared_with or 'base'} {figure(gate.baseline)}")
     if gate.comparison:
         parts.append(f"needs {gate.comparison}")
     elif gate.threshold is not None:

@@ -24,7 +24,7 @@ from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.evidence import measurements_of
 from placet.pipeline.runner import Runner
 from placet.pipeline.sequential import Run, Target, run_until_settled
-from placet.policy.gates.model import OtherGate
+from placet.policy.model import OtherGate
 from placet.policy.schema import Policy
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from placet.domain.digests import Digest, short
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import OtherGate
 from placet.policy.judgement import Judgement, error, missing, worst
+from placet.policy.model import OtherGate
 from placet.policy.runs import damaged
 
 _AGAIN = "Measure what the plan says: run `placet gate` again."

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from placet.policy.gates.model import Count, Document, Number, Slug, Text
+from placet.policy.model import Count, Document, Number, Slug, Text
 
 Cell = Count | Literal[0]
 

@@ -14,8 +14,8 @@ from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Plan, Verdict
 from placet.policy.evidence import Evidence
 from placet.policy.gates import kind_of
-from placet.policy.gates.model import Gate, Setting, SuiteGate
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.model import Gate, Setting, SuiteGate
 from placet.policy.runs import subjects_of
 from placet.policy.schema import Policy
 

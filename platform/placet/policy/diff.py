@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from placet.domain.digests import decimal_string
-from placet.policy.gates.model import Gate
+from placet.policy.model import Gate
 from placet.policy.schema import Policy
 
 _STRICTER_UP = {"threshold", "floor", "by", "approvals", "waivers_needed", "waivers"}

@@ -12,9 +12,9 @@ from dataclasses import replace
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.baseline import Other, find_other, judge_against
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import ComparisonGate
 from placet.policy.intervals import adjusted, bounds_of_difference
 from placet.policy.judgement import Judgement, figure, percent, recorded_interval
+from placet.policy.model import ComparisonGate
 from placet.policy.runs import judge_runs
 from placet.policy.sequential import difference_design, interval_of, recorded_path, replay, told
 from placet.stats.bounds import Bounds, NotEstimableError

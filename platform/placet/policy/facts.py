@@ -15,8 +15,8 @@ from placet.domain.digests import Digest
 from placet.domain.records import Outcome, PlannedSuite, Verdict
 from placet.policy.baseline import Other, judge_against, the_base
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Gate, SuiteGate
 from placet.policy.judgement import Judgement
+from placet.policy.model import Gate, SuiteGate
 from placet.policy.runs import runs_that_count, unsound
 from placet.policy.schema import Policy
 from placet.stats.mean import is_binary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from placet.domain.records import PlannedSuite
-from placet.policy.gates.model import StatisticalGate
+from placet.policy.model import StatisticalGate
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.judges import Calibration, corrected_difference, corrected_rate
 from placet.stats.mean import difference_bounds, is_binary, mean_bounds

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from placet.domain.errors import UsageError
 from placet.policy.gates import KINDS
-from placet.policy.gates.model import PlanningGuess
+from placet.policy.model import PlanningGuess
 from placet.policy.schema import ContradictionError, Policy, Review, Sampling, json_schema
 from placet.policy.yamltree import Location, Tree, dotted, parse_yaml, read_yaml
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Rows
-from placet.policy.gates.model import StatisticalGate
 from placet.policy.intervals import adjusted, bounds_of_mean
 from placet.policy.judgement import Judgement, error, figure, percent, recorded_interval
+from placet.policy.model import StatisticalGate
 from placet.policy.sequential import design_of, interval_of, recorded_path, replay, told
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import is_binary

@@ -15,8 +15,8 @@ from placet.domain.errors import UsageError
 from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
-from placet.policy.gates.model import Gate, SuiteGate
 from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.model import Gate, SuiteGate
 from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.stats.planning import (
     detectable_margin,

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome, Plan, PlannedReference, PlannedSuite
 from placet.policy.evidence import Evidence, RecordedPlan, Rows
-from placet.policy.gates.model import OtherGate, SuiteGate
 from placet.policy.judgement import Judgement, badness, error, missing, plural
+from placet.policy.model import OtherGate, SuiteGate
 
 _MEASURE = "Run `placet gate` again; it resumes what is missing."
 # A value and the mean of values are each on record to 6 decimal places.

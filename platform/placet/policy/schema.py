@@ -22,10 +22,10 @@ from placet.policy.gates.contamination import ContaminationGate
 from placet.policy.gates.evidence_age import EvidenceAgeGate
 from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.leakage import LeakageGate
-from placet.policy.gates.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
 from placet.policy.gates.no_new_failure import NoNewFailureGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.gates.subgroups import SubgroupsGate
+from placet.policy.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
 from placet.policy.tiers import RULES, Lapse, RiskTier, too_lax
 
 if TYPE_CHECKING:

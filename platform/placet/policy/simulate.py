@@ -20,8 +20,8 @@ from placet.policy.facts import Facts, SuiteFacts, condition_of
 from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
-from placet.policy.gates.model import Gate, OtherGate, StatisticalGate, SuiteGate
 from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.model import Gate, OtherGate, StatisticalGate, SuiteGate
 from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.stats.exact import least_gained
 from placet.stats.noninferiority import judge_ceiling, judge_floor

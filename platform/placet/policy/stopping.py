@@ -12,8 +12,8 @@ from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
-from placet.policy.gates.model import OtherGate, SuiteGate
 from placet.policy.gates.not_worse import NotWorseGate
+from placet.policy.model import OtherGate, SuiteGate
 from placet.policy.schema import Policy
 from placet.policy.sequential import design_of, difference_design
 from placet.stats.sequential import Kind, SequentialDesign, SequentialTest

@@ -8,10 +8,21 @@ from placet.attest.predicates import Training
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import UsageError
-from placet.domain.records import Intake, Release, Review, Revocation, Submission, Verdict, Waiver
+from placet.domain.records import (
+    BaseStatus,
+    Intake,
+    Measurement,
+    Release,
+    Review,
+    Revocation,
+    Submission,
+    Verdict,
+    Waiver,
+)
 from placet.report.snapshot import Snapshot, newest
 from placet.report.state import Standing, standing_of
 from placet.review.approval import Approval, barred_people, weigh_approval
+from placet.review.lapse import lapses, with_lapses
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,9 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
             now=snapshot.now,
             resubmissions=resubmissions,
         )
+        later = (*snapshot.of(Measurement), *snapshot.of(BaseStatus))
+        reasons = lapses(verdict, approval.reviews, later, snapshot.trust, snapshot.head.size)
+        approval = with_lapses(approval, reasons)
     releases = tuple(item for item in snapshot.of(Release) if item.record.adapter.id == ref.id)
     held = {item.id for item in releases}
     running = frozenset(c for c, item in on_channels(snapshot).items() if item.id in held)

@@ -127,7 +127,13 @@ def _gate_row(gate: GateView, draw: Draw) -> Html:
     places = 0 if gate.counts else 4
     figures: list[Child] = [el("b", figure(result.figure, places))]
     if result.baseline is not None:
-        figures.append(el("div", f"base {figure(result.baseline, places)}", class_="muted small"))
+        figures.append(
+            el(
+                "div",
+                f"{result.compared_with or 'base'} {figure(result.baseline, places)}",
+                class_="muted small",
+            )
+        )
     if result.n:
         figures.append(el("div", f"n = {result.n}", class_="muted small"))
     if gate.plot is not None and result.interval is not None:

@@ -16,7 +16,9 @@ from placet.attest.trust import Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import NotAuthorizedError, RefusedError, UsageError
 from placet.domain.records import (
+    BaseStatus,
     Decision,
+    Measurement,
     Outcome,
     Review,
     ReviewDecision,
@@ -25,9 +27,10 @@ from placet.domain.records import (
     Verdict,
     Waiver,
 )
-from placet.ledger.reader import LedgerReader
+from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.office import Office
 from placet.review.approval import Approval, barred_people, weigh_approval
+from placet.review.lapse import lapses, with_lapses
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Case:
     """Other submissions of the same weights: under another label, by somebody else, with other files beside."""
 
 
+@in_one_reading
 def load_case(reader: LedgerReader, adapter: Digest) -> Case:
     """Return the case of `adapter` (an adapter id).
 
@@ -99,8 +103,8 @@ def trainings_of(reader: LedgerReader, weights_id: Digest) -> tuple[Verified[Tra
 
 
 def approval_of(office: Office, case: Case) -> Approval:
-    """Return whether the case's verdict is approved now."""
-    return weigh_approval(
+    """Return whether the case's verdict is approved now, and nothing happened since that ends the approvals."""
+    approval = weigh_approval(
         case.verdict,
         case.reviews,
         case.waivers,
@@ -109,6 +113,14 @@ def approval_of(office: Office, case: Case) -> Approval:
         now=office.clock(),
         resubmissions=case.resubmissions,
     )
+    reader, about = office.reader(), case.verdict.record
+    later = (
+        *reader.find(Kind.EVALUATION, Measurement, subject=about.adapter.weights_id),
+        *reader.find(Kind.SAFETY, Measurement, subject=about.adapter.weights_id),
+        *reader.find(Kind.BASE_STATUS, BaseStatus, subject=about.base.id),
+    )
+    reasons = lapses(case.verdict, approval.reviews, later, reader.trust, reader.head().size)
+    return with_lapses(approval, reasons)
 
 
 def review(

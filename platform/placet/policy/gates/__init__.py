@@ -21,12 +21,12 @@ from placet.policy.gates.floor import FloorGate, judge_floor_gate
 from placet.policy.gates.intake import IntakeGate, judge_intake_gate
 from placet.policy.gates.leakage import LeakageGate, judge_leakage_gate
 from placet.policy.gates.license import LicenseGate, judge_license_gate
-from placet.policy.gates.model import Gate, Setting
 from placet.policy.gates.no_new_failure import NoNewFailureGate, judge_no_new_failure_gate
 from placet.policy.gates.not_worse import NotWorseGate, judge_not_worse_gate
 from placet.policy.gates.provenance import ProvenanceGate, judge_provenance_gate
 from placet.policy.gates.subgroups import SubgroupsGate, judge_subgroups_gate
 from placet.policy.judgement import Judgement
+from placet.policy.model import Gate, Setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from placet.domain.records import Outcome
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import Count, Gate, Setting
 from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.model import Count, Gate, Setting
 
 _STATE = "Look it up and state it: `placet base status`."
 

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, Setting, StatisticalGate
 from placet.policy.judgement import Judgement
 from placet.policy.means import Limit, judge_mean
+from placet.policy.model import Number, Setting, StatisticalGate
 from placet.policy.runs import judge_runs
 from placet.stats.noninferiority import judge_ceiling
 from placet.stats.planning import documents_for_ceiling, most_successes

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 
 from placet.domain.records import Outcome
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import Gate, Setting, Text
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.model import Gate, Setting, Text
 
 _WRITE = "Write it in README.md beside the weights (fields in its YAML head, sections under headings) and submit again."
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from placet.domain.digests import Digest
 from placet.domain.records import Measurement, Outcome
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Count, Gate, Setting
 from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.model import Count, Gate, Setting
 
 
 class EvidenceAgeGate(Gate):

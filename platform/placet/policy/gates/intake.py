@@ -6,8 +6,8 @@ from typing import Literal
 
 from placet.domain.records import CheckStatus, Intake, Outcome, Severity
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import Gate, Setting, Text
 from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.model import Gate, Setting, Text
 
 
 class IntakeGate(Gate):

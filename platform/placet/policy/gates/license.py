@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, StrictBool
 
 from placet.domain.records import Outcome
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import Gate, Setting, Text
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.model import Gate, Setting, Text
 
 _OWN = "LicenseRef-"
 

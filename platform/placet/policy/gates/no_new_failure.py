@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import Number, OtherGate, Setting, Text
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.model import Number, OtherGate, Setting, Text
 from placet.policy.runs import judge_runs
 
 _TOLD = 5

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from placet.policy.differences import judge_difference
 from placet.policy.evidence import Evidence
-from placet.policy.gates.model import ComparisonGate, Number, PlanningGuess, Setting
 from placet.policy.judgement import Judgement
+from placet.policy.model import ComparisonGate, Number, PlanningGuess, Setting
 
 
 class NotWorseGate(ComparisonGate):

@@ -7,8 +7,8 @@ from typing import Literal
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome
 from placet.policy.evidence import Evidence, TrainingStatement
-from placet.policy.gates.model import Gate, Setting
 from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.model import Gate, Setting
 
 _SIGN = "Train with the recorder on, or have the trainer sign a statement for these weights."
 

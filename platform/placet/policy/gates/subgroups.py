@@ -18,9 +18,9 @@ from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.gates.model import ComparisonGate, Count, Number, Setting, Text
 from placet.policy.intervals import clusters
 from placet.policy.judgement import Judgement, error, figure, missing, percent, plural, recorded_interval
+from placet.policy.model import ComparisonGate, Count, Number, Setting, Text
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import difference_bounds, mean_bounds

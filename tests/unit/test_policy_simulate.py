@@ -1,0 +1,229 @@
+"""Another policy tried on past verdicts decides as it would have: from counts, or from the evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from placet.domain.digests import digest_bytes
+from placet.domain.errors import UndecidedError
+from placet.domain.records import LedgerHead, Outcome, Verdict
+from placet.policy.casefile import EvidenceCase
+from placet.policy.decide import decide
+from placet.policy.diff import diff_policies
+from placet.policy.evidence import Evidence
+from placet.policy.fabricate import THEN, fabricate_evidence
+from placet.policy.facts import Facts, condition_of, facts_of
+from placet.policy.loader import parse_policy
+from placet.policy.schema import Policy
+from placet.policy.simulate import decide_anew, difference_outcome, simulate
+from placet.stats.mean import difference_bounds
+
+HEAD = LedgerHead(size=1, root="0" * 64)
+RECORD = digest_bytes(b"verdict")
+TOP = """\
+id: p
+version: "VERSION"
+title: t
+description: d
+risk_tier: minimal
+risk: r
+review: {approvals: 1, valid_days: 1}
+"""
+
+
+def policy_of(
+    *gates: str, suites: str = "{a: {samples: all}, b: {samples: all}}", version: str = "1"
+) -> Policy:
+    lines = "".join(f"  - {{why: w, {gate}}}\n" for gate in gates)
+    used = f"suites: {suites}\ngates:\n"
+    return parse_policy(TOP.replace("VERSION", version) + used + lines)
+
+
+OLD = policy_of(
+    "id: job, kind: floor, suite: a, threshold: 0.5",
+    "id: keep, kind: not_worse, suite: b, margin: 0.05",
+    "id: files, kind: intake",
+)
+
+
+def decided(policy: Policy, suites: dict[str, Any], **other: Any) -> tuple[Verdict, Evidence]:
+    evidence = fabricate_evidence(policy, EvidenceCase.model_validate({"suites": suites, **other}))
+    return decide(policy, evidence, HEAD, THEN), evidence
+
+
+def no_evidence(_: str) -> tuple[Verdict, Evidence]:
+    raise AssertionError("the counts are enough")
+
+
+def kept(facts: Facts) -> Facts:
+    """Return `facts` as they come back from where they are kept."""
+    return Facts.from_json(json.loads(json.dumps(facts.to_json())))
+
+
+tables = st.fixed_dictionaries(
+    {
+        "both": st.integers(0, 80),
+        "gained": st.integers(0, 20),
+        "lost": st.integers(0, 20),
+        "neither": st.integers(1, 40),
+    }
+)
+higher = st.booleans()
+thresholds = st.sampled_from(["0.10", "0.35", "0.50", "0.62", "0.80"])
+new_gates = st.fixed_dictionaries(
+    {},
+    optional={
+        "id: job, kind: floor, suite: a, threshold: X": thresholds,
+        "id: calm, kind: ceiling, suite: b, threshold: X": thresholds,
+        "id: keep, kind: not_worse, suite: b, margin: X": st.sampled_from(["0.01", "0.05", "0.15"]),
+        "id: gain, kind: better, suite: b, planning: {difference: 0.2, discordance: 0.5}": st.just(""),
+        "id: files, kind: intake": st.just(""),
+        "id: origin, kind: provenance": st.just(""),
+        "id: old, kind: evidence_age, max_days: 9": st.just(""),
+    },
+).filter(bool)
+
+
+@settings(deadline=None, max_examples=25)
+@given(new_gates, tables, tables, higher, st.sampled_from(["clean", "refused", "missing"]))
+def test_a_simulated_decision_is_the_decision(
+    chosen: dict[str, str], a: dict[str, int], b: dict[str, int], up: bool, intake: str
+) -> None:
+    gates = [gate.replace("X", value) for gate, value in chosen.items()]
+    suites = {"a": a, "b": {**b, "higher_is_better": up}}
+    verdict, evidence = decided(OLD, suites, intake=intake)
+    used = [name for name in ("a", "b") if any(f"suite: {name}" in gate for gate in gates)]
+    listed = "{" + ", ".join(f"{name}: {{samples: all}}" for name in used) + "}"
+    new = policy_of(*gates, suites=listed, version="2")
+    again = fabricate_evidence(
+        new,
+        EvidenceCase.model_validate({"suites": {name: suites[name] for name in used}, "intake": intake}),
+    )
+    try:
+        expected = decide(new, again, HEAD, THEN).decision.value
+    except UndecidedError:
+        expected = "undecided"
+    facts = kept(facts_of(OLD, verdict, RECORD, evidence))
+    done = simulate(new, [facts], lambda _: (verdict, evidence))
+    after = done.flips[0].after if done.flips else verdict.decision.value
+    assert after == expected
+    assert decide_anew(new, verdict, evidence)[0] == expected
+
+
+@settings(deadline=None, max_examples=25)
+@given(tables, st.sampled_from([-0.1, -0.05, -0.02, 0.0, 0.05]))
+def test_counts_decide_as_the_recorded_interval_does(table: dict[str, int], limit: float) -> None:
+    n = sum(table.values())
+    mine = (1.0,) * (table["both"] + table["gained"]) + (0.0,) * (table["lost"] + table["neither"])
+    base = (
+        (1.0,) * table["both"] + (0.0,) * table["gained"] + (1.0,) * table["lost"] + (0.0,) * table["neither"]
+    )
+    bounds = difference_bounds(mine, base, 0.05, limit=limit).rounded_outward()
+    expected = (
+        Outcome.PASS if bounds.low > limit else Outcome.FAIL if bounds.high < limit else Outcome.INCONCLUSIVE
+    )
+    assert difference_outcome(table["gained"], table["lost"], n, limit, 0.05) is expected
+
+
+GOOD = {
+    "a": {"both": 70, "gained": 10, "lost": 5, "neither": 15},
+    "b": {"both": 150, "gained": 9, "lost": 6, "neither": 35},
+}
+
+
+@pytest.mark.parametrize(
+    ("gates", "gate", "outcome"),
+    [
+        (("id: job, kind: floor, suite: a, threshold: 0.9",), "job", "FAIL"),
+        (("id: keep, kind: not_worse, suite: b, margin: 0.01",), "keep", "INCONCLUSIVE"),
+        (
+            ("id: gain, kind: better, suite: b, planning: {difference: 0.2, discordance: 0.5}",),
+            "gain",
+            "INCONCLUSIVE",
+        ),
+    ],
+)
+def test_a_flip_names_the_verdict_and_the_gates(gates: tuple[str, ...], gate: str, outcome: str) -> None:
+    verdict, evidence = decided(OLD, GOOD)
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    suite = "a" if "suite: a" in gates[0] else "b"
+    done = simulate(policy_of(*gates, suites=f"{{{suite}: {{samples: all}}}}"), [facts], no_evidence)
+    (flip,) = done.flips
+    assert (flip.record, flip.before, flip.gates) == (RECORD, "ALLOW", ((gate, outcome),))
+    assert done.from_counts == 1
+    assert not flip.refused, "it was never released"
+
+
+def test_other_names_reasons_and_waivers_change_no_outcome() -> None:
+    verdict, evidence = decided(OLD, GOOD)
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    renamed = policy_of(
+        "id: work, kind: floor, suite: a, threshold: 0.5, waivable: true",
+        "id: hold, kind: not_worse, suite: b, margin: 0.05",
+        "id: bytes, kind: intake",
+        version="2",
+    )
+    assert simulate(renamed, [facts], no_evidence).flips == ()
+    assert {condition_of(OLD, gate) for gate in OLD.gates} == {
+        condition_of(renamed, gate) for gate in renamed.gates
+    }
+
+
+def test_what_was_not_measured_is_missing() -> None:
+    verdict, evidence = decided(OLD, GOOD)
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    new = policy_of("id: more, kind: floor, suite: c, threshold: 0.5", suites="{c: {samples: all}}")
+    (flip,) = simulate(new, [facts], no_evidence).flips
+    assert (flip.after, flip.gates) == ("DENY", (("more", "MISSING"),))
+
+
+def test_what_counts_do_not_say_is_read_from_the_evidence() -> None:
+    verdict, evidence = decided(OLD, GOOD, card="missing")
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    new = policy_of("id: card, kind: documentation, sections: [Limits]", suites="{}")
+    done = simulate(new, [facts], lambda _: (verdict, evidence))
+    assert (done.from_counts, done.flips[0].after) == (0, "DENY")
+
+
+def test_two_runs_of_one_suite_are_left_to_the_evidence() -> None:
+    verdict, evidence = decided(
+        OLD, GOOD, earlier={"b": {"both": 100, "gained": 0, "lost": 60, "neither": 40}}
+    )
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    assert set(facts.suites) == {"a"}
+    new = policy_of("id: keep, kind: not_worse, suite: b, margin: 0.04", suites="{b: {samples: all}}")
+    done = simulate(new, [facts], lambda _: (verdict, evidence))
+    assert done.from_counts == 0
+    assert decide_anew(new, verdict, evidence)[0] == "DENY"
+
+
+def test_a_release_that_would_have_been_refused_is_told() -> None:
+    verdict, evidence = decided(OLD, GOOD)
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    released = replace(facts, released=("production",))
+    new = policy_of("id: job, kind: floor, suite: a, threshold: 0.9", suites="{a: {samples: all}}")
+    (flip,) = simulate(new, [released], no_evidence).flips
+    assert flip.refused
+    assert flip.released == ("production",)
+
+
+def test_a_difference_is_said_in_words() -> None:
+    new = policy_of(
+        "id: job, kind: floor, suite: a, threshold: 0.6",
+        "id: keep, kind: not_worse, suite: b, margin: 0.05, waivable: true",
+        "id: gain, kind: better, suite: b, planning: {difference: 0.2, discordance: 0.5}",
+        version="2",
+    )
+    told = {(change.where, change.effect): change.text for change in diff_policies(OLD, new)}
+    assert told[("gate job", "stricter")] == "threshold is 0.6, was 0.5"
+    assert told[("gate keep", "laxer")] == "waivable is true, was false"
+    assert told[("gate files", "laxer")].startswith("(intake) is gone")
+    assert told[("gate gain", "stricter")].startswith("(better) is new: suite b")
+    assert told[("version", "")] == "version is 2, was 1"
+    assert diff_policies(OLD, OLD) == ()

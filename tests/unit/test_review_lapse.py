@@ -1,0 +1,73 @@
+"""What ends an approval before its days are over, and what does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from placet.attest.predicates import Kind
+from placet.attest.statement import Subject
+from placet.domain.errors import RefusedError
+from placet.domain.records import BaseStatus, ReviewRule
+from placet.review.desk import approval_of, load_case
+from tests.support import offices
+
+
+def rule(*lapses_on: str) -> ReviewRule:
+    return ReviewRule(approvals=2, valid_days=90, lapses_on=lapses_on or None)
+
+
+def approved(tmp_path: Path, *lapses_on: str) -> tuple[offices.SampleOffice, offices.Walk]:
+    sample = offices.make_office(tmp_path / "office", key_files=False)
+    walk = offices.walk_to_verdict(sample, rule=rule(*lapses_on))
+    for person in ("ada", "ben"):
+        offices.approve(sample, walk.ref, person)
+    assert approval(sample, walk).approved
+    return sample, walk
+
+
+def approval(sample: offices.SampleOffice, walk: offices.Walk):
+    return approval_of(sample.office, load_case(sample.office.reader(), walk.ref.id))
+
+
+def state(sample: offices.SampleOffice, walk: offices.Walk) -> None:
+    status = BaseStatus(base=walk.base, end_of_life=False, stated_by="ada", stated_at=sample.clock())
+    sample.record(Kind.BASE_STATUS, status, (Subject(walk.base.label, walk.base.id),), sample.signers["ada"])
+
+
+def measure(sample: offices.SampleOffice, walk: offices.Walk) -> None:
+    offices.add_measurement(sample, "support-desk", walk.plan, [1.0] * 120)
+
+
+@pytest.mark.parametrize(
+    ("lapses_on", "event", "holds"),
+    [
+        (("new_evidence",), measure, False),
+        (("base_status",), measure, True),
+        (("base_status",), state, False),
+        (("new_evidence",), state, True),
+        ((), measure, True),
+        ((), state, True),
+    ],
+)
+def test_an_approval_lapses_on_what_the_policy_says(tmp_path: Path, lapses_on, event, holds: bool) -> None:
+    sample, walk = approved(tmp_path, *lapses_on)
+    event(sample, walk)
+    now = approval(sample, walk)
+    assert now.approved is holds
+    if holds:
+        offices.release(sample, walk.ref)
+        assert sample.office.audit(blobs=False).findings == ()
+    else:
+        assert "lapsed" in now.missing[-1]
+        with pytest.raises(RefusedError, match="lapsed"):
+            offices.release(sample, walk.ref)
+
+
+def test_an_approval_lapses_when_the_approver_leaves(tmp_path: Path) -> None:
+    sample, walk = approved(tmp_path, "approver_left")
+    sample.office.end_grants(sample.signers["ben"].public.key_id)
+    now = approval(sample, walk)
+    assert not now.approved
+    assert "the approval of ben lapsed" in now.missing[-1]
