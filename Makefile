@@ -42,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x "$(BIN)/python" && "$(BIN)/python" -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear "$(VENV)" || { \
 	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@test -x "$(BIN)/uv" || "$(BIN)/python" -m pip install --quiet --constraint constraints.txt uv
-	@$(UV_PIP) --editable '.[eval,ui,dev]'
+	@$(UV_PIP) --editable '.[eval,postgres,ui,dev]'
 	@touch "$@"
 	@echo "Ready: $(BIN)/placet"
 
@@ -77,7 +77,7 @@ fmt: setup ## Format, and mend what the linter can mend
 	@"$(BIN)/ruff" check --quiet --fix-only .
 	@"$(BIN)/ruff" format .
 
-bench: setup ## Run the benchmarks (BENCH_ARGS='…')
+bench: setup ## Run a benchmark (the engine's; BENCH_ARGS='statistics', 'ledger', … for others)
 	@"$(BIN)/python" -m benchmarks $(BENCH_ARGS)
 
 constraints: setup ## Resolve every dependency anew into constraints.txt

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,10 +54,10 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, StorageError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
-from placet.ledger.audit import AuditReport, audit
+from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import Check, Draft, Entry, LedgerStore, Seen, StaleError
+from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, Seen, StaleError
 
 R = TypeVar("R", bound=Record)
 
@@ -93,6 +93,8 @@ class Settings(Record):
     name: str
     origin: str
     root_pin: Sha256
+    postgres: str | None = None
+    """The database that the log lives in, as libpq names it; without one it lives in the office's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Office:
     ask: Ask | None = None
     wait_s: float = DEFAULT_WAIT_S
     _signers: dict[str, Signer] = field(default_factory=dict, repr=False)
+    _store: LedgerStore | None = field(default=None, repr=False)
 
     # --- making and opening ---------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class Office:
         root_keys = [RootKey(signers[key].public, person) for key, person in holders]
         root = _first_root(home, name, root_keys, [signers[key] for key, _ in holders], threshold, expires)
         origin = "placet.dev/" + "".join(c if c.isalnum() or c in "-._" else "-" for c in name.lower())
-        store = LedgerStore(home / "ledger.duckdb", origin)
+        store = DuckStore(home / "ledger.duckdb", origin)
         if not store.path.exists():
             store.create()
         settings = Settings(name=name, origin=origin, root_pin=root.pin)
@@ -219,7 +222,7 @@ class Office:
                 f"no office at {home}",
                 hint=f"make one with `placet init`, or name it with --home or ${HOME_VARIABLE}",
             ) from error
-        store = LedgerStore(home / "ledger.duckdb", settings.origin, wait_s=wait_s)
+        store = DuckStore(home / "ledger.duckdb", settings.origin, wait_s=wait_s)
         root = parse_root(_root_files(home, store), settings.root_pin)
         return cls(home, settings, root, clock=clock, ask=ask, wait_s=wait_s)
 
@@ -227,8 +230,17 @@ class Office:
 
     @property
     def store(self) -> LedgerStore:
-        """The log's store."""
-        return LedgerStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+        """The log's store: one for the office, so that a group of queries can share a connection."""
+        if self._store is None:
+            file = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
+            self._store = file
+            if self.settings.postgres is not None:
+                from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore
+
+                if not file.path.exists():  # a machine that is new to the office
+                    file.create(follows=IN_POSTGRES)
+                self._store = PostgresStore(self.settings.postgres, file, self.root, wait_s=self.wait_s)
+        return self._store
 
     @property
     def blobs(self) -> BlobStore:
@@ -264,10 +276,7 @@ class Office:
             KeyAccessError: No such key here, or it does not open.
         """
         if key_name not in self._signers:
-            name = key_name
-            if key_name in SERVICE_ROLES:
-                name = self._service_file(self.reader().trust, key_name)
-            self._signers[key_name] = self.keys.signer(name, ask or self.ask)
+            self._signers[key_name] = self.keys.signer(self.name_in_force(key_name), ask or self.ask)
         return self._signers[key_name]
 
     def new_key(self, key_name: str, person: str, roles: Sequence[Role]) -> KeyInfo:
@@ -301,6 +310,10 @@ class Office:
     def service_person(self, key_name: str) -> str:
         """Return whose the office's own key `key_name` is: the office's."""
         return f"{self.settings.name}: {key_name}"
+
+    def name_in_force(self, key_name: str) -> str:
+        """Return the name of the key that `key_name` stands for: ``log`` and ``evaluator`` for the one in force now."""
+        return self._service_file(self.reader().trust, key_name) if key_name in SERVICE_ROLES else key_name
 
     def _service_file(self, trust: Trust, key_name: str) -> str:
         """Return the name of the file of the newest key that holds the office's own role `key_name`."""
@@ -505,16 +518,21 @@ class Office:
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""
         for _ in range(_ATTEMPTS):
-            trust = self.reader().trust
+            trust, verified = self.reader().trust, dict[Digest, Verified[Record]]()
 
-            def check(envelope: Envelope, index: int, trust: Trust = trust) -> None:
-                trust.verify(envelope, index)
+            def check(
+                envelope: Envelope,
+                index: int,
+                trust: Trust = trust,
+                verified: dict[Digest, Verified[Record]] = verified,
+            ) -> None:
+                verified[envelope.record_id] = trust.verify(envelope, index)
 
             try:
                 entries = self._append(trust, envelopes, check)
             except StaleError:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
-            return tuple(trust.verify(entry.envelope, entry.index) for entry in entries)
+            return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
         raise _contended()
 
     def _append(
@@ -538,20 +556,86 @@ class Office:
         return self.store.append(envelopes, log, check, seen=seen, log_keys=log_keys)
 
     def audit(
-        self, outside: Sequence[str] = (), *, blobs: bool = True, progress: Progress | None = None
+        self,
+        outside: Sequence[Outside | str] = (),
+        *,
+        since: str = "",
+        blobs: bool = True,
+        progress: Progress | None = None,
+        scope: Scope | None = None,
+        workers: int | None = None,
     ) -> AuditReport:
-        """Audit the whole log against the pinned root; see :func:`placet.ledger.audit.audit`."""
+        """Audit the log against the pinned root; see :func:`placet.ledger.audit.audit`."""
 
         def check_blob(digest: Digest) -> None:
             self.blobs.verify(digest)
 
-        return audit(
-            self.store,
+        report = audit(
+            self.store.local(),
             self.root,
-            outside=outside,
+            outside=tuple(Outside(item) if isinstance(item, str) else item for item in outside),
+            since=since,
             check_blob=check_blob if blobs else None,
             progress=progress,
+            scope=scope,
+            workers=workers,
         )
+        return self._with_database(report)
+
+    def _with_database(self, report: AuditReport) -> AuditReport:
+        """Add to a report what the database says otherwise than this machine's index, if the log is in one."""
+        if self.settings.postgres is None:
+            return report
+        from placet.ledger.store.postgres import PostgresStore
+
+        if not isinstance(self.store, PostgresStore):
+            return report
+        found = tuple(
+            AuditFinding("edited-record", what, index)
+            for index, what in self.store.differences(report.records)
+        )
+        line = f"{report.records} records of the database, compared with this machine's index"
+        return replace(report, findings=report.findings + found, checked=(*report.checked, line))
+
+
+def migrate_ledger(office: Office, postgres: str | None) -> Office:
+    """Move the office's log to a PostgreSQL database, or (None) back into its folder; return the office as it is now.
+
+    Every record and checkpoint is audited before it moves and is the same afterwards. An interrupted move is simply
+    repeated. Other machines of the office name the database in their own office.json.
+
+    Raises:
+        UsageError: The log is there already, or the database holds another log.
+        IntegrityError: The log is not whole: it is not moved.
+        StorageError, LedgerBusyError: A store refused; the log is where it was.
+    """
+    from placet.ledger.migrate import move_to_file, move_to_postgres
+    from placet.ledger.store.postgres import PostgresStore
+
+    if postgres == office.settings.postgres:
+        where = "in that database" if postgres else "in the office's folder"
+        raise UsageError(f"the log is {where} already", hint="`placet ledger checkpoint` shows its state")
+    if postgres is not None and office.settings.postgres is not None:
+        raise UsageError("the log is in another database", hint="move it to the folder first: --to folder")
+    report = office.audit(blobs=False)
+    if not report.whole:
+        raise IntegrityError(
+            f"the log is not whole and is not moved: {report.findings[0].message}", hint="run `placet audit`"
+        )
+    settings = office.settings.model_copy(update={"postgres": postgres})
+    if postgres is not None:
+        move_to_postgres(office.store.local(), postgres, office.root)
+    elif isinstance(office.store, PostgresStore):
+        move_to_file(office.store)
+    _write(office.home / "office.json", canonical_json(settings.to_json()), overwrite=True)
+    return Office.open(office.home, ask=office.ask, clock=office.clock, wait_s=office.wait_s)
+
+
+def _as_logged(entry: Entry, trust: Trust, checked: Verified[Record] | None) -> Verified[Record]:
+    """Return the record of `entry`: as it was checked before it was added, if it was added here."""
+    if checked is not None and (checked.index, checked.envelope.raw) == (entry.index, entry.envelope):
+        return checked
+    return trust.verify(entry.envelope, entry.index)
 
 
 @dataclass
@@ -630,6 +714,11 @@ def _root_files(home: Path, store: LedgerStore) -> list[bytes]:
     """Return the root's versions; one that was being added is kept if the log knows it, and dropped if not."""
     paths = sorted((home / "trust").glob("[0-9]*.root.json"), key=lambda path: int(path.name.split(".")[0]))
     files = [path.read_bytes() for path in paths]
+    if not files and (home / "trust" / "root.json").exists():
+        raise UsageError(
+            f"{home} was made by an earlier version, whose trust root is not read any more",
+            hint="make a new office in another folder: `placet init --home FOLDER`",
+        )
     pending = _pending_path(home)
     if pending.exists():
         try:
@@ -661,12 +750,12 @@ def _contended() -> LedgerBusyError:
     )
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` whole or not at all; the same bytes again are fine, others are refused."""
+def _write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
+    """Write `data` to `path` whole or not at all; over other bytes only with `overwrite`."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and not overwrite:
             if path.read_bytes() != data:
                 raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
             return

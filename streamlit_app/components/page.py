@@ -7,7 +7,7 @@ import re
 import streamlit as st
 
 from placet.domain.errors import Error
-from placet.lineage.draw import plain, printable
+from placet.domain.text import plain, printable
 from placet.report.markup import Child, Html, el
 from placet.report.pictures import Draw, as_image
 from placet.report.style import Theme, style_sheet

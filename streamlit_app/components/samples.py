@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from placet.domain.errors import Error
-from placet.lineage.draw import printable
+from placet.domain.text import printable
 from placet.office import Office
 from placet.report.fragments import badge
 from placet.report.markup import el

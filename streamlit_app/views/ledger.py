@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from placet.lineage.draw import printable
+from placet.domain.text import printable
 from placet.report.ledger import LedgerPage, load_ledger_page, record_text
 from placet.report.ledger_part import audit_part, keys_table
 from placet.report.markup import el

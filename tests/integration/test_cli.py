@@ -559,6 +559,7 @@ NOT_RUN = {
     "placet keys link": "needs a token; tests/integration/test_hsm.py has one",
     "placet keys remember": "needs a keyring; tests/unit/test_keyfiles.py has one",
     "placet keys forget": "likewise",
+    "placet lm-eval": "runs a model; tests/integration/test_lm_eval_command.py runs it",
     "placet demo": "runs the whole way; it has its own test",
     "placet ui": "serves until Ctrl-C; tested below",
 }
@@ -610,6 +611,38 @@ def _placet(*arguments: str | Path, **more: str) -> subprocess.CompletedProcess[
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **more}
     )
+
+
+_LEAN = """
+import sys
+from placet.cli import main
+
+try:
+    main()
+except SystemExit as stopped:
+    assert stopped.code == 0, stopped.code
+unwanted = {"rich", "duckdb", "numpy", "torch", "tuf", "securesystemslib", "keyring"}
+unwanted |= {"placet.office", "placet.cli.audit"}
+print(sorted(unwanted & set(sys.modules)), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_verify_loads_nothing_that_it_does_not_need(made: Made, form: list[str]) -> None:
+    words = ["verify", str(made.bundle), "--pin", made.pin, *form]
+
+    done = subprocess.run([sys.executable, "-c", _LEAN, *words], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("words", [["verifi"], ["--bogus"], ["verify-all"]])
+def test_a_word_that_is_no_command_is_refused_by_the_whole_program(words: list[str]) -> None:
+    done = _placet(*words)
+
+    assert done.returncode == 2
+    assert "No such" in done.stderr
 
 
 def test_the_process_ends_with_the_commands_exit_code(made: Made) -> None:

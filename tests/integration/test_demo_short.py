@@ -38,7 +38,8 @@ from placet.domain.records import (
     Verdict,
 )
 from placet.engine.answers import Answer, AnswerId, JournalAnswers
-from placet.ledger.store import Entry, LedgerStore, derive
+from placet.ledger.derived import derive
+from placet.ledger.store import DuckStore, Entry
 from placet.office import Office, utc_now
 from placet.verify.verifier import verify_bundle
 from tests.support.short_demo.plan import GOOD, LEAKY, RECIPES, one_thread, short_plan
@@ -136,9 +137,9 @@ class Shown:
 def stops() -> Iterator[Stops]:
     """Listens to the demos of this module, and to their ledgers and journals."""
     stops = Stops()
-    append, put = LedgerStore.append, JournalAnswers.put
+    append, put = DuckStore.append, JournalAnswers.put
 
-    def append_and_stop(store: LedgerStore, *arguments: Any, **options: Any) -> tuple[Entry, ...]:
+    def append_and_stop(store: DuckStore, *arguments: Any, **options: Any) -> tuple[Entry, ...]:
         entries = append(store, *arguments, **options)
         stops.appended(entries)
         return entries
@@ -150,7 +151,7 @@ def stops() -> Iterator[Stops]:
 
     with pytest.MonkeyPatch.context() as patch, one_thread():
         patch.setenv("PLACET_PASSPHRASE", PASSPHRASE)
-        patch.setattr(LedgerStore, "append", append_and_stop)
+        patch.setattr(DuckStore, "append", append_and_stop)
         patch.setattr(JournalAnswers, "put", count_and_put)
         yield stops
 
@@ -197,7 +198,7 @@ def _kill(home: Path, stops: Stops) -> None:
 
 def _kinds(entries: Sequence[Entry]) -> list[Kind]:
     kinds = {spec.predicate_type: spec.kind for spec in PREDICATES}
-    return [kinds[derive(entry).predicate_type] for entry in entries]
+    return [kinds[derive(entry.index, entry.envelope).predicate_type] for entry in entries]
 
 
 # --- what it shows --------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from placet.engine.answers import JournalAnswers, MemoryAnswers
 from placet.engine.identity import EngineSettings
 from placet.engine.model import PlacetLM
 from placet.engine.packed import PackedModel
-from tests.support.tiny_models import CONFIGS, MAX_LENGTH, save_adapter, save_model
+from tests.support.tiny_models import CONFIGS, MAX_LENGTH, UNPACKED, save_adapter, save_model
 
 TOLERANCE = 1e-4
 PREFIX = "Question: which of these is a fruit? Answer: an apple, yes. " * 2
@@ -109,8 +109,9 @@ def test_answers_equal_those_of_hf(models: Callable[[str], tuple[Path, Path]], f
             hf.loglikelihood_rolling(windows, disable_tqdm=True), abs=TOLERANCE, rel=1e-6
         )
     packed = "scoring packed" in lm.info().layout
-    assert packed == (family != "mistral-windowed")
-    assert packed or "sliding window" in lm.info().layout
+    assert packed == (family not in UNPACKED)
+    assert packed or UNPACKED[family] in lm.info().layout
+    assert packed or "generation ordinary, one by one" in lm.info().layout
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from placet.attest.envelope import Envelope, sign_statement
@@ -17,26 +17,31 @@ from placet.attest.root import RootKey, new_root
 from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
-from placet.domain.errors import IntegrityError, StorageError
-from placet.domain.records import Decision, LedgerHead, Outcome, Revocation
-from placet.ledger.audit import AuditReport
+from placet.domain.errors import IntegrityError, StorageError, UsageError
+from placet.domain.progress import NullProgress
+from placet.domain.records import Decision, LedgerHead, Outcome
+from placet.ledger.audit import AuditReport, Scope
+from placet.ledger.audit import run as audit_run
+from placet.ledger.audit.report import MEANINGS
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import DuckStore
 from placet.office import LOG_KEY, ROOT_KEY, Office
 from placet.review import desk as review_desk
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
+from tests.support.tampering import delete_and_renumber as _delete_and_renumber
+from tests.support.tampering import logged as _logged
+from tests.support.tampering import replace as _replace
+from tests.support.tampering import resign as _resign
+from tests.support.tampering import revocation_by as _revocation_by
+from tests.support.tampering import sql as _sql
+from tests.support.tampering import truncate as _truncate
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Released:
     return released_office(tmp_path / "office")
-
-
-def _sql(office: Office, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
-    with duckdb.connect(str(office.store.path)) as db:
-        return db.execute(statement, values or []).fetchall()
 
 
 def _ids(report: AuditReport) -> set[str]:
@@ -53,53 +58,6 @@ def _found(
     if index is not None:
         assert index in {finding.index for finding in hits}, hits
     assert all(finding.message for finding in hits)
-
-
-def _replace(
-    office: Office, index: int, raw: bytes, *, leaf: bool = True, record_id: str | None = None
-) -> None:
-    """Put other bytes in a row; with `leaf`, its stored hash too, as somebody careful would."""
-    _sql(office, "UPDATE entries SET envelope = ? WHERE idx = ?", [raw, index])
-    if leaf:
-        _sql(office, "UPDATE entries SET leaf = ? WHERE idx = ?", [leaf_hash(raw), index])
-    if record_id is not None:
-        _sql(office, "UPDATE entries SET record_id = ? WHERE idx = ?", [record_id, index])
-
-
-def _resign(office: Office) -> None:
-    """Sign the whole stored log anew with its real key, as its own operator can."""
-    rows = _sql(office, "SELECT envelope FROM entries ORDER BY idx")
-    leaves = [leaf_hash(row[0]) for row in rows]
-    _sql(office, "DELETE FROM checkpoints")
-    for size in range(1, len(leaves) + 1):
-        note = sign_checkpoint(
-            office.settings.origin, size, tree_root(leaves[:size]), office.signer(LOG_KEY)
-        ).note
-        _sql(office, "INSERT INTO checkpoints VALUES (?, ?)", [size, note])
-
-
-def _logged(office: Office, envelope: Envelope) -> int:
-    """Append past every check, as the holder of the log's key can."""
-    return office.store.append([envelope], office.signer(LOG_KEY))[0].index
-
-
-def _delete_and_renumber(office: Office, gone: int) -> None:
-    for table in ("entries", "records", "subjects"):
-        _sql(office, f"DELETE FROM {table} WHERE idx = ?", [gone])
-        later = _sql(office, f"SELECT DISTINCT idx FROM {table} WHERE idx > ? ORDER BY idx", [gone])
-        for (index,) in later:
-            _sql(office, f"UPDATE {table} SET idx = ? WHERE idx = ?", [index - 1, index])
-
-
-def _revocation_by(name: str, person: str) -> Envelope:
-    record = Revocation(
-        target=digest_bytes(b"x"),
-        target_kind="adapter",
-        reason="r",
-        revoked_by=person,
-        revoked_at=offices.START,
-    )
-    return sign_record(Kind.REVOCATION, record, (Subject("x", record.target),), signer_named(name))
 
 
 # --- an honest record --------------------------------------------------------------------------------------
@@ -165,7 +123,8 @@ def test_an_edited_row(made: Released) -> None:
 
 def test_an_edited_row_with_its_hash_recomputed(made: Released) -> None:
     value = json.loads(made.walk.verdict.envelope.raw)
-    value["signatures"][0]["sig"] = value["signatures"][0]["sig"][::-1].lstrip("=") + "=="
+    signature = value["signatures"][0]["sig"]
+    value["signatures"][0]["sig"] = ("B" if signature[0] == "A" else "A") + signature[1:]
     _replace(made.office, made.walk.verdict.index, canonical_json(value))
 
     _found(made.office, "rewritten-log")
@@ -258,12 +217,6 @@ def test_a_row_that_is_no_envelope(made: Released) -> None:
 # --- cut, put back, regrown --------------------------------------------------------------------------------
 
 
-def _truncate(office: Office, size: int) -> None:
-    for table in ("entries", "records", "subjects"):
-        _sql(office, f"DELETE FROM {table} WHERE idx >= ?", [size])
-    _sql(office, "DELETE FROM checkpoints WHERE size > ?", [size])
-
-
 def test_a_log_cut_short_under_its_last_checkpoint(made: Released) -> None:
     size = len(made.office.store.entries())
     for table in ("entries", "records", "subjects"):
@@ -341,7 +294,7 @@ def test_the_checkpoint_of_another_log_is_not_taken_for_one_of_this(made: Releas
 
 
 def test_a_checkpoint_signed_by_another_key(made: Released) -> None:
-    leaves = made.office.store.leaves()
+    leaves = [entry.leaf for entry in made.office.store.entries()]
     forged = sign_checkpoint(made.office.settings.origin, 5, tree_root(leaves[:5]), signer_named("eve")).note
     _sql(made.office, "UPDATE checkpoints SET note = ? WHERE size = 5", [forged])
 
@@ -403,7 +356,9 @@ def test_a_signed_record_that_is_malformed(made: Released) -> None:
         "https://placet.dev/revocation/v1", (Subject("x", digest_bytes(b"x")),), {"target": "everything"}
     )
 
-    _found(made.office, "bad-signature", _logged(made.office, sign_statement(statement, signer_named("ada"))))
+    _found(
+        made.office, "malformed-record", _logged(made.office, sign_statement(statement, signer_named("ada")))
+    )
 
 
 def test_a_record_of_a_future_type_is_kept_shown_and_no_finding(made: Released) -> None:
@@ -501,15 +456,25 @@ def test_another_root_in_the_roots_place(made: Released) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE records SET predicate_type = 'https://placet.dev/plan/v2' WHERE idx = 9",
-        "UPDATE records SET key_id = 'sha256:0' WHERE idx = 9",
-        "UPDATE subjects SET digest = 'sha256:0' WHERE idx = 9",
+        "UPDATE records SET type_id = type_id + 1 WHERE idx = 9",
+        "UPDATE records SET key_id = 77 WHERE idx = 9",
+        "UPDATE records SET made_at = '2020-01-01T00:00:00Z' WHERE idx = 9",
+        "UPDATE records SET suite = 'another' WHERE idx = 9",
+        "UPDATE records SET decision = 'ALLOW' WHERE idx = 9",
+        "UPDATE records SET channel = 'production' WHERE idx = 9",
+        "UPDATE subjects SET digest = 'x'::BLOB WHERE idx = 9",
+        "UPDATE subjects SET digest_key = 1 WHERE idx = 9",
         "UPDATE subjects SET name = 'other' WHERE idx = 9",
+        "UPDATE words SET word = 'https://placet.dev/plan/v2' WHERE id = 1",
+        "INSERT INTO words SELECT * FROM words WHERE id = 1",
+        "DELETE FROM words WHERE id = 1",
         "DELETE FROM subjects WHERE idx = 9",
         "DELETE FROM records WHERE idx = 9",
-        "INSERT INTO subjects VALUES (9, 'x', 'sha256:0')",
-        "INSERT INTO subjects VALUES (900, 'x', 'sha256:0')",
-        "INSERT INTO records VALUES (900, 'x', 'sha256:0')",
+        "INSERT INTO records SELECT * FROM records WHERE idx = 9",
+        "INSERT INTO subjects VALUES (9, 1, 'x'::BLOB, 'x')",
+        "INSERT INTO subjects VALUES (900, 1, 'x'::BLOB, 'x')",
+        "INSERT INTO records VALUES (900, 1, 1, NULL, NULL, NULL, NULL)",
+        "INSERT INTO tiles VALUES (0, 0, 'x'::BLOB)",
     ],
 )
 def test_edited_derived_tables(made: Released, statement: str) -> None:
@@ -734,16 +699,16 @@ def test_an_audit_beside_a_growing_log_raises_no_false_alarm(
     made: Released, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Between any two reads of the audit somebody appends.
-    real = LedgerStore._reading
+    real = DuckStore._reading
 
-    def reading(self: LedgerStore) -> Any:
+    def reading(self: DuckStore) -> Any:
         if growing:
             growing.pop()
             offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
         return real(self)
 
     growing = [1, 2, 3, 4]
-    monkeypatch.setattr(LedgerStore, "_reading", reading)
+    monkeypatch.setattr(DuckStore, "_reading", reading)
 
     assert made.office.audit().whole
 
@@ -755,3 +720,163 @@ def test_each_finding_names_the_record_it_shows_at(made: Released) -> None:
 
     assert "edited-record" in _ids(report)
     assert all(finding.index is None or f"{finding.index}" in finding.message for finding in report.findings)
+
+
+# --- from the last audited checkpoint, in parallel, in part ------------------------------------------------
+
+
+def _grow(made: Released, records: int = 2) -> None:
+    for _ in range(records):
+        offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+        made.sample.clock.advance(minutes=1)
+
+
+def test_an_audit_from_the_last_audited_checkpoint_reads_only_what_is_new(made: Released) -> None:
+    first = made.office.audit()
+    _grow(made)
+
+    report = made.office.audit(since=first.checkpoint)
+
+    assert report.whole, report.findings
+    assert (report.start, report.records) == (first.records, first.records + 2)
+    assert report.root == made.office.reader().head().root
+    assert any("2 records: indices" in line for line in report.checked)
+    assert any(f"first {first.records} records as they are stored" in line for line in report.blind)
+    again = made.office.audit(since=report.checkpoint)
+    assert again.whole
+    assert again.start == again.records
+
+
+def test_an_audit_from_a_checkpoint_finds_what_was_done_since(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    _grow(made)
+    index = made.office.store.size() - 1
+    _replace(made.office, index, b"not an envelope")
+
+    report = made.office.audit(since=since)
+
+    assert "edited-record" in _ids(report)
+    assert report.start == index - 1
+
+
+def test_an_audit_from_a_checkpoint_that_the_log_does_not_continue_says_so(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    _truncate(made.office, made.walk.verdict.index)
+    report = made.office.audit(since=since)
+    assert "truncated-log" in _ids(report)
+
+    _grow(made, 8)
+    report = made.office.audit(since=since)
+    assert "rewritten-log" in _ids(report)
+    assert report.start == 0
+
+
+def test_a_checkpoint_of_another_log_is_nothing_to_go_on_from(made: Released) -> None:
+    note = sign_checkpoint(made.office.settings.origin, 3, bytes(32), signer_named("eve")).note
+
+    with pytest.raises(UsageError, match="not one of this log"):
+        made.office.audit(since=note)
+
+
+def test_an_older_checkpoint_kept_elsewhere_is_held_against_stored_hashes(made: Released) -> None:
+    notes = [note for _, note in made.office.store.checkpoint_notes()]
+    since = made.office.audit().checkpoint
+    _grow(made)
+
+    assert made.office.audit([notes[4]], since=since).whole
+    forged = sign_checkpoint(made.office.settings.origin, 5, bytes(32), made.office.signer(LOG_KEY)).note
+    assert "forked-log" in _ids(made.office.audit([forged], since=since))
+
+
+@pytest.fixture
+def large(made: Released, monkeypatch: pytest.MonkeyPatch) -> Released:
+    """Stretches of 256 records, so that a log of a thousand has several."""
+    monkeypatch.setattr(audit_run, "PART_RECORDS", 256)
+    monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 300)
+    envelopes = [
+        sign_record(
+            Kind.PLAN,
+            made.walk.plan.record.model_copy(
+                update={"planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60)}
+            ),
+            made.walk.plan.statement.subjects,
+            made.sample.evaluator,
+        )
+        for n in range(600)
+    ]
+    made.office.store.append(envelopes, made.office.signer(LOG_KEY))
+    return made
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stretches_and_processes_make_no_difference(large: Released, workers: int) -> None:
+    kept = large.office.store.latest_checkpoint() or ""
+    heard = Heard()
+    report = large.office.audit([kept], workers=workers, progress=heard)
+
+    assert report.whole, report.findings[:3]
+    assert report.root == large.office.reader().head().root
+    assert heard.done["records"] == report.records > 600
+    _replace(large.office, 500, b"not an envelope")
+    report = large.office.audit([kept], workers=workers)
+    assert {"edited-record", "rewritten-log", "forked-log"} <= _ids(report)
+
+
+class Heard(NullProgress):
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+
+    def advance(self, step: str, count: int = 1) -> None:
+        self.done[step] = self.done.get(step, 0) + count
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE tiles SET root = 'x'::BLOB WHERE idx = 1", "DELETE FROM tiles"]
+)
+def test_edited_tiles_are_found_and_made_again(large: Released, statement: str) -> None:
+    _sql(large.office, statement)
+
+    assert _ids(large.office.audit(workers=1)) >= {"edited-derived-table"}
+    with pytest.raises(IntegrityError):
+        _grow(large)
+    large.office.store.rebuild()
+    assert large.office.audit(workers=1).whole
+    _grow(large)
+
+
+def test_hundreds_of_findings_of_a_kind_are_counted_not_listed(large: Released) -> None:
+    _sql(large.office, "UPDATE records SET suite = 'x'")
+
+    report = large.office.audit(workers=1)
+
+    assert len(report.findings) == 101
+    assert "more of this kind" in report.findings[-1].message
+
+
+def test_an_audit_of_part_says_what_it_did_not_look_at(made: Released) -> None:
+    report = made.office.audit(scope=Scope(signatures=True, derived=False, meaning=False))
+    assert report.whole
+    assert sum("not looked at" in line for line in report.blind) == 2
+    _sql(made.office, "UPDATE records SET suite = 'x' WHERE idx = 9")
+    assert made.office.audit(scope=Scope(derived=False)).whole
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    source = "".join(path.read_text() for path in Path(audit_run.__file__).parent.glob("*.py"))
+    named = set(re.findall(r'add\(\s*"([a-z-]+)"', source))
+
+    assert named
+    assert named == set(MEANINGS)
+
+
+def test_a_record_filed_where_nobody_would_look_is_found(made: Released) -> None:
+    """A rejection that does not name the adapter among its subjects: the desk would not find it."""
+    record = offices.reject(made.sample, made.walk.ref, "ben").record
+    hidden = sign_record(
+        Kind.REVIEW,
+        record.model_copy(update={"comment": "hidden"}),
+        (Subject("nothing", digest_bytes(b"nothing")),),
+        made.sample.signers["ben"],
+    )
+
+    _found(made.office, "misfiled-record", _logged(made.office, hidden))

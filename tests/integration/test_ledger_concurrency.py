@@ -25,12 +25,13 @@ from placet.domain.records import Base
 from placet.ledger.checkpoint import verify_checkpoint
 from placet.ledger.lock import ledger_lock
 from placet.ledger.merkle import leaf_hash, tree_root
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import DuckStore
 from placet.office import Office
 from tests.support import offices
 from tests.support.offices import released_office, signer_named
 
 ROOT = Path(__file__).resolve().parents[2]
+PYTHONPATH = os.pathsep.join((str(ROOT / "platform"), str(ROOT)))
 ORIGIN = "placet.dev/acme"
 LOG = signer_named("log")
 
@@ -41,11 +42,11 @@ from pathlib import Path
 from placet.attest.envelope import sign_statement
 from placet.attest.statement import Subject, build_statement
 from placet.domain.digests import digest_bytes
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import DuckStore
 from tests.support.offices import signer_named
 
 path, writer, count, batch, hold_at = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
-store = LedgerStore(Path(path), "placet.dev/acme", wait_s=60)
+store = DuckStore(Path(path), "placet.dev/acme", wait_s=60)
 
 def envelope(number):
     subject = Subject("x", digest_bytes(b"x"))
@@ -67,7 +68,7 @@ for number in range(0, count, batch):
 
 @contextmanager
 def _writers(path: Path, *arguments: tuple[str, int, int, int]) -> Iterator[list[subprocess.Popen[str]]]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": PYTHONPATH}
     running = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path), *map(str, argument)],
@@ -103,7 +104,7 @@ def _acknowledged(lines: Sequence[str]) -> dict[tuple[str, int], int]:
     return done
 
 
-def _held(store: LedgerStore) -> dict[tuple[str, int], int]:
+def _held(store: DuckStore) -> dict[tuple[str, int], int]:
     """Return (writer, number) → index of all records, after checking that the log is whole."""
     snapshot = store.snapshot()
     leaves = [leaf_hash(entry.envelope) for entry in snapshot.entries]
@@ -123,13 +124,13 @@ def _held(store: LedgerStore) -> dict[tuple[str, int], int]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LedgerStore:
-    made = LedgerStore(tmp_path / "ledger.duckdb", ORIGIN, wait_s=20)
+def store(tmp_path: Path) -> DuckStore:
+    made = DuckStore(tmp_path / "ledger.duckdb", ORIGIN, wait_s=20)
     made.create()
     return made
 
 
-def test_several_processes_append_side_by_side(store: LedgerStore) -> None:
+def test_several_processes_append_side_by_side(store: DuckStore) -> None:
     done: dict[tuple[str, int], int] = {}
     with _writers(store.path, *((f"w{n}", 6, 2, -1) for n in range(3))) as running:
         for process in running:
@@ -141,7 +142,7 @@ def test_several_processes_append_side_by_side(store: LedgerStore) -> None:
     assert _held(store) == done
 
 
-def test_processes_that_append_the_same_records_add_them_once(store: LedgerStore) -> None:
+def test_processes_that_append_the_same_records_add_them_once(store: DuckStore) -> None:
     answers = []
     with _writers(store.path, *(("same", 6, 1, -1) for _ in range(3))) as running:
         for process in running:
@@ -158,10 +159,10 @@ def _line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_a_wait_is_bounded_and_the_message_names_the_holder(store: LedgerStore) -> None:
+def test_a_wait_is_bounded_and_the_message_names_the_holder(store: DuckStore) -> None:
     with _writers(store.path, ("slow", 1, 1, 0)) as (process,):
         assert _line(process) == "holding\n"
-        hasty = LedgerStore(store.path, ORIGIN, wait_s=0.3)
+        hasty = DuckStore(store.path, ORIGIN, wait_s=0.3)
 
         for call in (hasty.entries, lambda: hasty.append([], LOG)):
             start = time.monotonic()
@@ -173,7 +174,7 @@ def test_a_wait_is_bounded_and_the_message_names_the_holder(store: LedgerStore) 
             assert "nothing of yours was lost" in caught.value.hint
 
 
-def test_a_holder_that_is_killed_lets_go_and_leaves_nothing_half_written(store: LedgerStore) -> None:
+def test_a_holder_that_is_killed_lets_go_and_leaves_nothing_half_written(store: DuckStore) -> None:
     with _writers(store.path, ("killed", 6, 3, 3)) as (process,):
         first = _line(process)
         assert _line(process) == "holding\n"
@@ -187,7 +188,7 @@ def test_a_holder_that_is_killed_lets_go_and_leaves_nothing_half_written(store: 
     assert _held(store) == _acknowledged(out.splitlines()) == {("killed", n): n for n in range(6)}
 
 
-def test_writers_killed_at_any_point_lose_nothing_that_was_acknowledged(store: LedgerStore) -> None:
+def test_writers_killed_at_any_point_lose_nothing_that_was_acknowledged(store: DuckStore) -> None:
     done: dict[tuple[str, int], int] = {}
     for turn in range(4):
         with _writers(store.path, (f"a{turn}", 400, 1, -1), (f"b{turn}", 400, 2, -1)) as (first, second):
@@ -206,7 +207,7 @@ def test_writers_killed_at_any_point_lose_nothing_that_was_acknowledged(store: L
 KILLED_AT = """
 import os, signal, sys
 import duckdb
-from placet.ledger import store as store_module
+from placet.ledger.store import duck as store_module
 
 class Killing:
     def __init__(self, inner):
@@ -229,7 +230,7 @@ store_module.duckdb.connect = lambda *a, **k: Killing(real(*a, **k))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_writer_killed_around_its_commit_leaves_all_or_nothing(store: LedgerStore, when: str) -> None:
+def test_a_writer_killed_around_its_commit_leaves_all_or_nothing(store: DuckStore, when: str) -> None:
     command = [sys.executable, "-c", KILLED_AT + WRITER, str(store.path), "killed", "2", "2", "-1", when]
     done = subprocess.run(
         command,
@@ -239,7 +240,7 @@ def test_a_writer_killed_around_its_commit_leaves_all_or_nothing(store: LedgerSt
         check=False,
         timeout=60,
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
     )
 
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -320,15 +321,15 @@ def test_a_waiting_process_gets_its_turn(tmp_path: Path) -> None:
 
 def _between(monkeypatch: pytest.MonkeyPatch, what: Any) -> None:
     """Let `what` happen once, after the next append has looked at the log and before it takes the lock."""
-    real = LedgerStore.append
+    real = DuckStore.append
     todo = [what]
 
-    def append(self: LedgerStore, *arguments: Any, **options: Any) -> Any:
+    def append(self: DuckStore, *arguments: Any, **options: Any) -> Any:
         if todo:
             todo.pop()()
         return real(self, *arguments, **options)
 
-    monkeypatch.setattr(LedgerStore, "append", append)
+    monkeypatch.setattr(DuckStore, "append", append)
 
 
 def test_a_grant_made_while_others_append_starts_where_it_is_logged(

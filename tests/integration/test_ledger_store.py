@@ -12,10 +12,11 @@ from placet.attest.envelope import Envelope, sign_statement
 from placet.attest.statement import Subject, build_statement
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError, NotAuthorizedError, StorageError, UsageError
-from placet.ledger import store as store_module
 from placet.ledger.checkpoint import verify_checkpoint
+from placet.ledger.derived import derive
 from placet.ledger.merkle import leaf_hash, tree_root
-from placet.ledger.store import LedgerStore, Seen, StaleError, derive
+from placet.ledger.store import DuckStore, Seen, StaleError
+from placet.ledger.store import duck as store_module
 from tests.support.offices import signer_named
 
 LOG, ADA = signer_named("log"), signer_named("ada")
@@ -29,13 +30,13 @@ def _envelope(number: int, *subjects: str, predicate_type: str = TYPE) -> Envelo
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LedgerStore:
-    made = LedgerStore(tmp_path / "ledger.duckdb", ORIGIN, wait_s=5)
+def store(tmp_path: Path) -> DuckStore:
+    made = DuckStore(tmp_path / "ledger.duckdb", ORIGIN, wait_s=5)
     made.create()
     return made
 
 
-def _sql(store: LedgerStore, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
+def _sql(store: DuckStore, statement: str, values: list[Any] | None = None) -> list[tuple[Any, ...]]:
     with duckdb.connect(str(store.path)) as db:
         return db.execute(statement, values or []).fetchall()
 
@@ -43,13 +44,12 @@ def _sql(store: LedgerStore, statement: str, values: list[Any] | None = None) ->
 # --- appending ---------------------------------------------------------------------------------------------
 
 
-def test_a_new_log_is_empty_and_has_no_checkpoint(store: LedgerStore) -> None:
+def test_a_new_log_is_empty_and_has_no_checkpoint(store: DuckStore) -> None:
     assert store.entries() == ()
-    assert store.leaves() == ()
     assert store.latest_checkpoint() is None
 
 
-def test_records_come_back_in_order_with_their_exact_bytes(store: LedgerStore) -> None:
+def test_records_come_back_in_order_with_their_exact_bytes(store: DuckStore) -> None:
     envelopes = [_envelope(n) for n in range(5)]
     store.append(envelopes[:2], LOG)
     store.append(envelopes[2:], LOG)
@@ -57,23 +57,26 @@ def test_records_come_back_in_order_with_their_exact_bytes(store: LedgerStore) -
     assert [entry.index for entry in store.entries()] == [0, 1, 2, 3, 4]
     assert [entry.envelope for entry in store.entries()] == [envelope.raw for envelope in envelopes]
     assert [entry.record_id for entry in store.entries(1, 3)] == [e.record_id for e in envelopes[1:3]]
-    assert store.leaves() == tuple(leaf_hash(envelope.raw) for envelope in envelopes)
+    assert [entry.leaf for entry in store.entries()] == [leaf_hash(envelope.raw) for envelope in envelopes]
 
 
-def test_each_append_leaves_one_checkpoint_signed_over_all_records(store: LedgerStore) -> None:
+def test_each_append_leaves_one_checkpoint_signed_over_all_records(store: DuckStore) -> None:
     store.append([_envelope(0), _envelope(1)], LOG)
     store.append([_envelope(2)], LOG)
 
     sizes = []
     for size, note in store.checkpoint_notes():
         checkpoint = verify_checkpoint(note, ORIGIN, LOG.public)
-        assert (checkpoint.size, checkpoint.root) == (size, tree_root(store.leaves()[:size]))
+        assert (checkpoint.size, checkpoint.root) == (
+            size,
+            tree_root([entry.leaf for entry in store.entries(0, size)]),
+        )
         sizes.append(size)
     assert sizes == [2, 3]
     assert store.latest_checkpoint() == store.checkpoint_notes()[-1][1]
 
 
-def test_the_same_record_again_gets_the_index_it_has(store: LedgerStore) -> None:
+def test_the_same_record_again_gets_the_index_it_has(store: DuckStore) -> None:
     first = store.append([_envelope(0), _envelope(1)], LOG)
     again = store.append([_envelope(1), _envelope(2), _envelope(0), _envelope(2)], LOG)
 
@@ -85,7 +88,7 @@ def test_the_same_record_again_gets_the_index_it_has(store: LedgerStore) -> None
     assert store.checkpoint_notes() == notes
 
 
-def test_a_batch_is_taken_whole_or_not_at_all(store: LedgerStore) -> None:
+def test_a_batch_is_taken_whole_or_not_at_all(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
 
     def check(envelope: Envelope, index: int) -> None:
@@ -98,7 +101,7 @@ def test_a_batch_is_taken_whole_or_not_at_all(store: LedgerStore) -> None:
     assert [size for size, _ in store.checkpoint_notes()] == [1]
 
 
-def test_each_new_record_is_checked_at_the_index_it_gets(store: LedgerStore) -> None:
+def test_each_new_record_is_checked_at_the_index_it_gets(store: DuckStore) -> None:
     seen: list[tuple[int, str]] = []
     store.append([_envelope(0)], LOG)
     store.append([_envelope(0), _envelope(1), _envelope(2)], LOG, lambda e, i: seen.append((i, e.record_id)))
@@ -106,7 +109,7 @@ def test_each_new_record_is_checked_at_the_index_it_gets(store: LedgerStore) -> 
     assert seen == [(1, _envelope(1).record_id), (2, _envelope(2).record_id)]
 
 
-def test_a_draft_is_made_for_the_index_it_gets(store: LedgerStore) -> None:
+def test_a_draft_is_made_for_the_index_it_gets(store: DuckStore) -> None:
     store.append([_envelope(0), _envelope(1)], LOG)
     made: list[int] = []
 
@@ -120,7 +123,7 @@ def test_a_draft_is_made_for_the_index_it_gets(store: LedgerStore) -> None:
     assert entry.record_id == _envelope(102).record_id
 
 
-def test_nothing_is_added_when_the_caller_has_not_seen_everything_that_matters(store: LedgerStore) -> None:
+def test_nothing_is_added_when_the_caller_has_not_seen_everything_that_matters(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
 
     for count in (0, 2):
@@ -133,7 +136,7 @@ def test_nothing_is_added_when_the_caller_has_not_seen_everything_that_matters(s
 # --- finding -----------------------------------------------------------------------------------------------
 
 
-def test_records_are_found_by_type_subject_and_id(store: LedgerStore) -> None:
+def test_records_are_found_by_type_subject_and_id(store: DuckStore) -> None:
     a, b, c = _envelope(0, "x"), _envelope(1, "x", "y"), _envelope(2, "y", predicate_type="https://other/v1")
     store.append([a, b, c], LOG)
 
@@ -148,7 +151,7 @@ def test_records_are_found_by_type_subject_and_id(store: LedgerStore) -> None:
     assert ids(predicate_type="' OR TRUE --") == []
 
 
-def test_a_record_about_the_same_subject_twice_is_found_once(store: LedgerStore) -> None:
+def test_a_record_about_the_same_subject_twice_is_found_once(store: DuckStore) -> None:
     digest = digest_bytes(b"x")
     statement = build_statement(TYPE, (Subject("a", digest), Subject("b", digest)), {})
     store.append([sign_statement(statement, ADA)], LOG)
@@ -156,18 +159,20 @@ def test_a_record_about_the_same_subject_twice_is_found_once(store: LedgerStore)
     assert len(store.find(subject=digest)) == 1
 
 
-def test_derived_tables_can_be_made_again_from_the_envelopes(store: LedgerStore) -> None:
+def test_derived_tables_can_be_made_again_from_the_envelopes(store: DuckStore) -> None:
     store.append([_envelope(n, "x", f"s{n}") for n in range(4)], LOG)
     before = store.derived()
     _sql(store, "DELETE FROM subjects")
-    _sql(store, "UPDATE records SET predicate_type = 'y'")
+    _sql(store, "UPDATE records SET type_id = 7, suite = 'y'")
     assert store.derived() != before
 
     assert store.rebuild() == 4
-    assert store.derived() == before == tuple(derive(entry) for entry in store.entries())
+    assert (
+        store.derived() == before == tuple(derive(entry.index, entry.envelope) for entry in store.entries())
+    )
 
 
-def test_a_snapshot_holds_all_tables_of_one_moment(store: LedgerStore) -> None:
+def test_a_snapshot_holds_all_tables_of_one_moment(store: DuckStore) -> None:
     store.append([_envelope(n) for n in range(3)], LOG)
 
     snapshot = store.snapshot()
@@ -179,7 +184,7 @@ def test_a_snapshot_holds_all_tables_of_one_moment(store: LedgerStore) -> None:
 
 # --- a log that was tampered with is not built upon --------------------------------------------------------
 
-TAMPERINGS: dict[str, Callable[[LedgerStore], object]] = {
+TAMPERINGS: dict[str, Callable[[DuckStore], object]] = {
     "deleted last row": lambda s: _sql(s, "DELETE FROM entries WHERE idx = 2"),
     "deleted first row": lambda s: _sql(s, "DELETE FROM entries WHERE idx = 0"),
     "inserted row": lambda s: _sql(
@@ -196,7 +201,7 @@ TAMPERINGS: dict[str, Callable[[LedgerStore], object]] = {
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
 def test_nothing_is_signed_over_a_log_that_does_not_match_its_checkpoint(
-    store: LedgerStore, tampering: str
+    store: DuckStore, tampering: str
 ) -> None:
     store.append([_envelope(0), _envelope(1)], LOG)
     store.append([_envelope(2)], LOG)
@@ -209,24 +214,24 @@ def test_nothing_is_signed_over_a_log_that_does_not_match_its_checkpoint(
     assert store.snapshot() == before
 
 
-def test_another_log_key_does_not_continue_a_log(store: LedgerStore) -> None:
+def test_another_log_key_does_not_continue_a_log(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
 
     with pytest.raises(IntegrityError, match="not signed by the log's key"):
         store.append([_envelope(1)], signer_named("another log"))
 
 
-def test_a_log_under_another_name_is_not_continued(store: LedgerStore) -> None:
+def test_a_log_under_another_name_is_not_continued(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
 
     with pytest.raises(IntegrityError):
-        LedgerStore(store.path, "placet.dev/other").append([_envelope(1)], LOG)
+        DuckStore(store.path, "placet.dev/other").append([_envelope(1)], LOG)
 
 
 # --- files and disks ---------------------------------------------------------------------------------------
 
 
-def test_a_ledger_is_not_made_twice(store: LedgerStore) -> None:
+def test_a_ledger_is_not_made_twice(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
 
     with pytest.raises(UsageError, match="there is a ledger"):
@@ -237,18 +242,18 @@ def test_a_ledger_is_not_made_twice(store: LedgerStore) -> None:
 def test_a_ledger_half_made_by_a_killed_process_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = LedgerStore(tmp_path / "ledger.duckdb", ORIGIN)
-    migrations = store_module._migrations()
+    store = DuckStore(tmp_path / "ledger.duckdb", ORIGIN)
+    migrations = store_module.migrations()
 
-    def killed() -> tuple[str, ...]:
+    def killed() -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store_module, "_migrations", killed)
+    monkeypatch.setattr(store_module, "migrations", killed)
     with pytest.raises(KeyboardInterrupt):
         store.create()
     assert not store.path.exists()
     (tmp_path / "ledger.duckdb.new").write_bytes(b"torn")
-    monkeypatch.setattr(store_module, "_migrations", lambda: migrations)
+    monkeypatch.setattr(store_module, "migrations", lambda: migrations)
 
     store.create()
     assert store.append([_envelope(0)], LOG)[0].index == 0
@@ -257,18 +262,18 @@ def test_a_ledger_half_made_by_a_killed_process_is_made_again(
 
 def test_a_missing_ledger_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no ledger at") as caught:
-        LedgerStore(tmp_path / "ledger.duckdb", ORIGIN).entries()
+        DuckStore(tmp_path / "ledger.duckdb", ORIGIN).entries()
     assert "placet init" in caught.value.hint
     assert not (tmp_path / "ledger.duckdb").exists()
 
 
 def test_a_missing_folder_is_said(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="lock file"):
-        LedgerStore(tmp_path / "gone" / "ledger.duckdb", ORIGIN).create()
+        DuckStore(tmp_path / "gone" / "ledger.duckdb", ORIGIN).create()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a database", b"\0" * 20_000])
-def test_a_file_that_is_no_ledger_is_said(store: LedgerStore, content: bytes) -> None:
+def test_a_file_that_is_no_ledger_is_said(store: DuckStore, content: bytes) -> None:
     store.path.write_bytes(content)
 
     with pytest.raises(StorageError, match="the ledger file refused"):
@@ -276,7 +281,7 @@ def test_a_file_that_is_no_ledger_is_said(store: LedgerStore, content: bytes) ->
 
 
 @pytest.mark.parametrize("part", [0.1, 0.3, 0.6])
-def test_a_ledger_file_cut_short_is_an_error_not_a_shorter_log(store: LedgerStore, part: float) -> None:
+def test_a_ledger_file_cut_short_is_an_error_not_a_shorter_log(store: DuckStore, part: float) -> None:
     store.append([_envelope(n) for n in range(3)], LOG)
     data = store.path.read_bytes()
     store.path.write_bytes(data[: int(len(data) * part)])
@@ -309,7 +314,7 @@ class _FaultyConnection:
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_full_disk_adds_nothing_and_says_so(
-    store: LedgerStore, monkeypatch: pytest.MonkeyPatch, word: str, after: bool
+    store: DuckStore, monkeypatch: pytest.MonkeyPatch, word: str, after: bool
 ) -> None:
     store.append([_envelope(0)], LOG)
     before = store.snapshot()
@@ -328,7 +333,7 @@ def test_a_full_disk_adds_nothing_and_says_so(
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_failing_commit_leaves_a_whole_log_and_a_repeat_adds_nothing_twice(
-    store: LedgerStore, monkeypatch: pytest.MonkeyPatch, after: bool
+    store: DuckStore, monkeypatch: pytest.MonkeyPatch, after: bool
 ) -> None:
     store.append([_envelope(0)], LOG)
     real = duckdb.connect
@@ -347,7 +352,7 @@ def test_a_failing_commit_leaves_a_whole_log_and_a_repeat_adds_nothing_twice(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only files")
-def test_a_read_only_ledger_file_refuses_to_be_written(store: LedgerStore) -> None:
+def test_a_read_only_ledger_file_refuses_to_be_written(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
     store.path.chmod(0o444)
 
@@ -357,7 +362,7 @@ def test_a_read_only_ledger_file_refuses_to_be_written(store: LedgerStore) -> No
 
 
 def test_a_ledger_that_cannot_be_opened_for_writing_refuses_and_is_still_read(
-    store: LedgerStore, monkeypatch: pytest.MonkeyPatch
+    store: DuckStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.append([_envelope(0)], LOG)
     real = duckdb.connect
@@ -373,8 +378,8 @@ def test_a_ledger_that_cannot_be_opened_for_writing_refuses_and_is_still_read(
     assert len(store.entries()) == 1
 
 
-def test_queries_cannot_reach_outside_the_ledger_file(store: LedgerStore, tmp_path: Path) -> None:
+def test_queries_cannot_reach_outside_the_ledger_file(store: DuckStore, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
 
-    with store._reading() as db, pytest.raises(duckdb.Error, match="disabled"):
-        db.execute(f"SELECT * FROM '{tmp_path}/secret.csv'").fetchall()
+    with store._reading() as tables, pytest.raises(duckdb.Error, match="disabled"):
+        tables.db.execute(f"SELECT * FROM '{tmp_path}/secret.csv'").fetchall()

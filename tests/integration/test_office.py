@@ -24,7 +24,7 @@ from placet.domain.errors import (
     UsageError,
 )
 from placet.domain.records import Base, Decision, Outcome, ReviewDecision, Revocation, Verdict
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import DuckStore
 from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office
 from placet.release.desk import is_revoked
 from placet.review import desk as review_desk
@@ -94,7 +94,7 @@ def test_an_office_needs_a_passphrase(tmp_path: Path, passphrase: str) -> None:
         Office.create(tmp_path / "office", "ACME", ask=lambda _: passphrase)
 
 
-@pytest.mark.parametrize("step", ["save_key", "_write", "LedgerStore"])
+@pytest.mark.parametrize("step", ["save_key", "_write", "DuckStore"])
 @pytest.mark.parametrize("call", [0, 1])
 def test_making_an_office_can_be_repeated_after_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
@@ -342,7 +342,7 @@ def test_a_busy_ledger_says_so_and_adds_nothing(made: Released, monkeypatch: pyt
     def busy(*_: Any, **__: Any) -> Any:
         raise LedgerBusyError("held by process 7", hint="wait")
 
-    monkeypatch.setattr(LedgerStore, "append", busy)
+    monkeypatch.setattr(DuckStore, "append", busy)
     with pytest.raises(LedgerBusyError):
         offices.add_base(made.sample, "x")
 

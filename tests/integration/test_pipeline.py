@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from placet.attest.predicates import Kind
-from placet.domain.errors import NotAuthorizedError, UsageError
+from placet.domain.errors import EvaluationError, NotAuthorizedError, UsageError
 from placet.domain.records import (
     Base,
     Decision,
@@ -21,9 +21,10 @@ from placet.domain.records import (
 from placet.measuring.rows import load_rows
 from placet.office import Office
 from placet.pipeline.bases import base_folder, find_base
+from placet.pipeline.gate import PartlyUndecidedError
 from placet.pipeline.submission import find_adapter, submit
 from placet.sources import FolderSource
-from tests.support.tiny_office import POLICY, World, make_models, make_world
+from tests.support.tiny_office import DATA, POLICY, SUITE, TASK, World, make_models, make_world
 
 pytestmark = pytest.mark.slow
 
@@ -210,3 +211,189 @@ def test_the_stage_of_a_suite_decides_the_kind_of_its_record(world: World) -> No
     world.gate(submission.record.adapter.id)
     runs = world.office.reader().find(Kind.EVALUATION, Measurement)
     assert {item.record.stage for item in runs} == {Stage.EVALUATION}
+
+
+# --- answers taken over, suites that cannot be run, journals ---------------------------------------------------
+
+CHANGED_POLICY = POLICY.replace("FLOOR", "0.9999").replace('version: "1"', 'version: "2"')
+TWO_SUITES = (
+    CHANGED_POLICY.replace(
+        "suites: {colours: {samples: all}}", "suites: {colours: {samples: all}, shapes: {samples: all}}"
+    )
+    + "  - {id: shapes, kind: floor, suite: shapes, threshold: 0.0001, why: It must know shapes.}\n"
+)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The contexts whose likelihoods are computed from now on, in order."""
+    from placet.engine.scoring import Scoring
+
+    compute, contexts = Scoring.compute, []
+
+    def counted(self, ids, pieces, indices):
+        contexts.extend(pieces[index][0][0][0] for index in indices)
+        return compute(self, ids, pieces, indices)
+
+    monkeypatch.setattr(Scoring, "compute", counted)
+    return contexts
+
+
+def add_shapes(world: World, template: str) -> None:
+    """Write a second suite beside the first, with `template` as its prompt, and a policy on both."""
+    folder = world.suites / "shapes"
+    folder.mkdir(exist_ok=True)
+    task = TASK.replace("task: colours", "task: shapes")
+    for name, text in (
+        ("suite.yaml", SUITE.replace("id: colours", "id: shapes")),
+        ("task.yaml", task.replace("Which is a colour? {{ number }}", template)),
+        ("data.py", DATA),
+    ):
+        (folder / name).write_text(text)
+    world.policy.write_text(TWO_SUITES)
+
+
+def runs_of(world: World, suite: str = "colours") -> list:
+    found = world.office.reader().find(Kind.EVALUATION, Measurement)
+    return [run for run in found if run.record.suite.id == suite]
+
+
+def test_a_second_policy_takes_its_answers_out_of_the_signed_measurement_and_names_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    base, first = runs_of(world)
+    assert first.record.reused is None
+
+    def nothing_to_compute(*_):
+        raise AssertionError("an answer that is on record was computed again")
+
+    monkeypatch.setattr("placet.engine.scoring.Scoring.compute", nothing_to_compute)
+    world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    again = runs_of(world)[2:]
+    assert [run.record.subject for run in again] == [first.record.subject]
+    assert again[0].record.reused == (first.id,)
+    # The new plan draws another order of the same documents.
+    before, after = (
+        {row.doc: row for row in load_rows(world.office.blobs.read(run.record.blob))}
+        for run in (first, again[0])
+    )
+    assert after == before
+    plans = world.office.reader().find(Kind.PLAN, Plan)
+    assert [plan.record.known_results for plan in plans] == [None, (first.id,)]
+    assert base.id not in (again[0].record.reused or ())
+    assert world.office.audit().findings == ()
+
+
+def test_a_record_of_another_engine_gives_no_answers(world: World, computed: list[str]) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    computed.clear()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("placet.engine.identity.ENGINE_VERSION", "test")
+        world.policy.write_text(CHANGED_POLICY)
+        world.gate(submission.record.adapter.id)
+    assert len(computed) == 2 * 12 * 2, "base and adapter, each document, each option"
+    assert [run.record.reused for run in runs_of(world)] == [None] * 4
+
+
+def test_a_suite_that_cannot_be_run_stops_no_other_and_is_all_that_is_left_to_do(
+    world: World, computed: list[str]
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    adapter = submission.record.adapter
+    add_shapes(world, "{{ nothing.at.all }}")
+    with pytest.raises(PartlyUndecidedError, match="shapes on base, shapes on tiny-adapter") as caught:
+        world.gate(adapter.id)
+    assert "template" in caught.value.hint
+    assert caught.value.verdicts == ()
+    assert caught.value.undecided == ("tiny-adapter",)
+    finished = runs_of(world)
+    assert [run.record.subject_kind for run in finished] == ["base", "adapter"]
+    assert not world.office.reader().find(Kind.VERDICT, Verdict)
+
+    computed.clear()
+    add_shapes(world, "Which is a shape? {{ number }}")
+    (verdict,) = world.gate(adapter.id)
+    assert verdict.record.adapter == adapter
+    assert [run.record.subject_kind for run in runs_of(world, "shapes")] == ["base", "adapter"]
+    assert len(computed) == 2 * 12 * 2
+    assert {context.partition("?")[0] for context in computed} == {"Which is a shape"}
+    # The mended suite makes another plan, which the adapter needs a run for; its answers are on record.
+    assert [run.record.reused for run in runs_of(world)] == [None, None, (finished[1].id,)]
+
+
+def test_after_a_passing_trouble_the_same_plan_goes_on_with_what_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from placet.engine.harness import HarnessRunner
+
+    submission = world.submit().submission
+    assert submission is not None
+    add_shapes(world, "Which is a shape? {{ number }}")
+    run = HarnessRunner.run
+
+    def trouble(self, spec, *rest):
+        if spec.name == "shapes":
+            raise EvaluationError("memory does not suffice", hint="use a machine with more")
+        return run(self, spec, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(HarnessRunner, "run", trouble)
+        with pytest.raises(PartlyUndecidedError, match="shapes on base, shapes on tiny-adapter: memory"):
+            world.gate(submission.record.adapter.id)
+    finished = [run.id for run in runs_of(world)]
+    world.heard.steps.clear()
+    world.gate(submission.record.adapter.id)
+    assert [run.id for run in runs_of(world)] == finished
+    assert not [step for step in world.heard.steps if step.startswith("colours")]
+    assert [run.record.subject_kind for run in runs_of(world, "shapes")] == ["base", "adapter"]
+    assert len(world.office.reader().find(Kind.PLAN, Plan)) == 1
+
+
+@pytest.mark.parametrize("same_plan", [True, False], ids=["same-plan", "another-plan"])
+def test_the_journal_of_an_interrupted_run_serves_the_plan_it_was_made_for_only(
+    world: World, computed: list[str], same_plan: bool
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    record = Office.record
+
+    def stop_before_the_adapters(self, kind, *rest):
+        if kind is Kind.EVALUATION and rest[0].subject_kind == "adapter":
+            raise KeyboardInterrupt
+        return record(self, kind, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Office, "record", stop_before_the_adapters)
+        with pytest.raises(KeyboardInterrupt):
+            world.gate(submission.record.adapter.id)
+    assert len(computed) == 2 * 12 * 2
+    (journal,) = (world.office.home / "work" / "answers").glob("*.jsonl")
+    computed.clear()
+    if not same_plan:
+        world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    assert len(computed) == (0 if same_plan else 12 * 2)
+    assert runs_of(world)[-1].record.reused is None, "a journal is no record to name"
+    assert journal.exists() != same_plan
+
+
+def test_nothing_taken_from_a_record_is_written_to_a_journal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from placet.engine.answers import JournalAnswers
+
+    submission = world.submit().submission
+    assert submission is not None
+    world.gate(submission.record.adapter.id)
+    written = []
+    monkeypatch.setattr(JournalAnswers, "put", lambda self, answers: written.extend(answers))
+    world.policy.write_text(CHANGED_POLICY)
+    world.gate(submission.record.adapter.id)
+    assert written == []

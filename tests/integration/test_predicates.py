@@ -15,7 +15,10 @@ from jsonschema import Draft202012Validator
 from placet.attest.envelope import parse_envelope
 from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, Role, spec_for_type, spec_of
 from placet.attest.schemas import statement_schema
+from placet.attest.statement import Subject
+from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError
+from placet.domain.records import Advisory, BaseStatus, Overlap
 from tests.support import offices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +46,27 @@ def _statements() -> dict[Kind, list[dict[str, Any]]]:
         )
         plan = offices.add_plan(sample, walk.ref, walk.base)
         offices.add_measurement(sample, "canaries", plan, [0.25, 1 / 3])
+        status = BaseStatus(
+            base=walk.base,
+            end_of_life=True,
+            supported_until=sample.clock.now,
+            advisories=(Advisory(id="A-1", summary="leaks"),),
+            stated_by="ada",
+            stated_at=sample.clock.now,
+        )
+        sample.record(
+            Kind.BASE_STATUS, status, (Subject(walk.base.label, walk.base.id),), sample.signers["ada"]
+        )
+        overlap = Overlap(
+            subject=walk.ref.weights_id,
+            suite=offices.CANARIES,
+            datasets=(digest_bytes(b"data"),),
+            ngram=8,
+            documents=12,
+            found={"3": 0.5},
+            measured_at=sample.clock.now,
+        )
+        sample.record(Kind.OVERLAP, overlap, (Subject("weights", walk.ref.weights_id),))
         feed = json.loads(export_revocations(made.office))
         raws = [entry.envelope for entry in made.office.store.entries()]
     import base64

@@ -363,7 +363,7 @@ def test_a_checkpoint_by_a_retired_log_key_is_refused(made: Released) -> None:
     size = len(made.office.store.entries())
     _rebuild(made, add=(size - 2, size - 1))
     _verify(made)
-    leaves = [*made.office.store.leaves(), bytes(32)]
+    leaves = [*(entry.leaf for entry in made.office.store.entries()), bytes(32)]
     note = sign_checkpoint(made.office.settings.origin, size + 1, tree_root(leaves), retired).note
     (made.bundle / "placet" / "checkpoint.txt").write_text(note)
 

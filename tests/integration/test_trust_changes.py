@@ -70,6 +70,26 @@ def test_the_log_goes_on_under_a_new_key_and_every_checkpoint_verifies(made: Rel
         verify_bundle(path, office.root.pin, now=made.sample.clock.now)
 
 
+def test_the_logs_key_is_changed_again_and_again_by_the_same_name(
+    made: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from placet.cli import app
+
+    monkeypatch.setenv("PLACET_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setenv("PLACET_HOME", str(made.office.home))
+    for number in (2, 3, 4):
+        for line in (["keys", "new", f"log-{number}"], ["trust", "rotate", "log", f"log-{number}"]):
+            done = CliRunner().invoke(app, line, catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+
+    office = _reopened(made.office)
+
+    assert office.name_in_force("log") == "log-4"
+    assert office.audit().whole
+
+
 def test_an_office_opened_anew_signs_with_the_log_key_in_force(made: Released) -> None:
     new = _key(made.office, "log-2")
     made.office.rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
@@ -357,6 +377,14 @@ def test_a_change_that_was_stopped_before_it_was_logged_never_was(
     assert office.audit().whole
     office.change_root(office.root.current.keys, 1)
     assert _reopened(office).root.current.version == 2
+
+
+def test_an_office_of_an_earlier_version_is_named_as_such(made: Released) -> None:
+    trust = made.office.home / "trust"
+    (trust / "1.root.json").rename(trust / "root.json")
+
+    with pytest.raises(UsageError, match="made by an earlier version"):
+        _reopened(made.office)
 
 
 def test_another_process_follows_the_change_without_being_opened_anew(made: Released) -> None:

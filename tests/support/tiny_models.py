@@ -15,10 +15,12 @@ from transformers import (
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
+    MambaConfig,
     MistralConfig,
     PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen3Config,
 )
 
 MAX_LENGTH = 96
@@ -60,6 +62,14 @@ _SMALL: dict[str, Any] = {
     "initializer_range": 0.3,
 }
 _GROUPED = {**_SMALL, "num_key_value_heads": 2}
+_ROPE: dict[str, Any] = {
+    "rope_type": "llama3",
+    "rope_theta": 500.0,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 24,
+}
 CONFIGS: dict[str, Any] = {
     "llama": lambda: LlamaConfig(**_GROUPED),
     "gpt2": lambda: GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=MAX_LENGTH, initializer_range=0.3),
@@ -69,10 +79,29 @@ CONFIGS: dict[str, Any] = {
     "phi": lambda: PhiConfig(**_SMALL),
     "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=None),
     "mistral-windowed": lambda: MistralConfig(**_GROUPED, sliding_window=16),
+    "mamba": lambda: MambaConfig(
+        hidden_size=32, state_size=4, num_hidden_layers=2, expand=2, initializer_range=0.3
+    ),
+    # Shapes that a family allows and its smallest model does not have.
+    "qwen3-wide-heads": lambda: Qwen3Config(**_GROUPED, head_dim=20),
+    "llama-scaled-rope": lambda: LlamaConfig(**_GROUPED, attention_bias=True, mlp_bias=True, rope_parameters=_ROPE),
+    "gemma-one-key-head": lambda: GemmaConfig(**_SMALL, num_key_value_heads=1, head_dim=24),
+    "phi-normed": lambda: PhiConfig(**_GROUPED, qk_layernorm=True, partial_rotary_factor=0.25),
+    "gpt_neox-serial": lambda: GPTNeoXConfig(**_SMALL, use_parallel_residual=False, rotary_pct=1.0),
+    "gpt2-odd": lambda: GPT2Config(
+        n_embd=30, n_layer=3, n_head=5, n_inner=44, n_positions=MAX_LENGTH, initializer_range=0.3,
+        scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=False,
+    ),
+}  # fmt: skip
+UNPACKED = {
+    "mistral-windowed": "sliding window",
+    "mamba": "mamba is not a family known to take a tree mask",
 }
+"""Models that cannot take a tree mask, and what the engine says of them."""
 TARGETS = {
     "gpt2": ["c_attn", "c_fc"],
     "gpt_neox": ["query_key_value", "dense_h_to_4h"],
+    "mamba": ["in_proj", "x_proj"],
     "phi": ["q_proj", "fc1"],
 }
 
@@ -100,8 +129,8 @@ def save_adapter(base: Path, folder: Path, family: str = "llama", seed: int = 1,
     settings = {
         "r": 4,
         "lora_alpha": 8,
-        "target_modules": TARGETS.get(family, ["q_proj", "v_proj", "down_proj"]),
-        "fan_in_fan_out": family == "gpt2",
+        "target_modules": TARGETS.get(family.partition("-")[0], ["q_proj", "v_proj", "down_proj"]),
+        "fan_in_fan_out": family.startswith("gpt2"),
         "init_lora_weights": False,
         **options,
     }

@@ -17,6 +17,7 @@ from placet.engine.answers import (
     JournalAnswers,
     Likelihood,
     MemoryAnswers,
+    RecordedAnswers,
     answer_head,
     answer_id,
 )
@@ -141,3 +142,51 @@ def test_a_document_is_done_when_all_its_requests_are() -> None:
         documents.done(index)
         seen.append(listener.total)
     assert seen == [0, 1, 2]
+
+
+# --- answers out of records ----------------------------------------------------------------------------------
+
+
+def test_only_records_that_gave_an_answer_are_named() -> None:
+    answers = RecordedAnswers(MemoryAnswers())
+    answers.add("r3", [(C, SCORE)])
+    answers.add("r1", [(A, SCORE)])
+    answers.add("r2", [(A, Likelihood(-9.0, False)), (B, TEXT)])
+    assert answers.used == ()
+    assert answers.get(A) == SCORE, "of several records the first that was offered answers"
+    assert answers.used == ("r1",)
+    assert (answers.get(B), answers.get(A)) == (TEXT, SCORE)
+    assert answers.used == ("r1", "r2")
+
+
+def test_an_answer_of_the_interrupted_run_is_nobodys_record() -> None:
+    store = MemoryAnswers()
+    store.put([(A, SCORE)])
+    answers = RecordedAnswers(store)
+    answers.add("r1", [(B, TEXT)])
+    assert (answers.get(A), answers.get(C), answers.used) == (SCORE, None, ())
+
+
+def test_what_is_on_record_is_not_written_to_the_journal_and_what_is_new_is(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    computed = []
+
+    def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
+        computed.extend(indices)
+        yield [(index, Likelihood(float(index), False)) for index in indices]
+
+    with JournalAnswers(path) as journal:
+        answers = RecordedAnswers(journal)
+        answers.add("r1", [(A, SCORE)])
+        assert answer_all([A, B, A], answers, compute, lambda _: None)[0] == SCORE
+    again = JournalAnswers(path)
+    assert (computed, answers.used) == ([1], ("r1",))
+    assert (again.get(A), again.get(B)) == (None, Likelihood(1.0, False))
+
+
+def test_where_every_answer_is_on_record_no_journal_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    answers = RecordedAnswers(JournalAnswers(path))
+    answers.add("r1", [(A, SCORE)])
+    answer_all([A, A], answers, lambda _: iter(()), lambda _: None)
+    assert not path.exists()

@@ -41,7 +41,8 @@ from placet.domain.records import (
     SuiteRef,
     Verdict,
 )
-from placet.lineage.draw import SIGNS, describe, plain, printable, to_dot, to_text
+from placet.domain.text import plain, printable
+from placet.lineage.draw import SIGNS, describe, to_dot, to_text
 from placet.lineage.graph import Lineage, Node, NodeKind, Status, build_lineage
 from tests.support.offices import signer_named
 

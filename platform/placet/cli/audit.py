@@ -24,6 +24,8 @@ def register(app: typer.Typer) -> None:
     lines = (
         "placet audit --save-checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint ledger-today.checkpoint",
+        "placet audit --checkpoint co-signed.checkpoint --witness witness.example.org+1c2d3e4f+BA…",
+        "placet audit --since audited.checkpoint --save-checkpoint audited.checkpoint",
     )
     add_command(app, "audit", audit, *lines)
 
@@ -37,6 +39,22 @@ def audit(
             help="A checkpoint of this ledger kept elsewhere; repeat it for several.",
         ),
     ] = None,
+    witness: Annotated[
+        str | None,
+        typer.Option(
+            "--witness",
+            metavar="KEY",
+            help="Believe a --checkpoint only if this witness co-signed it: its verifier key (`placet witness show`).",
+        ),
+    ] = None,
+    since: Annotated[
+        Path | None,
+        typer.Option(
+            "--since",
+            metavar="FILE",
+            help="Look only at what came after this checkpoint, up to which an earlier audit found all whole.",
+        ),
+    ] = None,
     save_checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -46,6 +64,12 @@ def audit(
     blobs: Annotated[
         bool, typer.Option("--blobs/--no-blobs", help="Hash every stored file that a record names.")
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=1, help="Processes; as many as there are cores by default."
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -54,14 +78,29 @@ def audit(
     A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key.
     Exit code 1: something was found.
     """
+    from placet.ledger.audit import Outside
+    from placet.ledger.note import WITNESS_KEY_TYPE, parse_verifier_key
+
     session = Session(home, json)
+    if witness is not None and not checkpoint:
+        raise UsageError(
+            "--witness says who must have co-signed a checkpoint, and none was given",
+            hint="--checkpoint FILE: the file that `placet witness run` printed",
+        )
+    named = None if witness is None else parse_verifier_key(witness, WITNESS_KEY_TYPE)
+    by = None if named is None else (named.name, named.key)
     office = session.office()
-    outside = [_read(path) for path in checkpoint or ()]
+    outside = [Outside(_read(path), by) for path in checkpoint or ()]
+    start = ""
+    if since is not None and since.exists():
+        start = _read(since)
+    elif since is not None:
+        session.say(f"no audit was remembered in {since} yet: looking at the whole ledger")
     with session.progress() as progress:
-        report = office.audit(outside, blobs=blobs, progress=progress)
+        report = office.audit(outside, since=start, blobs=blobs, progress=progress, workers=workers)
     saved = None
     if save_checkpoint is not None and report.whole:
-        save_text(save_checkpoint, office.store.latest_checkpoint() or "")
+        save_text(save_checkpoint, report.checkpoint)
         saved = str(save_checkpoint)
     session.result(_json(report, saved), lambda console: _show(console, report, saved))
     if not report.whole:
@@ -69,32 +108,50 @@ def audit(
 
 
 def _show(console: Console, report: AuditReport, saved: str | None) -> None:
+    from placet.ledger.audit.report import MEANINGS
+
+    def say(text: str, style: str = "") -> None:
+        console.print(words(text, style=style) if style else text, soft_wrap=True)
+
+    say("What was checked", "bold")
     for line in report.checked:
-        console.print(f"checked  {line}", soft_wrap=True)
-    for finding in report.findings:
-        console.print(words(f"FOUND    {finding.id}: {finding.message}", style="red"), soft_wrap=True)
+        say(f"  checked  {line}")
+    if report.findings:
+        say("What was found", "bold")
+    for kind in dict.fromkeys(finding.id for finding in report.findings):
+        say(f"  FOUND    {kind}: {MEANINGS.get(kind, '')}", "bold red")
+        for finding in report.findings:
+            if finding.id == kind:
+                say(f"           {finding.message}", "red")
+    say("What cannot be seen from here", "bold")
     for line in report.blind:
-        console.print(words(f"blind    {line}", style="dim"), soft_wrap=True)
+        say(f"  blind    {line}", "dim")
     if report.whole:
-        console.print(
-            f"WHOLE: {report.records} records, root {report.root}", style="bold green", soft_wrap=True
-        )
+        part = f", {report.records - report.start} of them new since the last audit" if report.start else ""
+        say(f"WHOLE: {report.records} records{part}, root {report.root}", "bold green")
     else:
-        console.print(f"NOT WHOLE: {len(report.findings)} finding(s)", style="bold red", soft_wrap=True)
+        say(f"NOT WHOLE: {len(report.findings)} finding(s)", "bold red")
     if saved:
-        console.print(
-            f"checkpoint written to {saved}: keep it where the office cannot change it", soft_wrap=True
-        )
+        say(f"checkpoint written to {saved}: keep it where the office cannot change it")
 
 
 def _json(report: AuditReport, saved: str | None) -> dict[str, Any]:
+    from placet.ledger.audit.report import MEANINGS
+
     return {
         "whole": report.whole,
         "records": report.records,
+        "start": report.start,
         "root": report.root,
         "checked": list(report.checked),
         "findings": [
-            {"id": item.id, "message": item.message, "index": item.index} for item in report.findings
+            {
+                "id": item.id,
+                "meaning": MEANINGS.get(item.id, ""),
+                "message": item.message,
+                "index": item.index,
+            }
+            for item in report.findings
         ],
         "blind": list(report.blind),
         "savedCheckpoint": saved,

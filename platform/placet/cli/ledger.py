@@ -26,6 +26,16 @@ def register(app: typer.Typer) -> None:
     )
     add_command(group, "rebuild", rebuild, "placet ledger rebuild")
     add_command(group, "checkpoint", checkpoint, "placet ledger checkpoint > ledger-today.checkpoint")
+    add_command(group, "proof", proof, "placet ledger proof 16 > release.tlog-proof")
+    add_command(group, "key", key, "placet ledger key")
+    add_command(group, "update", update, "placet ledger update --old 120 > update.txt")
+    add_command(
+        group,
+        "migrate",
+        migrate,
+        "placet ledger migrate --to 'host=db.example.org dbname=placet user=placet'",
+        "placet ledger migrate --to folder",
+    )
     app.add_typer(group, name="ledger")
 
 
@@ -85,6 +95,98 @@ def checkpoint(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> Non
     note = office.store.latest_checkpoint() or ""
     value = {"origin": office.settings.origin, **head.to_json(), "note": note}
     session.result(value, lambda console: console.print(note, end="", soft_wrap=True))
+
+
+def proof(
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="A record's index or the start of its id.")],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Print the proof that a record is in the ledger: its path in the tree and the newest checkpoint (C2SP tlog-proof).
+
+    Whoever has the record, the proof and the ledger's key can check it offline.
+    """
+    from placet.ledger.proof import ProofFile, dump_proof
+
+    session = Session(home, json)
+    office = session.office()
+    found = [item for item in office.reader().everything() if _is(item, record)]
+    if len(found) != 1:
+        raise UsageError(f"{len(found)} records are named {record!r}", hint="`placet ledger show` lists them")
+    with office.store.reading():
+        head, note = office.reader().head(), office.store.latest_checkpoint() or ""
+        (path,) = office.store.inclusion_proofs([found[0].index], head.size)
+    text = dump_proof(ProofFile(found[0].index, path, note))
+    session.result(
+        {"index": found[0].index, "proof": text},
+        lambda console: console.print(text, end="", soft_wrap=True),
+    )
+
+
+def key(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Print the verifier key of each key that may sign the ledger's checkpoints: what a witness has to be given."""
+    from placet.attest.keys import parse_public_key
+    from placet.attest.predicates import Role
+    from placet.ledger.witness import log_key
+
+    session = Session(home, json)
+    office = session.office()
+    grants = office.reader().trust.roles.grants
+    keys = [
+        str(log_key(office.settings.origin, parse_public_key(grant.public_key)))
+        for grant in grants
+        if Role.LOG in grant.roles and grant.valid_until is None
+    ]
+    session.result(keys, lambda console: console.print("\n".join(keys), soft_wrap=True))
+
+
+def update(
+    old: Annotated[
+        int,
+        typer.Option("--old", metavar="SIZE", min=0, help="How many records the witness saw last (0: none)."),
+    ] = 0,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Print what a witness that cannot read the office needs: the newest checkpoint and a consistency proof."""
+    from placet.ledger.witness import dump_update, make_update
+
+    session = Session(home, json)
+    text = dump_update(make_update(session.office().store, old))
+    session.result({"update": text}, lambda console: console.print(text, end="", soft_wrap=True))
+
+
+def migrate(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="WHERE",
+            help="A PostgreSQL database as libpq names it, without a password in it, or the word folder.",
+        ),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Move the log to a PostgreSQL database, or back into the office's folder: the same records and checkpoints.
+
+    The log is audited first. A password belongs into $PGPASSWORD or libpq's password file.
+    """
+    from placet.office import migrate_ledger
+
+    session = Session(home, json)
+    if "password" in to.lower():
+        raise UsageError(
+            "a connection with a password would stand in office.json for all to read",
+            hint="leave it out: set $PGPASSWORD or write ~/.pgpass",
+        )
+    office = migrate_ledger(session.office(), None if to == "folder" else to)
+    head = office.reader().head()
+    where = "the office's folder" if office.settings.postgres is None else "the database"
+    session.result(
+        {"postgres": office.settings.postgres, **head.to_json()},
+        lambda console: console.print(f"the log is in {where} now: {head.size} records, root {head.root}"),
+    )
 
 
 def _is(item: Verified[Record] | Entry, text: str) -> bool:

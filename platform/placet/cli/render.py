@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from placet.cli.session import printable
 from placet.domain.digests import short
+from placet.domain.text import printable
 
 if TYPE_CHECKING:
     from placet.domain.records import Finding, GateResult, Verdict

@@ -68,7 +68,8 @@ def revoke(
 ) -> None:
     """Take back an adapter, a base or a record, and write the feed that verifiers and loaders read.
 
-    With --export alone nothing is taken back. What was released stays on disk: hand the feed to whoever serves it.
+    With --export alone nothing is taken back. The feed says up to which state of the log it is complete, signed with
+    the evaluator's key. What was released stays on disk: hand the feed to whoever serves it.
     """
     from placet.release.desk import export_revocations
     from placet.review import desk

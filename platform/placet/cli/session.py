@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from placet.cli.completion import complete_adapter, complete_key
 from placet.domain.errors import KeyAccessError, UsageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from placet.attest.keys import Signer
     from placet.attest.trust import Verified
     from placet.domain.progress import Progress
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE, KEY_VARIABLE, WAIT_VARIABLE = "PLACET_HOME", "PLACET_KEY", "PLACET_WAIT_S"
 DEFAULT_HOME = Path("office")
-PIPED_WIDTH = 160  # columns of tables that go into a file or a pipe
 _NEW_PASSPHRASE_TRIES = 3
 
 HomeOption = Annotated[
@@ -81,27 +80,11 @@ def write_json(value: Any) -> None:
     out.flush()
 
 
-class SafeConsole(Console):
-    """A console on which no text from a record or a file can move the cursor, colour or clear the screen."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """Return `text` for printing, its control characters replaced."""
-        return super().render_str(printable(text), **options)
-
-
-def printable(text: str) -> str:
-    """Return `text` with control and direction-changing characters replaced; line ends and tabs stay."""
-    from placet.lineage.draw import printable as replaced
-
-    return replaced(text)
-
-
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console that neither colours what it guesses at nor cuts tables short in a pipe."""
-    console = SafeConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
-        console.width = PIPED_WIDTH
-    return console
+    """Return the console that people read; see :func:`placet.cli.console.make_console`."""
+    from placet.cli.console import make_console as made
+
+    return made(stderr=stderr)
 
 
 def add_command(group: typer.Typer, name: str, function: Callable[..., None], *examples: str) -> None:

@@ -260,6 +260,7 @@ def _roles(names: list[str]) -> tuple[Role, ...]:
 
 
 def _key_id(office: Office, text: str) -> str:
+    text = office.name_in_force(text)
     if office.keys.holds(text):
         return office.keys.public(text).key_id
     wanted = text.removeprefix("sha256:")

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import words
-from placet.cli.session import JsonOption, Session, add_command
+from placet.cli.session import JsonOption, Session, add_command, write_json
 from placet.domain.errors import Error, UsageError
+from placet.domain.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from placet.domain.digests import Digest
     from placet.verify.verifier import VerificationError, VerifiedRelease
 
@@ -73,42 +74,52 @@ def verify(
     except VerificationError as error:
         skipped = [name for name, _ in STEPS][len(error.passed) + 1 :]
         failure = error
-        session.result(
-            _failure_json(failure, skipped), lambda console: _show_failure(console, failure, skipped)
-        )
+        _result(session, _failure_json(failure, skipped), lambda: _show_failure(failure, skipped))
         raise typer.Exit(REFUSED) from error
-    session.result(_json(verified, digest), lambda console: _show(console, verified))
+    _result(session, _json(verified, digest), lambda: _show(verified))
 
 
-def _show(console: Console, verified: VerifiedRelease) -> None:
+def _result(session: Session, value: dict[str, Any], show: Callable[[], None]) -> None:
+    # Without a console of rich's: loading it would take a third of the whole command's time.
+    if session.json:
+        write_json(value)
+    else:
+        show()
+
+
+def _show(verified: VerifiedRelease) -> None:
     for name, detail in verified.steps:
-        _step(console, "ok", "green", name, detail)
+        _step("ok", "green", name, detail)
     release = verified.release
-    console.print(
+    _say(
         f"VERIFIED: {release.adapter.label} on {release.base.label}, released by {verified.office} to "
         f"{release.channel} on {release.released_at:%Y-%m-%d}",
-        style="bold green",
-        soft_wrap=True,
+        "green",
     )
     for line in verified.unknown:
-        console.print(f"Not known: {line}.", soft_wrap=True)
+        _say(f"Not known: {line}.")
     if not verified.revocations_checked:
-        console.print("  Hint: give the office's newest feed: --revocations FILE", soft_wrap=True)
+        _say("  Hint: give the office's newest feed: --revocations FILE")
 
 
-def _show_failure(console: Console, error: VerificationError, skipped: list[str]) -> None:
+def _show_failure(error: VerificationError, skipped: list[str]) -> None:
     for name in error.passed:
-        _step(console, "ok", "green", name, "")
-    _step(console, "FAILED", "bold red", error.step, error.message.removeprefix(f"{error.step}: "))
+        _step("ok", "green", name, "")
+    _step("FAILED", "red", error.step, error.message.removeprefix(f"{error.step}: "))
     for name in skipped:
-        _step(console, "not run", "dim", name, "")
-    console.print("NOT VERIFIED: do not load it.", style="bold red", soft_wrap=True)
+        _step("not run", "", name, "")
+    _say("NOT VERIFIED: do not load it.", "red")
     if error.hint:
-        console.print(f"  Hint: {error.hint}", soft_wrap=True)
+        _say(f"  Hint: {error.hint}")
 
 
-def _step(console: Console, mark: str, style: str, name: str, detail: str) -> None:
-    console.print(words(f"{mark:<8}", style=style) + words(f"{name:<12}{detail}"), soft_wrap=True)
+def _step(mark: str, colour: str, name: str, detail: str) -> None:
+    typer.secho(f"{mark:<8}", fg=colour or None, nl=False)
+    _say(f"{name:<12}{detail}")
+
+
+def _say(text: str, colour: str = "") -> None:
+    typer.secho(printable(text), fg=colour or None, bold=bool(colour))
 
 
 def _json(verified: VerifiedRelease, pin: Digest) -> dict[str, Any]:

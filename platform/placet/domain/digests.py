@@ -7,12 +7,11 @@ refused by :func:`canonical_json`, so that a number is recorded as a decimal str
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, NewType
-
-import rfc8785
 
 from placet.domain.errors import Error
 
@@ -23,6 +22,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
 _MAX_SAFE_INTEGER = 2**53 - 1
 _MAX_DEPTH = 100
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def parse_digest(text: str) -> Digest:
@@ -63,10 +63,16 @@ def canonical_json(value: Any) -> bytes:
         Error: `value` holds a float, an integer beyond 2**53 - 1, a non-string key, text that is not Unicode or
             another type, or is nested more than 100 deep.
     """
-    _refuse_inexact(value, "$", 0)
+    beyond = _require_exact(value, ())
     try:
+        if not beyond:
+            # The same bytes in a tenth of the time: integers and text are written as RFC 8785 asks, and names sort
+            # alike by code point and by UTF-16 unit as long as none lies beyond the basic plane.
+            return _ENCODER.encode(value).encode()
+        import rfc8785
+
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
+    except ValueError as error:  # UnicodeEncodeError and rfc8785's own are among them
         raise Error(
             f"text that is not Unicode cannot be recorded: {error}",
             hint="a lone surrogate, perhaps in the name of a file: rename it",
@@ -96,26 +102,42 @@ def short(digest: str, digits: int = 12) -> str:
     return digest.removeprefix("sha256:")[:digits]
 
 
-def _refuse_inexact(value: Any, where: str, depth: int) -> None:
+def _require_exact(value: Any, where: tuple[str, ...]) -> bool:
+    """Raise if `value` cannot be recorded exactly; return whether a name in it lies beyond the basic plane.
+
+    Args:
+        value: Anything.
+        where: The way to it, for the error's words and against nesting without end.
+    """
     if value is None or isinstance(value, bool | str):
-        return
-    if depth > _MAX_DEPTH:
+        return False
+    if len(where) > _MAX_DEPTH:
         raise Error(f"nested too deep, more than {_MAX_DEPTH} levels", hint="no record of ours is")
-    if isinstance(value, int):
-        if abs(value) > _MAX_SAFE_INTEGER:
-            raise Error(f"{where}: integer beyond 2**53 - 1", hint="record it as a decimal string")
-        return
+    beyond = False
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise Error(f"{where}: key {key!r} is not a string", hint="JSON objects have string keys")
-            _refuse_inexact(item, f"{where}.{key}", depth + 1)
-        return
+                raise Error(
+                    f"{_path(where)}: key {key!r} is not a string", hint="JSON objects have string keys"
+                )
+            beyond |= not key.isascii() and max(key) > "\uffff"
+            if type(item) is not str:
+                beyond |= _require_exact(item, (*where, f".{key}"))
+        return beyond
     if isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _refuse_inexact(item, f"{where}[{index}]", depth + 1)
-        return
+            if type(item) is not str:
+                beyond |= _require_exact(item, (*where, f"[{index}]"))
+        return beyond
+    if isinstance(value, int):
+        if abs(value) > _MAX_SAFE_INTEGER:
+            raise Error(f"{_path(where)}: integer beyond 2**53 - 1", hint="record it as a decimal string")
+        return False
     raise Error(
-        f"{where}: {type(value).__name__} cannot be recorded exactly",
+        f"{_path(where)}: {type(value).__name__} cannot be recorded exactly",
         hint="record a measured number as a decimal string (decimal_string)",
     )
+
+
+def _path(where: tuple[str, ...]) -> str:
+    return "$" + "".join(where)

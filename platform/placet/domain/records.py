@@ -95,7 +95,12 @@ class Record(BaseModel):
     """Base of everything that is recorded."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        protected_namespaces=(),
+        defer_build=True,  # each model is made ready when it is first used: most commands use a few
     )
 
     def to_json(self) -> dict[str, Any]:
@@ -598,6 +603,3 @@ class FeedStatement(Record):
     revocations: int = Field(ge=0, description="how many there are")
     digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
     issued_at: Moment
-
-
-Verdict.model_rebuild()

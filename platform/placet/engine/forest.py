@@ -94,17 +94,13 @@ def plan_passes(requests: Sequence[Scored], budget: int) -> Iterator[Pass]:
         yield from _Planner(requests, budget).plan()
 
 
-def plan_alone(request: Scored, known: tuple[int, ...], budget: int) -> Iterator[Pass]:
-    """Yield the passes that score `request` with no other: what it shares with `known` is pushed first."""
-    depth = min(_common_prefix(known, request.tokens), request.first)
+def plan_beyond(requests: Sequence[Scored], known: tuple[int, ...], budget: int) -> Iterator[Pass]:
+    """Yield the passes that score `requests`, the tokens that all of them share with `known` pushed first."""
+    depth = min((min(common_prefix(known, item.tokens), item.first) for item in requests), default=0)
     if depth:
-        yield Push(request.tokens[:depth])
-    for begin in range(depth, request.first, budget):
-        yield Push(request.tokens[begin : min(begin + budget, request.first)])
-    start = request.first
-    nodes = tuple(range(len(request.tokens) - start))
-    positions = tuple(range(start, len(request.tokens)))
-    yield Pack(start, request.tokens[start:], positions, (Path(nodes, 0, (0,)),))
+        yield Push(known[:depth])
+    if requests:
+        yield from _Planner(requests, budget).plan(depth)
 
 
 def planned_tokens(passes: Sequence[Pass]) -> int:
@@ -125,15 +121,16 @@ class _Planner:
         self.first = [min(requests[i].first for i in ends) for ends in self.ending]
         # common[i]: length of the prefix that sequence i shares with the one before it
         self.common = [0] + [
-            _common_prefix(left, right)
+            common_prefix(left, right)
             for left, right in zip(self.sequences, self.sequences[1:], strict=False)
         ]
         self.added = [0]
         for tokens, common in zip(self.sequences, self.common, strict=True):
             self.added.append(self.added[-1] + len(tokens) - common)
 
-    def plan(self) -> Iterator[Pass]:
-        yield from self._range(0, len(self.sequences), 0)
+    def plan(self, depth: int = 0) -> Iterator[Pass]:
+        """Yield all passes, the first `depth` tokens of every sequence being in the cache."""
+        yield from self._range(0, len(self.sequences), depth)
 
     def _size(self, low: int, high: int, depth: int) -> int:
         """Return the nodes of sequences [low, high) beyond the first `depth` tokens, which they share."""
@@ -199,7 +196,8 @@ class _Planner:
         return Pack(depth, tuple(tokens), tuple(positions), tuple(paths))
 
 
-def _common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+def common_prefix(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    """Return how many tokens two sequences begin with alike."""
     length = min(len(left), len(right))
     if left[:length] == right[:length]:
         return length

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,8 +19,9 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from placet.domain.errors import EvaluationError
 from placet.engine.forest import Pack, Scored, plan_passes
-from placet.engine.memory import cache_rows, free_cached, is_out_of_memory
+from placet.engine.memory import MIN_PASS_TOKENS, cache_rows, free_cached, is_out_of_memory
 from placet.engine.packed import KeysValues, PackedModel, tree_mask
+from placet.engine.selfcheck import SelfCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +79,22 @@ class GreedyGenerator:
         tokenizer: Its tokenizer.
         end_tokens: The tokens that end a sequence.
         limits: Sizes.
+        check: Where it is noted that memory was short.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, end_tokens: frozenset[int], limits: GenerationLimits
+        self,
+        model: Any,
+        tokenizer: Any,
+        end_tokens: frozenset[int],
+        limits: GenerationLimits,
+        check: SelfCheck,
     ) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._end = end_tokens
         self._limits = limits
+        self._check = check
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Finished]:
         """Yield finished prompts as they end.
@@ -118,7 +126,7 @@ class GreedyGenerator:
         return cache_rows(config, size, self._limits.cache_bytes, width, self._limits.rows)
 
     def _group(self, prompts: Sequence[Prompt], group: list[int]) -> Iterator[Finished]:
-        """Generate for `group`, with fewer rows each time memory runs out."""
+        """Generate for `group`, in smaller batches and passes each time memory runs out."""
         width = max(_width(prompts[index]) for index in group)
         rows = min(self._most_rows(width), len(group))
         waiting = list(group)
@@ -131,13 +139,18 @@ class GreedyGenerator:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if rows == 1:
+                if rows == 1 and self._limits.pack_tokens <= MIN_PASS_TOKENS:
                     raise EvaluationError(
                         f"memory does not suffice to generate {width} tokens in one row",
                         hint="evaluate on a machine with more memory, or shorten the task's prompts",
                     ) from error
-                rows //= 2
                 free_cached()
+                # Either may have been too large: the batch under way, or the pass that read the next prompts.
+                rows = max(1, rows // 2)
+                tokens = max(min(MIN_PASS_TOKENS, self._limits.pack_tokens), self._limits.pack_tokens // 2)
+                self._limits = replace(self._limits, rows=rows, pack_tokens=tokens)
+                self._check.note("generation_rows", rows)
+                self._check.note("pack_tokens", tokens)
 
     def _rows(self, prompts: Sequence[Prompt], group: list[int], rows: int, width: int) -> Iterator[Finished]:
         reading = self._read(prompts, group)

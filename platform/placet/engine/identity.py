@@ -28,7 +28,7 @@ class EngineSettings:
         generation_rows: The largest batch of a generation; fewer where `pass_megabytes` allows no more.
         attention_block: Queries attended at once, see :mod:`placet.engine.attention`; None: 128 on a CPU, else 1,024.
         checked_requests: How many scoring requests of a call are also computed the ordinary way, at most.
-        noise_requests: How many are also computed in a pass of their own, at most.
+        noise_requests: How many are also computed in another layout, at most.
         checked_share: Either ends early (never before the first) once it took this share of the call's tokens.
         checked_generations: How many generations of a call are checked.
         threads: torch's threads; None leaves torch's own number.
@@ -40,7 +40,7 @@ class EngineSettings:
     generation_rows: int = 128
     attention_block: int | None = None
     checked_requests: int = 4
-    noise_requests: int = 8
+    noise_requests: int = 4
     checked_share: float = 0.05
     checked_generations: int = 2
     threads: int | None = None

@@ -6,10 +6,14 @@ layout on every run; running out of memory makes passes smaller, never answers w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from placet.domain.errors import EvaluationError
 
 MIN_PASS_TOKENS = 16
 """A pass is never made smaller than this: below, memory is short for other reasons."""
@@ -73,6 +77,42 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     # torch's CPU allocator has no exception of its own.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@contextmanager
+def needed_memory(what: str) -> Iterator[None]:
+    """Say in words that memory does not suffice for `what`, which cannot be made smaller.
+
+    Raises:
+        EvaluationError: An allocation failed. Any other error is passed on.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        free_cached()
+        raise EvaluationError(
+            f"memory does not suffice {what}",
+            hint="evaluate on a machine with more memory, in a smaller dtype, or with shorter prompts",
+        ) from error
+
+
+def smaller_pass(tokens: int, error: Exception) -> int:
+    """Return half of a pass of `tokens` if `error` was a lack of memory; raise otherwise.
+
+    Raises:
+        EvaluationError: It cannot be made smaller.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    free_cached()
+    if tokens <= MIN_PASS_TOKENS:
+        raise EvaluationError(
+            f"memory does not suffice even for {tokens} tokens in a pass",
+            hint="evaluate on a machine with more memory, or in a smaller dtype",
+        ) from error
+    return max(MIN_PASS_TOKENS, tokens // 2)
 
 
 def free_cached() -> None:

@@ -34,8 +34,8 @@ from placet.engine.answers import (
 )
 from placet.engine.families import greedy_obstacle, tree_mask_obstacle
 from placet.engine.generation import GenerationLimits, GreedyGenerator, Prompt
-from placet.engine.identity import EngineSettings, engine_info, pass_sizes
-from placet.engine.memory import free_cached, is_out_of_memory
+from placet.engine.identity import EngineSettings, PassSizes, engine_info, pass_sizes
+from placet.engine.memory import free_cached, is_out_of_memory, needed_memory
 from placet.engine.packed import Seed
 from placet.engine.quiet import without_progress_bars
 from placet.engine.scoring import Encoded, Scoring
@@ -96,8 +96,13 @@ class PlacetLM(HFLM):
         tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
         self._resident = ResidentBase(self.model, merge_tolerance=tolerance)
         self._obstacle, self._generation_obstacle = self._obstacles()
-        self._sizes = pass_sizes(
-            self._settings, self.model.config.get_text_config(), self.model.dtype, self.device
+        # A model that takes no packed pass need not even have what the sizes of passes follow from.
+        self._sizes = (
+            PassSizes(0, 0)
+            if self._obstacle
+            else pass_sizes(
+                self._settings, self.model.config.get_text_config(), self.model.dtype, self.device
+            )
         )
         self._check = SelfCheck(tolerance)
         self._merge: MergeReport | None = None
@@ -261,7 +266,7 @@ class PlacetLM(HFLM):
             self._sizes.pack_tokens,
             self._sizes.attention_block,
         )
-        generator = GreedyGenerator(self.model, self.tokenizer, self._end_tokens(), limits)
+        generator = GreedyGenerator(self.model, self.tokenizer, self._end_tokens(), limits, self._check)
         for batch in generator.generate([prompt for _, prompt in own]):
             yield [
                 (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
@@ -269,7 +274,8 @@ class PlacetLM(HFLM):
             ]
         for index in indices:
             if prompts[index] is None:
-                (text,) = super().generate_until([requests[index]], disable_tqdm=True)
+                with needed_memory("to generate for one prompt the ordinary way"):
+                    (text,) = super().generate_until([requests[index]], disable_tqdm=True)
                 yield [(index, Generated(text))]
 
     def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
@@ -364,7 +370,8 @@ class PlacetLM(HFLM):
                 continue
             tokens = torch.tensor(answer.tokens)
             row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
-            logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
+            with needed_memory(f"to check a generation of {row.shape[1]} tokens in one pass"):
+                logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
             chosen = logits.gather(1, tokens[:, None])[:, 0]
             worst = int((logits.amax(-1) - chosen).argmax())
             what = f"token {worst} of generation {ids[index][:12]}"
@@ -411,7 +418,8 @@ class _Ordinary:
             if not is_out_of_memory(error):
                 raise
         free_cached()
-        return [score for request in requests for score in self._score([request], 1)]
+        with needed_memory("to score requests one by one the ordinary way"):
+            return [score for request in requests for score in self._score([request], 1)]
 
     def score_alone(self, request: Encoded) -> tuple[float, Seed]:
         """Return a request's log-probability, with the keys and values of its pass."""

@@ -143,7 +143,7 @@ class PackedScorer:
         logprobs, right = target_logprobs(logits, rows, torch.tensor(targets))
         lengths = [len(requests[owner].targets) for owner in owners]
         return [
-            (owner, Likelihood(float(part.sum()), bool(greedy.all())))
+            (owner, Likelihood(float(part.double().sum()), bool(greedy.all())))
             for owner, part, greedy in zip(
                 owners, torch.split(logprobs, lengths), torch.split(right, lengths), strict=True
             )

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from placet.domain.errors import EvaluationError
 from placet.engine.answers import Answer, AnswerId, Likelihood
-from placet.engine.forest import Scored, plan_alone, plan_passes
+from placet.engine.forest import Scored, common_prefix, plan_beyond, plan_passes
 from placet.engine.identity import EngineSettings, PassSizes
-from placet.engine.memory import MIN_PASS_TOKENS, free_cached, is_out_of_memory
+from placet.engine.memory import needed_memory, smaller_pass
 from placet.engine.packed import PackedScorer, Seed
 from placet.engine.selfcheck import SelfCheck, choose
 
@@ -105,19 +105,19 @@ class Scoring:
         return self._score_ordinary(requests)
 
     def _score_packed(self, scored: list[Scored]) -> Iterator[list[tuple[int, Likelihood]]]:
-        budget, waiting = self._pack_tokens, list(range(len(scored)))
+        waiting = list(range(len(scored)))
         while waiting:
             part = [scored[index] for index in waiting]
             done: set[int] = set()
             try:
                 scorer = PackedScorer(self._model, self._block, self._seed)
-                for batch in scorer.score(part, plan_passes(part, budget)):
+                for batch in scorer.score(part, plan_passes(part, self._pack_tokens)):
                     done.update(place for place, _ in batch)
                     yield [(waiting[place], answer) for place, answer in batch]
                 self._passed += scorer.tokens
             except Exception as error:
-                budget = _less(budget, error, "tokens in a pass")
-                self._check.note("pack_tokens", budget)
+                self._pack_tokens = smaller_pass(self._pack_tokens, error)
+                self._check.note("pack_tokens", self._pack_tokens)
             waiting = [index for place, index in enumerate(waiting) if place not in done]
 
     def _score_ordinary(self, requests: Sequence[Encoded]) -> Iterator[list[tuple[int, Likelihood]]]:
@@ -180,22 +180,29 @@ class Scoring:
         answers: Sequence[Answer],
         others: set[int],
     ) -> None:
-        """Score a few requests again, each in a pass of its own: the same weights in another layout."""
-        spent = 0
-        for index in choose(ids, len(others) + self._settings.noise_requests):
-            if index in others:
-                continue
-            total = 0.0
-            for _, context, end in pieces[index]:
-                piece = self._scored(context, end)
-                scorer = PackedScorer(self._model, self._block, self._seed)
-                passes = plan_alone(piece, () if self._seed is None else self._seed.tokens, self._pack_tokens)
-                for batch in scorer.score([piece], passes):
-                    total += sum(answer.logprob for _, answer in batch)
-                spent += scorer.tokens
+        """Score a few requests again, in a pass with no others: the same weights in another layout."""
+        known = () if self._seed is None else self._seed.tokens
+
+        def own_tokens(request: Scored) -> int:
+            return len(request.tokens) - common_prefix(known, request.tokens)
+
+        again: list[int] = []
+        scored: list[Scored] = []
+        chosen = choose(ids, len(others) + self._settings.noise_requests)
+        # Where every request is one of the others, those have to do.
+        for index in [index for index in chosen if index not in others] or chosen:
+            if not again or sum(map(own_tokens, scored)) <= self._allowance:
+                again.append(index)
+                scored.extend(self._scored(context, end) for _, context, end in pieces[index])
+        owners = [index for index in again for _ in pieces[index]]
+        totals = dict.fromkeys(again, 0.0)
+        scorer = PackedScorer(self._model, self._block, self._seed)
+        with needed_memory(f"to score {len(again)} requests again"):
+            for batch in scorer.score(scored, plan_beyond(scored, known, self._pack_tokens)):
+                for place, answer in batch:
+                    totals[owners[place]] += answer.logprob
+        for index, total in totals.items():
             self._observe("noise_floor", ids[index], pieces[index], answers[index], total)
-            if spent > self._allowance:
-                break
 
     def _checked_first(self, ids: Sequence[AnswerId], pieces: Sequence[Sequence[Encoded]]) -> None:
         """Run the first request to be checked the ordinary way, for its keys and values."""
@@ -209,21 +216,11 @@ class Scoring:
         self._scored(piece[1], piece[2])  # refuses what is too long, in words
         key = (tuple(piece[1]), tuple(piece[2]))
         if key not in self._ordinary_scores:
-            logprob, seed = self._ordinary.score_alone(piece)
+            with needed_memory(
+                f"to check a request of {len(piece[1]) + len(piece[2])} tokens the ordinary way"
+            ):
+                logprob, seed = self._ordinary.score_alone(piece)
             if self._seed is None:
                 self._seed, self._passed = seed, self._passed + len(seed.tokens)
             self._ordinary_scores[key] = logprob
         return self._ordinary_scores[key]
-
-
-def _less(size: int, error: Exception, what: str) -> int:
-    """Return half of `size` if `error` was a lack of memory; raise otherwise."""
-    if not is_out_of_memory(error):
-        raise error
-    free_cached()
-    if size <= MIN_PASS_TOKENS:
-        raise EvaluationError(
-            f"memory does not suffice even for {size} {what}",
-            hint="evaluate on a machine with more memory, or in a smaller dtype",
-        ) from error
-    return size // 2

@@ -147,13 +147,15 @@ class ResidentBase:
             touched |= {id(p): p for name, p in wrapped.named_parameters() if name.endswith("bias")}
         for parameter in touched.values():
             self._weights.append((parameter, parameter.detach().clone()))
-        for parameter, copy in self._weights:
-            for module in wrapped.modules():
-                for name, held in module._parameters.items():
-                    if held is parameter and id(module) not in layers and copy.dim() > 1:
-                        # Tied, as a head to its embedding: the adapter acts on one of them only.
-                        self._tied.append((module, name, parameter))
-                        module._parameters[name] = torch.nn.Parameter(copy, requires_grad=False)
+        copies = {id(parameter): copy for parameter, copy in self._weights if copy.dim() > 1}
+        for module in wrapped.modules():
+            if id(module) in layers:
+                continue
+            for name, held in module._parameters.items():
+                if id(held) in copies:
+                    # Tied, as a head to its embedding: the adapter acts on one of them only.
+                    self._tied.append((module, name, held))
+                    module._parameters[name] = torch.nn.Parameter(copies[id(held)], requires_grad=False)
 
     def _verify(self, label: str, count: int, unmerged: torch.Tensor, base: torch.Tensor) -> MergeReport:
         merged = self._probe(self._model)

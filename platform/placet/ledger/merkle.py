@@ -9,7 +9,7 @@ Source: RFC 6962 section 2.1; verification algorithms from RFC 9162 sections 2.1
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from placet.domain.errors import IntegrityError
 
@@ -28,20 +28,27 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class GrowingTree:
-    """The root of a log while leaves are added: O(log n) memory, O(log n) for each root."""
+    """The root of a log while leaves are added: O(log n) memory, O(log n) for each root.
 
-    def __init__(self) -> None:
-        self.size = 0
+    Args:
+        frontier: The complete subtrees (leaves, root) to start from, largest first; none for an empty log.
+    """
+
+    def __init__(self, frontier: Sequence[tuple[int, bytes]] = ()) -> None:
         # Roots of the complete subtrees that make the tree up, largest first, as (size, hash).
-        self._subtrees: list[tuple[int, bytes]] = []
+        self._subtrees: list[tuple[int, bytes]] = list(frontier)
+        self.size = sum(size for size, _ in frontier)
 
     def add(self, leaf: bytes) -> None:
         """Append a leaf hash."""
-        size, current = 1, leaf
-        while self._subtrees and self._subtrees[-1][0] == size:
-            size, current = size * 2, node_hash(self._subtrees.pop()[1], current)
-        self._subtrees.append((size, current))
-        self.size += 1
+        self.add_subtree(1, leaf)
+
+    def add_subtree(self, leaves: int, root: bytes) -> None:
+        """Append a complete subtree of `leaves` leaves, a power of two that divides the size so far."""
+        self.size += leaves
+        while self._subtrees and self._subtrees[-1][0] == leaves:
+            leaves, root = leaves * 2, node_hash(self._subtrees.pop()[1], root)
+        self._subtrees.append((leaves, root))
 
     def root(self) -> bytes:
         """Return the root over all leaves so far; :data:`EMPTY_ROOT` for none."""
@@ -51,6 +58,37 @@ class GrowingTree:
         for _, subtree in reversed(larger):
             root = node_hash(subtree, root)
         return root
+
+
+class Subtrees:
+    """The complete subtrees within a stretch of a log's leaves.
+
+    Args:
+        start: The index of the first leaf.
+        leaves: Their hashes.
+    """
+
+    def __init__(self, start: int, leaves: Sequence[bytes]) -> None:
+        self._levels: list[tuple[int, list[bytes]]] = [(start, list(leaves))]
+        while True:
+            first, row = self._levels[-1]
+            skip = first & 1
+            above = [node_hash(row[at], row[at + 1]) for at in range(skip, len(row) - 1, 2)]
+            if not above:
+                return
+            self._levels.append((first + skip >> 1, above))
+
+    def node(self, level: int, index: int) -> bytes:
+        """Return the root of the complete subtree number `index` of a level, which lies within the stretch."""
+        first, row = self._levels[level]
+        return row[index - first]
+
+    def cover(self, low: int, high: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the complete subtrees (leaves, root) that the leaves from `low` until before `high` make up."""
+        while low < high:
+            level = min((low & -low).bit_length() - 1 if low else 64, (high - low).bit_length() - 1)
+            yield 1 << level, self.node(level, low >> level)
+            low += 1 << level
 
 
 def tree_root(leaves: Sequence[bytes]) -> bytes:
@@ -71,7 +109,7 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
         raise IntegrityError(f"there is no record {index} among {len(leaves)}", hint="indices start at 0")
     if len(leaves) == 1:
         return ()
-    split = _split(len(leaves))
+    split = largest_power_below(len(leaves))
     if index < split:
         return (*inclusion_proof(leaves[:split], index), tree_root(leaves[split:]))
     return (*inclusion_proof(leaves[split:], index - split), tree_root(leaves[:split]))
@@ -156,15 +194,15 @@ def verify_consistency(
         raise IntegrityError("the log does not continue the older one", hint="its history was rewritten")
 
 
-def _split(size: int) -> int:
-    """Return the largest power of two smaller than `size`."""
+def largest_power_below(size: int) -> int:
+    """Return the largest power of two smaller than `size`: where RFC 6962 splits a tree."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def _subproof(leaves: Sequence[bytes], old_size: int, complete: bool) -> tuple[bytes, ...]:
     if old_size == len(leaves):
         return () if complete else (tree_root(leaves),)
-    split = _split(len(leaves))
+    split = largest_power_below(len(leaves))
     if old_size <= split:
         return (*_subproof(leaves[:split], old_size, complete), tree_root(leaves[split:]))
     return (*_subproof(leaves[split:], old_size - split, False), tree_root(leaves[:split]))

@@ -6,6 +6,9 @@ silently wrong. A record of an unknown type is kept and shown (:meth:`LedgerRead
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any, TypeVar, cast
 
 from placet.attest.predicates import PREDICATES, Kind, spec_of
@@ -15,10 +18,14 @@ from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.domain.records import LedgerHead, Record
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.merkle import EMPTY_ROOT, leaf_hash, tree_root
-from placet.ledger.store import Entry, LedgerStore, derive
+from placet.ledger.derived import derive
+from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
+from placet.ledger.store import Entry, LedgerStore
 
 R = TypeVar("R", bound=Record)
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CHUNK = 8192
 
 
 def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
@@ -29,6 +36,17 @@ def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
     """
     found = store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)
     return establish_trust(root, [(entry.index, entry.envelope) for entry in found])
+
+
+def in_one_reading(function: F) -> F:
+    """Let all queries of a function share one connection, and so one moment; its first argument is the reader."""
+
+    @wraps(function)
+    def grouped(reader: LedgerReader, *arguments: Any, **options: Any) -> Any:
+        with reader.reading():
+            return function(reader, *arguments, **options)
+
+    return cast("F", grouped)
 
 
 class LedgerReader:
@@ -42,6 +60,12 @@ class LedgerReader:
     def __init__(self, store: LedgerStore, root: TrustRoot) -> None:
         self._store = store
         self.trust = load_trust(store, root)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let this thread's queries inside the block share one connection, and so one moment. Keep it short."""
+        with self._store.reading():
+            yield
 
     def find(self, kind: Kind, model: type[R], *, subject: Digest | None = None) -> tuple[Verified[R], ...]:
         """Return the records of `kind` (about `subject`), oldest first.
@@ -72,7 +96,7 @@ class LedgerReader:
         known = {spec.predicate_type for spec in PREDICATES}
         return tuple(
             self.trust.verify(_unedited(entry), entry.index)
-            if derive(entry).predicate_type in known
+            if derive(entry.index, entry.envelope).predicate_type in known
             else entry
             for entry in self._store.entries()
         )
@@ -96,13 +120,18 @@ class LedgerReader:
         Raises:
             IntegrityError: Somebody changed the ledger file.
         """
-        stored = self._store.snapshot()
-        note = stored.checkpoints[-1][1] if stored.checkpoints else ""
-        signed = verify_log_checkpoint(self.trust, note, self._store.origin)
-        leaves = [leaf_hash(entry.envelope) for entry in stored.entries]
-        numbered = all(entry.index == position for position, entry in enumerate(stored.entries))
-        whole = numbered and (len(leaves), tree_root(leaves)) == (signed.size, signed.root)
-        if not whole or tuple(derive(entry) for entry in stored.entries) != stored.derived:
+        with self._store.reading():
+            size, note = self._store.size(), self._store.latest_checkpoint() or ""
+            signed = verify_log_checkpoint(self.trust, note, self._store.origin)
+            tree, whole = GrowingTree(), size == signed.size and not self._store.extra_rows(size)
+            for start in range(0, size, _CHUNK):
+                stored = self._store.snapshot(start, min(start + _CHUNK, size))
+                for entry in stored.entries:
+                    whole = whole and entry.index == tree.size
+                    tree.add(leaf_hash(entry.envelope))
+                expected = tuple(derive(entry.index, entry.envelope) for entry in stored.entries)
+                whole = whole and expected == stored.derived
+        if not whole or tree.root() != signed.root:
             raise IntegrityError(
                 "the ledger file was changed behind the office's back", hint="run `placet audit` to see what"
             )

@@ -1,4 +1,4 @@
-"""Was every release allowed when it was made, by the log's own account? Pure.
+"""Was every release allowed when it was made, by the log's own account?
 
 Whoever holds a releaser's key can log a release past the desk. Here the desk's rules are applied to the records that
 stood before it: the newest verdict, the approvals, who had a part, what was revoked, which files were handed in.
@@ -7,12 +7,12 @@ stood before it: the newest verdict, the approvals, who had a part, what was rev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from placet.attest.predicates import Training
-from placet.attest.trust import Verified
+from placet.attest.predicates import Kind, Training, spec_of
+from placet.attest.trust import Trust, Verified
 from placet.domain.digests import Digest, short
+from placet.domain.errors import IntegrityError
 from placet.domain.records import (
     BaseStatus,
     Measurement,
@@ -25,37 +25,68 @@ from placet.domain.records import (
     Waiver,
     files_digest,
 )
+from placet.ledger.store import Entry, LedgerStore
 from placet.review.approval import weigh_approval
 from placet.review.lapse import lapses, with_lapses
 
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True)
-class _Log:
-    """Verified records, by what is asked of them."""
+class StoredLog:
+    """Verified records of a log, by what is asked of them.
 
-    records: Sequence[Verified[Record]]
+    Records are found by the derived tables, which the audit compares with the records; one that does not verify is
+    left out here, since the audit says so itself.
 
-    def before(self, index: int, model: type[R]) -> list[Verified[R]]:
-        return [
-            cast("Verified[R]", cast("Any", item))
-            for item in self.records
-            if item.index < index and isinstance(item.record, model)
-        ]
+    Args:
+        store: The log.
+        trust: Who may sign what.
+        size: How many records are looked at.
+    """
+
+    def __init__(self, store: LedgerStore, trust: Trust, size: int) -> None:
+        self._store = store
+        self._trust = trust
+        self._size = size
+        self._revocations: list[Verified[Revocation]] | None = None
+
+    def about(self, digest: Digest | None, kind: Kind, model: type[R], before: int) -> list[Verified[R]]:
+        """Return the records of a kind about `digest` (None: about anything) before an index."""
+        entries = self._store.find(predicate_type=spec_of(kind).predicate_type, subject=digest)
+        return [item for entry in entries if entry.index < before for item in self._verified(entry, model)]
+
+    def releases(self, start: int) -> Iterator[Verified[Release]]:
+        """Yield the releases from an index on."""
+        for entry in self._store.find(predicate_type=spec_of(Kind.RELEASE).predicate_type):
+            if start <= entry.index < self._size:
+                yield from self._verified(entry, Release)
+
+    def revocations(self, before: int) -> list[Verified[Revocation]]:
+        """Return the revocations before an index."""
+        if self._revocations is None:
+            self._revocations = self.about(None, Kind.REVOCATION, Revocation, self._size)
+        return [item for item in self._revocations if item.index < before]
+
+    def _verified(self, entry: Entry, model: type[R]) -> list[Verified[R]]:
+        try:
+            verified = self._trust.verify(entry.envelope, entry.index)
+        except IntegrityError:
+            return []
+        return [cast("Verified[R]", cast("Any", verified))] if isinstance(verified.record, model) else []
 
 
-def find_unallowed(records: Sequence[Verified[Record]]) -> Iterator[tuple[Verified[Release], str]]:
-    """Yield each release that should not have been made, with the reason."""
-    log = _Log(records)
-    for release in log.before(2**62, Release):
+def find_unallowed(log: StoredLog, start: int = 0) -> Iterator[tuple[Verified[Release], str]]:
+    """Yield each release from index `start` on that should not have been made, with the reason."""
+    for release in log.releases(start):
         if reason := _why_not(log, release):
             yield release, reason
 
 
-def _why_not(log: _Log, release: Verified[Release]) -> str:
+def _why_not(log: StoredLog, release: Verified[Release]) -> str:
     record, index = release.record, release.index
-    verdicts = [item for item in log.before(index, Verdict) if item.record.adapter.id == record.adapter.id]
+    adapter = record.adapter
+    about = log.about(adapter.id, Kind.VERDICT, Verdict, index)
+    verdicts = [item for item in about if item.record.adapter.id == adapter.id]
     if not verdicts or verdicts[-1].id != record.verdict:
         return "its verdict is not the newest one on these files"
     verdict = verdicts[-1]
@@ -67,25 +98,29 @@ def _why_not(log: _Log, release: Verified[Release]) -> str:
         return "it names other bytes, another base or another policy than its verdict"
     on_weights = [
         item
-        for item in log.before(index, Submission)
+        for item in log.about(adapter.weights_id, Kind.SUBMISSION, Submission, index)
         if item.record.adapter.weights_id == record.adapter.weights_id
     ]
     submissions = [item for item in on_weights if item.record.adapter == record.adapter]
     if not submissions or files_digest(record.files) != record.adapter.id:
         return "its files are not the ones that were submitted"
-    trainings = _trainings(log.before(index, Training), record.adapter.weights_id)
+    trainings = _trainings(log, index, adapter.weights_id)
     if target := _revoked(log, release, trainings):
         return f"{short(target)} was revoked before"
     approval = weigh_approval(
         verdict,
-        log.before(index, Review),
-        log.before(index, Waiver),
+        log.about(adapter.id, Kind.REVIEW, Review, index),
+        log.about(adapter.id, Kind.WAIVER, Waiver, index),
         submission=submissions[-1],
         trainings=trainings,
         now=record.released_at,
         resubmissions=[item for item in on_weights if item.id != submissions[-1].id],
     )
-    later = (*log.before(index, Measurement), *log.before(index, BaseStatus))
+    later = (
+        *log.about(adapter.weights_id, Kind.EVALUATION, Measurement, index),
+        *log.about(adapter.weights_id, Kind.SAFETY, Measurement, index),
+        *log.about(record.base.id, Kind.BASE_STATUS, BaseStatus, index),
+    )
     approval = with_lapses(approval, lapses(verdict, approval.reviews, later, None, index))
     if not approval.approved:
         return "; ".join(approval.missing)
@@ -94,7 +129,7 @@ def _why_not(log: _Log, release: Verified[Release]) -> str:
     return f"it does not name what {unnamed[0]} signed" if unnamed else ""
 
 
-def _trainings(trainings: Sequence[Verified[Training]], weights_id: Digest) -> list[Verified[Training]]:
+def _trainings(log: StoredLog, before: int, weights_id: Digest) -> list[Verified[Training]]:
     """Return those of the weights and of all they were continued from."""
     found: list[Verified[Training]] = []
     todo, seen = [str(weights_id)], set[str]()
@@ -103,19 +138,20 @@ def _trainings(trainings: Sequence[Verified[Training]], weights_id: Digest) -> l
         if current in seen:
             continue
         seen.add(current)
-        for training in trainings:
-            if training.statement.names(Digest(current)):
-                found.append(training)
-                parents = training.record.dependency("parent-adapter")
-                todo.extend("sha256:" + parent.digest.get("sha256", "") for parent in parents)
+        for training in log.about(Digest(current), Kind.TRAINING, Training, before):
+            found.append(training)
+            parents = training.record.dependency("parent-adapter")
+            todo.extend("sha256:" + parent.digest.get("sha256", "") for parent in parents)
     return found
 
 
-def _revoked(log: _Log, release: Verified[Release], trainings: Sequence[Verified[Training]]) -> Digest | None:
+def _revoked(
+    log: StoredLog, release: Verified[Release], trainings: Sequence[Verified[Training]]
+) -> Digest | None:
     record = release.record
     rests_on = {record.adapter.id, record.adapter.weights_id, record.base.id, record.verdict}
     rests_on |= {*record.reviews, *record.waivers, *(item.id for item in trainings)}
-    for revocation in log.before(release.index, Revocation):
+    for revocation in log.revocations(release.index):
         if revocation.record.target in rests_on:
             return revocation.record.target
     return None

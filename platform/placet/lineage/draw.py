@@ -8,8 +8,8 @@ markup, another node or an attribute.
 from __future__ import annotations
 
 import html
-import unicodedata
 
+from placet.domain.text import plain
 from placet.lineage.graph import Edge, Lineage, Node, NodeKind, Status
 
 SIGNS = {Status.NEUTRAL: "", Status.GOOD: "✓", Status.CAUTION: "!", Status.BAD: "✕"}
@@ -37,7 +37,6 @@ _STYLE = {Status.NEUTRAL: "solid", Status.GOOD: "solid", Status.CAUTION: "dashed
 _MAX_LABEL_CHARACTERS = 26
 _MAX_DETAIL_CHARACTERS = 40
 # Control, format (direction marks among them), surrogate and private characters; line and paragraph separators.
-_UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _FONT = "Helvetica,Arial,sans-serif"
 
 
@@ -128,22 +127,6 @@ def describe(node: Node) -> str:
     if node.detail:
         words.append(f"({plain(node.detail, 80)})")
     return " ".join(words)
-
-
-def plain(text: str, limit: int | None = None) -> str:
-    """Return `text` on one line without control or direction-changing characters, cut to `limit` characters."""
-    shown = printable(" ".join(text.split()))
-    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """Return `text` with control and direction-changing characters replaced; line ends and tabs stay."""
-    return "".join(
-        character
-        if character in "\n\t" or unicodedata.category(character) not in _UNSHOWN
-        else "\N{REPLACEMENT CHARACTER}"
-        for character in text.replace("\r\n", "\n")
-    )
 
 
 def _attributes(node: Node, *, focus: bool) -> str:

@@ -21,7 +21,7 @@ from placet.domain.records import (
     PolicyRef,
     Submission,
 )
-from placet.ledger.reader import LedgerReader
+from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.measuring.rows import load_rows, rows_digest
 from placet.pipeline.references import find_references
 from placet.policy.evidence import (
@@ -43,6 +43,7 @@ CARD = "README.md"
 """Where an adapter's model card stands among its files."""
 
 
+@in_one_reading
 def gather(
     reader: LedgerReader,
     blobs: BlobStore,

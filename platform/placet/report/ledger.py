@@ -57,7 +57,7 @@ def load_ledger_page(office: Office, *, blobs: bool = False) -> LedgerPage:
     Raises:
         LedgerBusyError, StorageError: The log could not be read.
     """
-    report = office.audit(blobs=blobs)
+    report = office.audit(blobs=blobs, workers=1)
     problems: dict[int, str] = {}
     for finding in report.findings:
         if finding.index is not None:

@@ -74,10 +74,10 @@ def load_snapshot(office: Office) -> Snapshot:
         IntegrityError: A record does not verify, or the log is not the one its checkpoint signs.
         LedgerBusyError, StorageError: The log could not be read.
     """
-    reader = office.reader()
-    head = reader.head()
-    # Whatever was appended after the head was read belongs to the next snapshot.
-    entries = [item for item in reader.everything() if item.index < head.size]
+    with office.store.reading():
+        reader = office.reader()
+        head = reader.head()
+        entries = [item for item in reader.everything() if item.index < head.size]
     leaves = [leaf_hash(i.envelope.raw if isinstance(i, Verified) else i.envelope) for i in entries]
     if [item.index for item in entries] != list(range(head.size)) or tree_root(leaves).hex() != head.root:
         raise IntegrityError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from placet.lineage.draw import plain, printable
+from placet.domain.text import plain, printable
 
 __all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 

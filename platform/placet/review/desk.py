@@ -27,7 +27,7 @@ from placet.domain.records import (
     Verdict,
     Waiver,
 )
-from placet.ledger.reader import LedgerReader
+from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.office import Office
 from placet.review.approval import Approval, barred_people, weigh_approval
 from placet.review.lapse import lapses, with_lapses
@@ -46,6 +46,7 @@ class Case:
     """Other submissions of the same weights: under another label, by somebody else, with other files beside."""
 
 
+@in_one_reading
 def load_case(reader: LedgerReader, adapter: Digest) -> Case:
     """Return the case of `adapter` (an adapter id).
 

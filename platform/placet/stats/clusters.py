@@ -30,8 +30,11 @@ METHODS = {
 MIN_GROUPS = 20
 """Fewest groups for which the cluster-robust bounds are relied on."""
 
-MIN_DEGREES = 5.0
+MIN_DEGREES = 3.0
 """Fewest degrees of freedom for which they are: groups of very different sizes have fewer than groups."""
+
+UNMET_GROUPS = 2
+"""How many groups that turn over as a whole are reckoned with beyond those seen; fewer were not enough."""
 
 _STAKES = tuple((i + 0.5) / 25 for i in range(25))
 _BISECTIONS = 40
@@ -62,9 +65,15 @@ class Groups:
         return math.fsum(self.sums) / self.n
 
     @property
-    def typical(self) -> float:
-        """Size of the group that a document is in, on average over documents."""
-        return sum(size * size for size in self.sizes) / self.n
+    def weighty(self) -> float:
+        """Size of the groups that weigh most, ``sum n_g^3 / sum n_g^2``; the common size if all have one."""
+        return sum(size**3 for size in self.sizes) / sum(size**2 for size in self.sizes)
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the mean's variance: of independent documents or of uniform groups, the fewer."""
+        uniform = sum(size**2 for size in self.sizes) ** 2 / sum(size**4 for size in self.sizes) - 1.0
+        return min(robust_variance(self)[1], uniform)
 
 
 def grouped(values: Sequence[float], labels: Sequence[Hashable]) -> Groups:
@@ -118,19 +127,18 @@ def robust_variance(groups: Groups) -> tuple[float, float]:
 def effective_documents(groups: Groups, alpha: float, low: float, high: float) -> float:
     """Return how many independent documents the groups are worth, for bounds with error `alpha`.
 
-    The design effect is the CR2 variance over that of independent documents, and at least 1. Both get one more group
-    of typical size, as far from the mean as values in [low, high] can be: a group that turns over as a whole may
-    exist and not have been met, and the fewer groups were seen, the more that weighs. Few degrees of freedom
-    take off a further ``(z / t)^2``, as in Korn & Graubard, Survey Methodology 24 (1998) 193-201.
+    The design effect is the CR2 variance over that of independent documents, and at least 1. Both get two more groups
+    of the size that weighs most, as far from the mean as values in [low, high] can be: groups that turn over as a
+    whole may exist and not have been met, and the fewer groups were seen, the more that weighs. Few degrees of
+    freedom take off a further ``(z / t)^2``, as in Korn & Graubard, Survey Methodology 24 (1998) 193-201.
 
     Raises:
         ValueError: Fewer than two groups.
     """
-    variance, degrees = robust_variance(groups)
-    n, typical = groups.n, groups.typical
-    surprise = max(high - groups.mean, groups.mean - low) ** 2
-    design = (variance * n * n + typical * typical * surprise) / (groups.scatter + typical * surprise)
-    z, t = NormalDist().inv_cdf(1.0 - alpha), student_quantile(degrees, 1.0 - alpha)
+    n, size = groups.n, groups.weighty
+    surprise = UNMET_GROUPS * size * max(high - groups.mean, groups.mean - low) ** 2
+    design = (robust_variance(groups)[0] * n * n + size * surprise) / (groups.scatter + surprise)
+    z, t = NormalDist().inv_cdf(1.0 - alpha), student_quantile(groups.degrees, 1.0 - alpha)
     return n / max(1.0, design) * (z / t) ** 2
 
 
@@ -224,7 +232,7 @@ def betting_interval(groups: Groups, alpha: float, low: float, high: float) -> B
 
 
 def _many(groups: Groups) -> bool:
-    return len(groups.sizes) >= MIN_GROUPS and robust_variance(groups)[1] >= MIN_DEGREES
+    return len(groups.sizes) >= MIN_GROUPS and groups.degrees >= MIN_DEGREES
 
 
 def _by_betting(groups: Groups, alpha: float, low: float, high: float, bounded: bool) -> Bounds:
@@ -239,15 +247,15 @@ def _by_betting(groups: Groups, alpha: float, low: float, high: float, bounded: 
 def _student(
     groups: Groups, alpha: float, low: float, high: float, bounded: bool, values: Sequence[float]
 ) -> Bounds:
-    """Return Student's bounds with the CR2 variance, each with one typical group more whose values are the worst."""
+    """Return Student's bounds with the CR2 variance, each with one weighty group more whose values are the worst."""
     if not bounded:
         low, high = min(values), max(values)
-    size, mean = max(1, round(groups.typical)), groups.mean
+    size, mean = round(groups.weighty), groups.mean
     ends = []
     for worst, sign in ((low, -1.0), (high, 1.0)):
         more = Groups((*groups.sums, size * worst), (*groups.sizes, size), groups.scatter)
-        variance, degrees = robust_variance(more)
-        ends.append(more.mean + sign * student_quantile(degrees, 1.0 - alpha) * math.sqrt(variance))
+        t = student_quantile(groups.degrees, 1.0 - alpha)
+        ends.append(more.mean + sign * t * math.sqrt(robust_variance(more)[0]))
     return Bounds(mean, min(ends[0], mean), max(ends[1], mean), alpha, METHODS["mean"], groups.n)
 
 

@@ -22,7 +22,7 @@ from placet.attest.predicates import Kind, Training, spec_of
 from placet.attest.root import TrustRoot, parse_root
 from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust, Verified, establish_trust
-from placet.domain.digests import Digest, digest_json, short
+from placet.domain.digests import Digest, canonical_json, digest_json, short
 from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import (
     Decision,
@@ -187,12 +187,18 @@ def _trust_root(state: _State) -> str:
     )
 
 
+def _is_roles(raw: bytes) -> bool:
+    return parse_statement(parse_envelope(raw).payload).predicate_type == spec_of(Kind.ROLES).predicate_type
+
+
 def _establish(root: TrustRoot, records: Sequence[BundledRecord]) -> Trust:
-    roles_type = spec_of(Kind.ROLES).predicate_type
+    # Looked for as it stands in canonical JSON, and believed only when the root's keys have signed it: no need to take
+    # every record apart twice.
+    marker = canonical_json({"predicateType": spec_of(Kind.ROLES).predicate_type})[1:-1]
     statements = [
         (item.index, item.envelope)
         for item in records
-        if parse_statement(parse_envelope(item.envelope).payload).predicate_type == roles_type
+        if marker in parse_envelope(item.envelope).payload and _is_roles(item.envelope)
     ]
     if not statements:
         raise IntegrityError("there is no roles statement", hint=_AGAIN)

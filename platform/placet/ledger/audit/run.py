@@ -1,0 +1,530 @@
+"""Runs an audit: stretches of the log in parallel processes, put together in order, in bounded memory.
+
+Finds, each by a message that names it: an edited record, a deleted one, re-ordered or replaced ones, a cut or
+regrown log, a forged or unauthorized signature, rewritten roles, derived tables that say something else than
+the envelopes, evidence that is missing or was not there yet, releases that were not allowed, and blobs that are
+gone or altered.
+
+Without a checkpoint from outside, a log that its own key rewrote from the start and signed again is
+indistinguishable from an honest one; the report says so. No audit finds a key that was stolen before it was
+reported, or a run that was never logged.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+
+from placet.attest.keys import PublicKey
+from placet.attest.predicates import Kind
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust
+from placet.domain.digests import Digest
+from placet.domain.errors import Error, IntegrityError, UsageError
+from placet.domain.progress import NullProgress, Progress, tracked
+from placet.ledger.audit.part import Facts, Job, Part, Scope, audit_part, tile_words
+from placet.ledger.audit.report import AuditReport, Findings
+from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
+from placet.ledger.merkle import HASH_BYTES, GrowingTree
+from placet.ledger.note import verify_cosignature
+from placet.ledger.reader import load_trust
+from placet.ledger.releases import StoredLog, find_unallowed
+from placet.ledger.store import DuckStore
+from placet.ledger.tiles import build_tiles
+
+BlobCheck = Callable[[Digest], None]
+"""Returns if a blob is there and whole; raises :class:`Error` otherwise."""
+
+PART_RECORDS = 8192
+_PARALLEL_FROM = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A checkpoint note that was kept elsewhere; with `witness`, believed only if that key co-signed it."""
+
+    note: str
+    witness: tuple[str, PublicKey] | None = None
+
+
+class _Roots:
+    """Roots of the log at sizes that were recomputed, 40 bytes each."""
+
+    def __init__(self) -> None:
+        self._sizes = array("q")
+        self._hashes = bytearray()
+
+    def add(self, size: int, root: bytes) -> None:
+        self._sizes.append(size)
+        self._hashes += root
+
+    def get(self, size: int) -> bytes | None:
+        at = bisect_left(self._sizes, size)
+        if at == len(self._sizes) or self._sizes[at] != size:
+            return None
+        return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
+
+
+@dataclass
+class _Audit:
+    store: DuckStore
+    trust: Trust | None
+    scope: Scope
+    size: int
+    found: Findings = field(default_factory=Findings)
+    checked: list[str] = field(default_factory=list)
+    outside: list[Checkpoint] = field(default_factory=list)
+    tree: GrowingTree = field(default_factory=GrowingTree)
+    good_up_to: int = 0
+    comparing: bool = True
+    roots: _Roots = field(default_factory=_Roots)
+    tile_roots: list[bytes] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    unverified: set[int] = field(default_factory=set)
+    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    releases: int = 0
+
+
+def audit(
+    store: DuckStore,
+    root: TrustRoot,
+    *,
+    outside: Sequence[Outside] = (),
+    since: str = "",
+    check_blob: BlobCheck | None = None,
+    progress: Progress | None = None,
+    scope: Scope | None = None,
+    workers: int | None = None,
+) -> AuditReport:
+    """Check the log and return what was found.
+
+    Args:
+        store: The log; of one in PostgreSQL, the local index after it followed.
+        root: The pinned trust root.
+        outside: Checkpoints of this log that were kept elsewhere.
+        since: The checkpoint note up to which an earlier audit found all whole: only what came after is read, and
+            held to continue it.
+        check_blob: Checks one blob that records refer to; None leaves blobs unchecked and says so.
+        progress: Listens.
+        scope: Which parts are made; all by default.
+        workers: How many processes; as many as there are cores by default.
+
+    Raises:
+        UsageError: `since` is no checkpoint of this log.
+        LedgerBusyError, StorageError: The log could not be read.
+    """
+    progress = progress or NullProgress()
+    with store.reading():
+        size, newest = store.extent(), store.latest_checkpoint() or ""
+        extra = store.extra_rows(size)
+        beyond = store.checkpoint_notes(size)
+        doubled = store.doubled() if (scope or Scope()).derived else ()
+        run = _Audit(store, None, scope or Scope(), size)
+        _load_trust(run, root)
+        start = _begin(run, since)
+    for words in extra:
+        run.found.add("edited-derived-table", f"the ledger file holds {words}, which does not belong there")
+    for first, again in doubled:
+        run.found.add("doubled-record", f"record {again} repeats record {first}", again)
+    if run.trust is not None:
+        run.outside = _outside(run, outside)
+    _check_parts(run, start, progress, workers)
+    _check_end(run, beyond)
+    if run.scope.meaning and run.trust is not None:
+        _check_releases(run, start)
+        if check_blob is not None:
+            _check_blobs(run, check_blob, progress)
+    return AuditReport(
+        size,
+        run.tree.root().hex(),
+        tuple(_summary(run, start)),
+        run.found.all(),
+        _blind(run, outside, since, start, check_blob),
+        start,
+        newest if run.trust is not None else "",
+    )
+
+
+# --- beginning -----------------------------------------------------------------------------------------------
+
+
+def _load_trust(run: _Audit, root: TrustRoot) -> None:
+    try:
+        run.trust = load_trust(run.store, root)
+    except IntegrityError as error:
+        run.found.add("untrusted-roles", f"who may sign what cannot be established: {error}")
+        return
+    run.checked.append(
+        f"roles up to version {run.trust.roles.version}, vouched for by the pinned root {root.pin}"
+    )
+
+
+def _begin(run: _Audit, since: str) -> int:
+    """Return the record to begin at, with the tree as it stood there."""
+    if not since or run.trust is None:
+        return 0
+    try:
+        checkpoint = verify_log_checkpoint(run.trust, since, run.store.origin)
+    except IntegrityError as error:
+        raise UsageError(
+            f"the last audited checkpoint is not one of this log: {error}",
+            hint="audit the whole log: leave --since out, or remove the remembered checkpoint",
+        ) from error
+    if checkpoint.size > run.size:
+        run.found.add(
+            "truncated-log",
+            f"an earlier audit covered {checkpoint.size} records, the ledger file holds {run.size}: "
+            "records were cut off, or an old file was put back",
+        )
+        return 0
+    try:
+        tree = GrowingTree(run.store.frontier(checkpoint.size))
+    except IntegrityError:
+        tree = GrowingTree()
+    if (tree.size, tree.root()) != (checkpoint.size, checkpoint.root):
+        run.found.add(
+            "rewritten-log",
+            f"the first {checkpoint.size} records are not the ones that an earlier audit covered, or their stored "
+            "hashes were changed: the whole log was read again",
+        )
+        return 0
+    run.tree, run.good_up_to = tree, checkpoint.size
+    run.roots.add(checkpoint.size, checkpoint.root)
+    return checkpoint.size
+
+
+def _outside(run: _Audit, outside: Sequence[Outside]) -> list[Checkpoint]:
+    """Return the checkpoints kept elsewhere that are this log's; compare them when the tree has their size."""
+    kept: list[Checkpoint] = []
+    for item in outside:
+        try:
+            if run.trust is None:
+                break
+            checkpoint = verify_log_checkpoint(run.trust, item.note, run.store.origin)
+            if item.witness is not None:
+                verify_cosignature(item.note, *item.witness)
+        except IntegrityError as error:
+            run.found.add("foreign-checkpoint", f"the checkpoint given is not one of this log: {error}")
+            continue
+        if checkpoint.size > run.size:
+            run.found.add(
+                "truncated-log",
+                f"a checkpoint kept elsewhere covers {checkpoint.size} records, the ledger file holds {run.size}: "
+                "records were cut off, or an old file was put back",
+            )
+        by = f", co-signed by {item.witness[0]}" if item.witness else ""
+        run.checked.append(f"a checkpoint kept elsewhere, at size {checkpoint.size}{by}")
+        kept.append(checkpoint)
+    return kept
+
+
+# --- stretches -----------------------------------------------------------------------------------------------
+
+
+def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | None) -> None:
+    sizes = sorted({item.size for item in run.outside})
+    jobs = _jobs(run, start, sizes)
+    # What was audited before stands under the checkpoint that was given: held against it from stored hashes.
+    for checkpoint in run.outside:
+        if checkpoint.size <= start:
+            _compare_outside(run, checkpoint.size, _root_at(run, checkpoint.size))
+    with (
+        tracked(progress, "records", run.size - start, "records"),
+        _runner(run.size - start, workers) as each,
+    ):
+        for part in each(jobs):
+            _take(run, part)
+            progress.advance("records", part.stop - part.start)
+    _check_upper_tiles(run, start)
+
+
+def _jobs(run: _Audit, start: int, sizes: Sequence[int]) -> Iterator[Job]:
+    low = start
+    while low < run.size:
+        high = min(run.size, (low // PART_RECORDS + 1) * PART_RECORDS)
+        inside = tuple(size for size in sizes if low < size <= high)
+        yield Job(run.store.path, run.store.origin, low, high, run.trust, run.scope, inside)
+        low = high
+
+
+@contextmanager
+def _runner(records: int, workers: int | None) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
+    """Give what runs jobs and yields their parts in order: in processes of their own where that is worth it."""
+    count = workers or len(os.sched_getaffinity(0))
+    if count == 1 or records < _PARALLEL_FROM:
+        yield lambda jobs: map(audit_part, jobs)
+        return
+    # Fresh processes: a fork of one that has threads may hang.
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+
+        def ordered(jobs: Iterator[Job]) -> Iterator[Part]:
+            running: deque[Future[Part]] = deque()
+            try:
+                for job in jobs:
+                    running.append(pool.submit(audit_part, job))
+                    if len(running) > 2 * count:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            except BrokenProcessPool as error:
+                raise Error(
+                    "a process of the audit was ended from outside",
+                    hint="is there too little memory? run it again with fewer --workers",
+                ) from error
+
+        try:
+            yield ordered
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(run: _Audit, part: Part) -> None:
+    run.found.extend(part.findings)
+    run.unverified.update(part.unverified)
+    run.tile_roots += part.tile_roots
+    for name in ("checkpoints", "signatures", "roles", "unknown"):
+        run.totals[name] = run.totals.get(name, 0) + getattr(part, name)
+    run.comparing = run.comparing and not part.broken
+    for step in part.steps if run.comparing else ():
+        for leaves, root in step.pieces:
+            run.tree.add_subtree(leaves, root)
+        now = run.tree.root()
+        if step.signed_root is not None and step.signed_root != now:
+            run.found.add(
+                "rewritten-log",
+                f"records {run.good_up_to} to {step.size - 1} are not the ones the checkpoint at size {step.size} was "
+                "signed over: they were edited, re-ordered, replaced or deleted",
+                run.good_up_to,
+            )
+            run.comparing = False
+            break
+        if step.signed_root is not None:
+            run.good_up_to = step.size
+            run.roots.add(step.size, now)
+        _compare_outside(run, step.size, now)
+    if part.misnamed:
+        held = run.store.indices_of([record_id for _, record_id in part.misnamed])
+        for index, record_id in part.misnamed:
+            if held.get(record_id, index) != index:
+                run.found.add("doubled-record", f"record {index} repeats record {held[record_id]}", index)
+    _check_facts(run, part.facts)
+
+
+def _compare_outside(run: _Audit, size: int, root: bytes | None) -> None:
+    for checkpoint in run.outside:
+        if checkpoint.size == size and checkpoint.root != root:
+            run.found.add(
+                "forked-log",
+                f"the first {size} records are not the ones of the checkpoint kept elsewhere: "
+                "history was rewritten and signed again",
+            )
+
+
+def _check_upper_tiles(run: _Audit, start: int) -> None:
+    """Compare the stored tiles above the lowest level, which are made of the roots below them."""
+    if not run.scope.derived or not run.comparing or start:
+        return
+    for tile in build_tiles(run.tile_roots):
+        level = tile.level + 1
+        if run.store.tile_roots(level, tile.index, tile.index + 1) != (tile.root,):
+            run.found.add("edited-derived-table", tile_words(level, tile.index))
+
+
+def _check_end(run: _Audit, beyond: Sequence[tuple[int, str]]) -> None:
+    """Hold the newest checkpoint, and what was kept elsewhere, against how far the log goes.
+
+    Args:
+        run: The audit.
+        beyond: Stored checkpoints of more records than there are.
+    """
+    if run.trust is None:
+        return
+    for size, note in beyond:
+        try:
+            signed = verify_log_checkpoint(run.trust, note, run.store.origin).size
+        except IntegrityError as error:
+            run.found.add("forged-checkpoint", f"the checkpoint at size {size} does not verify: {error}")
+            continue
+        if signed != size:
+            message = f"the checkpoint filed under size {size} is of size {signed}"
+            run.found.add("forged-checkpoint", message)
+        else:
+            message = f"a checkpoint covers {size} records but the ledger file holds {run.size}"
+            run.found.add("truncated-log", message, size)
+    if run.comparing and run.good_up_to < run.size:
+        run.found.add(
+            "unsigned-tail", f"{run.size - run.good_up_to} records at the end are covered by no checkpoint"
+        )
+    if not run.comparing:
+        for checkpoint in run.outside:
+            if checkpoint.size > run.good_up_to and checkpoint.size <= run.size:
+                run.found.add(
+                    "forked-log",
+                    f"the first {checkpoint.size} records are not the ones of the checkpoint kept elsewhere: "
+                    "history was rewritten",
+                )
+
+
+# --- what records say of each other --------------------------------------------------------------------------
+
+
+def _check_facts(run: _Audit, facts: Sequence[Facts]) -> None:
+    wanted = sorted({target for fact in facts for _, target in fact.references})
+    held = run.store.indices_of(wanted) if wanted else {}
+    for fact in facts:
+        for what, target in fact.references:
+            at = held.get(target)
+            if at is None or at in run.unverified:
+                run.found.add(
+                    "missing-evidence",
+                    f"record {fact.index} ({fact.kind}) rests on {what} {target}, which is not in the log",
+                    fact.index,
+                )
+            elif at >= fact.index:
+                run.found.add(
+                    "evidence-after-the-fact",
+                    f"record {fact.index} ({fact.kind}) rests on {what} logged later, at {at}",
+                    fact.index,
+                )
+        _check_head(run, fact)
+        _check_left_out(run, fact)
+        run.releases += fact.kind is Kind.RELEASE
+        for blob in fact.blobs:
+            run.blobs.setdefault(blob, fact.index)
+
+
+def _check_head(run: _Audit, fact: Facts) -> None:
+    """Hold the ledger state that a plan, verdict or review names against the log: each is a checkpoint, too."""
+    head = fact.head
+    if head is None:
+        return
+    run.totals["heads"] = run.totals.get("heads", 0) + 1
+    root = _root_at(run, head.size) if head.size <= fact.index else None
+    if root is None or root.hex() != head.root:
+        run.found.add(
+            "foreign-head",
+            f"record {fact.index} ({fact.kind} by {fact.person}) was signed over a state of the ledger, "
+            f"{head.size} records, that this ledger never had: history was rewritten since, or it was signed elsewhere",
+            fact.index,
+        )
+
+
+def _root_at(run: _Audit, size: int) -> bytes | None:
+    known = run.roots.get(size)
+    if known is not None:
+        return known
+    try:
+        return GrowingTree(run.store.frontier(size)).root()
+    except IntegrityError:
+        return None
+
+
+def _check_left_out(run: _Audit, fact: Facts) -> None:
+    if fact.weights_id is None:
+        return
+    on_weights = run.plans.setdefault(fact.weights_id, [])
+    if fact.plans is None:
+        on_weights.append((fact.index, fact.record_id))
+        return
+    # Not only up to the head it names: whoever leaves a run out could name an older head, too.
+    for index, plan_id in on_weights:
+        if plan_id not in fact.plans:
+            run.found.add(
+                "left-out-run",
+                f"the verdict at {fact.index} leaves out the plan at {index} on the same weights",
+                fact.index,
+            )
+
+
+def _check_releases(run: _Audit, start: int) -> None:
+    if run.trust is None:
+        return
+    with run.store.reading():
+        log = StoredLog(run.store, run.trust, run.size)
+        for release, reason in find_unallowed(log, start):
+            run.found.add(
+                "unallowed-release",
+                f"record {release.index} released {release.record.adapter.label} to {release.record.channel}, "
+                f"signed by {release.person}, though it was not allowed: {reason}",
+                release.index,
+            )
+
+
+def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None:
+    with tracked(progress, "blobs", len(run.blobs), "files"):
+        for digest, index in run.blobs.items():
+            try:
+                check_blob(digest)
+            except Error as error:
+                run.found.add("damaged-blob", f"a file that record {index} names: {error}", index)
+            progress.advance("blobs")
+    run.checked.append(f"{len(run.blobs)} blobs that records refer to")
+
+
+# --- words ---------------------------------------------------------------------------------------------------
+
+
+def _summary(run: _Audit, start: int) -> list[str]:
+    count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
+    lines = [f"{run.size - start} records: indices without gaps, stored hashes match the bytes"]
+    if start:
+        lines.append(f"they continue the {start} records of the last audited checkpoint")
+    if run.trust is not None:
+        lines.append(f"{count('checkpoints')} checkpoints: signed by the log's key, each root recomputed")
+        if run.scope.signatures:
+            lines.append(f"{count('signatures')} signatures, each by a key that held the role at that index")
+        _check_roles(run, start)
+    if count("unknown"):
+        lines.append(f"{count('unknown')} records of types not known here: kept, not trusted")
+    if run.scope.meaning and run.trust is not None:
+        lines += [
+            "references: what a record rests on was logged before it; verdicts leave no plan out",
+            f"{count('heads')} ledger states that plans, verdicts and reviews were signed over",
+            f"{run.releases} releases: each approved by enough people when it was made, on its newest verdict",
+        ]
+    if run.scope.derived:
+        lines.append("derived tables, compared with the envelopes")
+    return lines + run.checked
+
+
+def _check_roles(run: _Audit, start: int) -> None:
+    known = run.trust.statements if run.trust is not None and not start else run.totals.get("roles", 0)
+    if run.totals.get("roles", 0) != known:
+        run.found.add(
+            "edited-derived-table",
+            f"the log holds {run.totals['roles']} roles statements, the index tables show {known}",
+        )
+
+
+def _blind(
+    run: _Audit, outside: Sequence[Outside], since: str, start: int, check_blob: BlobCheck | None
+) -> tuple[str, ...]:
+    blind = []
+    if not outside:
+        blind.append(
+            "a log rewritten or cut short and signed again with its own key: give --checkpoint FILE kept elsewhere"
+        )
+    blind += ["a key that was stolen before its loss was reported", "a run that was never logged"]
+    if since and start:
+        blind.append(
+            f"what was done to the first {start} records as they are stored, since they were audited"
+        )
+    if check_blob is None:
+        blind.append("blobs that are gone or altered: they were not looked at")
+    for made, what in (
+        (run.scope.signatures, "forged signatures: they were not looked at"),
+        (run.scope.derived, "edited index tables: they were not looked at"),
+        (run.scope.meaning, "what records say of each other: it was not looked at"),
+    ):
+        if not made:
+            blind.append(what)
+    return tuple(blind)

@@ -1,0 +1,550 @@
+"""The log in a DuckDB file.
+
+Every call opens the file, works and closes it again, behind a fair lock file: a held connection, even one that only
+reads, shuts every other process out. Whoever gets the lock to append also appends what others wait to append, in the
+same transaction and under one checkpoint. It does not protect the file against whoever can write it:
+:mod:`placet.ledger.audit` finds that.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import duckdb
+
+from placet.attest.envelope import Envelope
+from placet.attest.keys import PublicKey, Signer
+from placet.domain.digests import Digest
+from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
+from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any
+from placet.ledger.derived import Derived, derive
+from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock, ledger_turn
+from placet.ledger.merkle import leaf_hash
+from placet.ledger.queue import Claim, Queue
+from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
+from placet.ledger.store.requests import AppendRequest, dump_answer, dump_request, parse_answer, parse_request
+from placet.ledger.store.tables import Tables, digest_key, migrations
+from placet.ledger.tiles import TileTree
+
+
+class DuckStore:
+    """A log in a DuckDB file; see :class:`~placet.ledger.store.base.LedgerStore` for what it promises.
+
+    Args:
+        path: The DuckDB file; its lock file and queue lie beside it.
+        origin: The log's name in its checkpoints.
+        wait_s: How long a call waits for other processes, in seconds.
+    """
+
+    def __init__(self, path: Path, origin: str, *, wait_s: float = DEFAULT_WAIT_S) -> None:
+        self.path = path
+        self.origin = origin
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._wait_s = wait_s
+        self._shared = _Shared()
+
+    def create(self, *, follows: str = "") -> None:
+        """Make the file and its tables.
+
+        Args:
+            follows: The log elsewhere that it is to be the local index of, if it is not to be a log of its own.
+
+        Raises:
+            UsageError: There is a ledger already.
+            StorageError: The file cannot be written.
+        """
+        if self.path.exists():
+            raise UsageError(
+                f"there is a ledger at {self.path}", hint="choose another folder for a new office"
+            )
+        # Made under another name and renamed, so that a killed process leaves no ledger without tables.
+        unfinished = self.path.with_name(self.path.name + ".new")
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s):
+            for leftover in (unfinished, unfinished.with_name(unfinished.name + ".wal")):
+                leftover.unlink(missing_ok=True)
+            with self._open(unfinished) as db:
+                Tables(db).migrate(0, migrations())
+                Tables(db).follow(follows)
+            if self.path.exists():
+                raise UsageError(f"there is a ledger at {self.path}", hint="another process made it just now")
+            unfinished.rename(self.path)
+
+    # --- appending --------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        envelopes: Sequence[Envelope | Draft],
+        log: Signer,
+        check: Check | None = None,
+        *,
+        seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
+    ) -> tuple[Entry, ...]:
+        """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
+
+        See :meth:`placet.ledger.store.base.LedgerStore.append`.
+        """
+        self._shared.let_go()
+        # A check of one's own that rests on nothing named can be done by nobody else.
+        shared = seen if check is not None else None
+        request = dump_request(envelopes, shared, log.public.key_id)
+        with ledger_turn(self._lock_path, exclusive=True, wait_s=self._wait_s, request=request) as turn:
+            if turn.answer is not None:
+                return parse_answer(turn.answer, envelopes)
+            waiting = _Waiting(turn.queue, shared, log.public.key_id)
+            try:
+                with self._writing() as tables:
+                    batch = self._match_checkpoint(tables, (log.public, *log_keys), seen)
+                    entries = batch.add(envelopes, check)
+                    waiting.serve(batch, check)
+                    batch.write(tables, self.origin, log)
+            except BaseException as error:
+                waiting.fail(error)
+                raise
+            # Only now, when the transaction is durable and the file closed, anybody is told.
+            waiting.reply()
+            return entries
+
+    def continue_with(self, entries: Sequence[Entry], notes: Sequence[tuple[int, str]], size: int) -> None:
+        """Add records of the same log from elsewhere, with its own checkpoints: the caller verified all of them.
+
+        Raises:
+            StaleError: There are not `size` records here, as the caller thought.
+            IntegrityError: They do not continue what is here: a gap, or a checkpoint over something else.
+        """
+        self._shared.let_go()
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
+            if tables.size() != size:
+                raise StaleError("the local index changed meanwhile", hint="look again and repeat it")
+            continue_log(tables, entries, notes)
+
+    def follow_elsewhere(self, log: str, size: int) -> None:
+        """Make this file the local index of a log that lives elsewhere (or, with no `log`, a log of its own again).
+
+        Raises:
+            StaleError: There are not `size` records here, as the caller thought.
+        """
+        self._shared.let_go()
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
+            if tables.size() != size:
+                raise StaleError("the ledger changed meanwhile", hint="look again and repeat it")
+            tables.follow(log)
+
+    def _match_checkpoint(self, tables: Tables, keys: Sequence[PublicKey], seen: Seen | None) -> Batch:
+        """Return what can be added to, if the stored hashes are those of the last checkpoint."""
+        if tables.followed() is not None:
+            raise UsageError(
+                "this ledger file is the local index of a log that lives elsewhere: nothing is appended to it",
+                hint="open the office anew, so that it appends to the log itself",
+            )
+        size, note = tables.size(), tables.last_note()
+        if note is None and size:
+            raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
+        tree = tables.tree(max(size, 0))
+        if note is not None:
+            checkpoint = verify_checkpoint_by_any(note, self.origin, keys)
+            if checkpoint.size != size or checkpoint.root != tree.root():
+                raise IntegrityError(
+                    "the stored log does not match its last checkpoint; nothing was appended",
+                    hint="somebody changed the ledger file: run `placet audit` to see what",
+                )
+        if seen is not None:
+            _require_seen(tables, seen)
+        return Batch(tables, tree)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let this thread's queries inside the block share one connection, and so one moment, until it appends."""
+        with self._shared.group():
+            yield
+
+    def size(self) -> int:
+        """Return how many records the log holds.
+
+        Raises:
+            IntegrityError: Their numbers have gaps.
+        """
+        with self._reading() as tables:
+            size = tables.size()
+        if size < 0:
+            raise IntegrityError("records are missing from the ledger file", hint="run `placet audit`")
+        return size
+
+    def entries(self, start: int = 0, stop: int | None = None) -> tuple[Entry, ...]:
+        """Return the entries from index `start` until before `stop`, as stored, by index."""
+        with self._reading() as tables:
+            return tables.entries(start, stop)
+
+    def find(
+        self,
+        *,
+        predicate_type: str | None = None,
+        subject: str | None = None,
+        record_id: str | None = None,
+        decision: str | None = None,
+        suite: str | None = None,
+        since: str | None = None,
+        last: int | None = None,
+    ) -> tuple[Entry, ...]:
+        """Return the entries that fit all that is given, by index; see the protocol for what can be."""
+        wanted = (
+            ("type_id IN (SELECT id FROM words WHERE word = ?)", predicate_type),
+            ("decision = ?", decision),
+            ("suite = ?", suite),
+            ("made_at >= ?", since),
+        )
+        clauses = [clause for clause, value in wanted if value is not None]
+        values: list[object] = [value for _, value in wanted if value is not None]
+        if subject is not None:
+            clauses.append("idx IN (SELECT idx FROM subjects WHERE digest_key = ? AND digest = ?)")
+            values += subject_values(subject)
+        with self._reading() as tables:
+            if record_id is None and not clauses and last is None:
+                return tables.entries(0, None)
+            indices = sorted(tables.indices_of([record_id]).values()) if record_id is not None else None
+            if clauses or indices is None:
+                found = tables.matching(clauses, values, last)
+                indices = found if indices is None else [index for index in indices if index in set(found)]
+            return tables.entries_at(indices)
+
+    def indices_of(self, record_ids: Sequence[str]) -> dict[str, int]:
+        """Return record id → index of those that the log has."""
+        with self._reading() as tables:
+            return tables.indices_of(record_ids)
+
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
+        with self._reading() as tables:
+            return tables.record_ids(predicate_type)
+
+    def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
+        """Return the stored checkpoints of sizes above `above` as (size, note), by size."""
+        with self._reading() as tables:
+            return tables.notes(above)
+
+    def latest_checkpoint(self) -> str | None:
+        """Return the newest checkpoint's note, or None for an empty log."""
+        with self._reading() as tables:
+            return tables.last_note()
+
+    def inclusion_proofs(self, indices: Sequence[int], size: int) -> tuple[tuple[bytes, ...], ...]:
+        """Return the audit path of each record in the log of `size`, made of stored hashes: check them."""
+        with self._reading() as tables:
+            tree = tables.tree(_enough(tables, size))
+            return tuple(tree.inclusion_proof(index, size) for index in indices)
+
+    def consistency_proof(self, old_size: int, size: int) -> tuple[bytes, ...]:
+        """Return the proof that the log of `size` continues that of `old_size`, made of stored hashes: check it."""
+        with self._reading() as tables:
+            return tables.tree(_enough(tables, size)).consistency_proof(old_size, size)
+
+    def frontier(self, size: int) -> tuple[tuple[int, bytes], ...]:
+        """Return the complete subtrees (records, root) of the log of `size`, largest first; check their root."""
+        with self._reading() as tables:
+            return tables.tree(_enough(tables, size)).frontier(size)
+
+    def derived(self, start: int = 0, stop: int | None = None) -> tuple[Derived, ...]:
+        """Return the derived tables' rows about a range of records, by index."""
+        return self.snapshot(start, stop).derived
+
+    def snapshot(self, start: int = 0, stop: int | None = None, *, derived: bool = True) -> Snapshot:
+        """Return a range of everything, as of one moment; see the protocol."""
+        with self._reading() as tables:
+            return tables.snapshot(start, stop, derived=derived)
+
+    def extra_rows(self, size: int) -> tuple[str, ...]:
+        """Return, in words, each row that does not belong to a log of `size`."""
+        with self._reading() as tables:
+            return tables.extra_rows(size)
+
+    def local(self) -> DuckStore:
+        """Return the DuckDB file that holds the whole log: this one."""
+        return self
+
+    def extent(self) -> int:
+        """Return the number behind the last record's, whether or not all before it are there."""
+        with self._reading() as tables:
+            return tables.extent()
+
+    def doubled(self) -> tuple[tuple[int, int], ...]:
+        """Return (first, again) of records that are there under one id more than once."""
+        with self._reading() as tables:
+            return tables.doubled()
+
+    def tile_roots(self, level: int, start: int, stop: int) -> tuple[bytes, ...]:
+        """Return the stored roots of full tiles of a level, from number `start` until before `stop`."""
+        with self._reading() as tables:
+            return tuple(tables.tile_roots(level, start, stop))
+
+    def rebuild(self) -> int:
+        """Make all derived tables again from the envelopes and return how many records they hold."""
+        self._shared.let_go()
+        with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
+            return tables.rebuild()
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _writing(self) -> Iterator[Tables]:
+        """Run the block in a transaction. The lock is held already."""
+        with self._open() as db:
+            tables = Tables(db)
+            version = _known_version(tables)
+            db.execute("BEGIN TRANSACTION")
+            try:
+                if version < migrations()[-1].number:
+                    tables.migrate(version, migrations())
+                yield tables
+            except BaseException:
+                db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    @contextmanager
+    def _reading(self) -> Iterator[Tables]:
+        if self._shared.grouped:
+            tables = self._shared.tables or self._shared.keep(self._read_only())
+            with _storage_errors():
+                yield tables
+            return
+        with self._read_only() as tables:
+            yield tables
+
+    @contextmanager
+    def _read_only(self) -> Iterator[Tables]:
+        lock, newest = self._lock_path, migrations()[-1].number
+        with ledger_lock(lock, exclusive=False, wait_s=self._wait_s), self._open(read_only=True) as db:
+            tables = Tables(db)
+            if _known_version(tables) == newest:
+                yield tables
+                return
+        with ledger_lock(lock, exclusive=True, wait_s=self._wait_s), self._writing():
+            pass  # what an older Placet made is brought up to date once
+        with ledger_lock(lock, exclusive=False, wait_s=self._wait_s), self._open(read_only=True) as db:
+            yield Tables(db)
+
+    @contextmanager
+    def _open(
+        self, create: Path | None = None, *, read_only: bool = False
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        if create is None and not self.path.exists():
+            raise StorageError(f"no ledger at {self.path}", hint="make an office with `placet init`")
+        with _storage_errors():
+            db = duckdb.connect(str(create or self.path), read_only=read_only)
+            try:
+                # Nothing outside the file is ever read by a query, and no extension is fetched.
+                db.execute("SET enable_external_access = false; SET enable_progress_bar = false")
+                yield db
+            finally:
+                db.close()
+
+
+class Batch:
+    """Records about to be added to a log, and the tree they make."""
+
+    def __init__(self, tables: Tables, tree: TileTree) -> None:
+        self._tables = tables
+        self._tree = tree
+        self._new: list[Entry] = []
+        self._derived: list[Derived] = []
+        self._by_id: dict[str, Entry] = {}
+
+    def add(self, envelopes: Sequence[Envelope | Draft], check: Check | None) -> tuple[Entry, ...]:
+        """Take all of `envelopes` in, or raise and take none."""
+        entries: list[Entry] = []
+        added: list[Entry] = []
+        derived: list[Derived] = []
+        start = self._tree.size + len(self._new)
+        made = [item for item in envelopes if isinstance(item, Envelope)]
+        known = self._known([item.record_id for item in made])
+        for item in envelopes:
+            index = start + len(added)
+            envelope = item if isinstance(item, Envelope) else item(index)
+            record_id = envelope.record_id
+            if not isinstance(item, Envelope):
+                known |= self._known([record_id])
+            if record_id not in known:
+                if check is not None:
+                    check(envelope, index)
+                known[record_id] = Entry(index, record_id, leaf_hash(envelope.raw), envelope.raw)
+                derived.append(derive(index, envelope.raw))
+                added.append(known[record_id])
+            entries.append(known[record_id])
+        self._new += added
+        self._derived += derived
+        self._by_id |= {entry.record_id: entry for entry in added}
+        return tuple(entries)
+
+    def write(self, tables: Tables, origin: str, log: Signer) -> None:
+        """Write what was taken in under one checkpoint; nothing if nothing is new."""
+        if not self._new:
+            return
+        tiles = self._tree.extend([entry.leaf for entry in self._new])
+        checkpoint = sign_checkpoint(origin, self._tree.size, self._tree.root(), log)
+        tables.insert(self._new, self._derived, tiles)
+        tables.insert_note(checkpoint.size, checkpoint.note)
+
+    def _known(self, record_ids: Sequence[Digest]) -> dict[str, Entry]:
+        stored = self._tables.indices_of(record_ids)
+        found = {entry.record_id: entry for entry in self._tables.entries_at(sorted(set(stored.values())))}
+        return {str(k): v for k, v in found.items()} | {
+            item: self._by_id[item] for item in record_ids if item in self._by_id
+        }
+
+
+def continue_log(tables: Tables, entries: Sequence[Entry], notes: Sequence[tuple[int, str]]) -> None:
+    """Add `entries` and the checkpoints over them, each of which must have the root of what is then there.
+
+    Raises:
+        IntegrityError: They do not follow on what is there.
+    """
+    size = tables.size()
+    tree = tables.tree(max(size, 0))
+    if [entry.index for entry in entries] != list(range(size, size + len(entries))):
+        raise IntegrityError(
+            f"records do not follow on the {size} that are here", hint="run `placet audit` on both"
+        )
+    tables.insert(entries, [derive(entry.index, entry.envelope) for entry in entries], ())
+    for checkpoint_size, note in notes:
+        part = [leaf_hash(entry.envelope) for entry in entries[tree.size - size : checkpoint_size - size]]
+        tables.insert((), (), tree.extend(part))
+        root = note.split("\n")[2] if note.count("\n") > 2 else ""
+        if tree.size != checkpoint_size or base64.b64encode(tree.root()).decode() != root:
+            raise IntegrityError(
+                f"the checkpoint of size {checkpoint_size} is over other records than these",
+                hint="run `placet audit` on both",
+            )
+        tables.insert_note(checkpoint_size, note)
+    if tree.size != size + len(entries):
+        raise IntegrityError("records at the end are covered by no checkpoint", hint="run `placet audit`")
+
+
+def subject_values(subject: str) -> list[object]:
+    """Return what a subject's digest is compared with in the tables."""
+    try:
+        raw = bytes.fromhex(subject.removeprefix("sha256:"))
+    except ValueError:
+        raw = b""
+    return [digest_key(raw), raw]
+
+
+class _Waiting:
+    """Requests of other writers that this one serves along with its own."""
+
+    def __init__(self, queue: Queue, seen: Seen | None, log_key: Digest) -> None:
+        self._queue = queue
+        self._seen = seen
+        self._log_key = log_key
+        self._served: list[tuple[Claim, Sequence[Entry] | Error]] = []
+
+    def serve(self, batch: Batch, check: Check | None) -> None:
+        """Take in what fits: what others would have checked in the same way and signed with the same key."""
+        if self._seen is None or not self._queue.anybody():
+            return
+        self._queue.sweep()
+        for claim in self._queue.claims():
+            request = _request(claim)
+            if request is None or (request.seen, request.log_key) != (self._seen, self._log_key):
+                self._queue.give_back(claim)
+                continue
+            try:
+                self._served.append((claim, batch.add(request.envelopes, check)))
+            except Error as error:
+                self._served.append((claim, error))
+
+    def reply(self) -> None:
+        """Tell each how it went."""
+        for claim, result in self._served:
+            claim.reply(dump_answer(result))
+
+    def fail(self, error: BaseException) -> None:
+        """Tell each that was served that the whole transaction failed."""
+        if not isinstance(error, Error):
+            error = StorageError(
+                "the process that held the ledger was interrupted",
+                hint="repeat it: nothing is ever added twice",
+            )
+        for claim, result in self._served:
+            claim.reply(dump_answer(result if isinstance(result, Error) else error))
+
+
+def _request(claim: Claim) -> AppendRequest | None:
+    try:
+        return parse_request(claim.request)
+    except (ValueError, KeyError, TypeError, Error):
+        return None
+
+
+class _Shared(threading.local):
+    """This thread's connection for a group of queries, if it is in one."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.tables: Tables | None = None
+        self._stack = ExitStack()
+
+    @property
+    def grouped(self) -> bool:
+        return self.depth > 0
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            if not self.depth:
+                self.let_go()
+
+    def keep(self, opened: AbstractContextManager[Tables]) -> Tables:
+        self.tables = self._stack.enter_context(opened)
+        return self.tables
+
+    def let_go(self) -> None:
+        self.tables = None
+        self._stack.close()
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StorageError(
+            f"the ledger file refused: {str(error).splitlines()[0]}",
+            hint="is the disk full, or the file read-only or damaged? nothing was added; `placet audit` checks it",
+        ) from error
+
+
+def _known_version(tables: Tables) -> int:
+    version, newest = tables.version(), migrations()[-1].number
+    if version > newest:
+        raise StorageError(
+            f"the ledger file is of form {version}, this Placet knows up to {newest}",
+            hint="a newer Placet made it: use that one",
+        )
+    return version
+
+
+def _enough(tables: Tables, size: int) -> int:
+    held = tables.size()
+    if size > held:
+        raise IntegrityError(
+            f"the ledger file has no {size} records",
+            hint="it was cut short, or an old copy was put back: run `placet audit`",
+        )
+    return held
+
+
+def _require_seen(tables: Tables, seen: Seen) -> None:
+    if tables.count_of(seen.predicate_type) != seen.count:
+        raise StaleError(
+            "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
+        )

@@ -1,0 +1,512 @@
+"""The log in a PostgreSQL database, for teams on several machines.
+
+The log lives in the database: envelopes and checkpoints. Appending takes an advisory lock, holds what was added since
+this process looked last against the checkpoint over it, and adds under a checkpoint of its own; unique indexes on
+record, index and size keep two writers from making one head even without the lock. Each machine reads from a local
+DuckDB index, which it builds by following the log: only envelopes that it verified itself go in, and at each step the
+newest checkpoint has to continue what is there. So the database's operator can hide what is new, which a witness or
+another machine notices, and can change nothing that a machine has seen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from placet.attest.envelope import Envelope
+from placet.attest.keys import PublicKey, Signer
+from placet.attest.predicates import PREDICATES, Kind, spec_of
+from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust, establish_trust
+from placet.domain.digests import Digest
+from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
+from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
+from placet.ledger.derived import predicate_type_of, split_envelope
+from placet.ledger.lock import DEFAULT_WAIT_S
+from placet.ledger.merkle import GrowingTree, leaf_hash
+from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
+from placet.ledger.store.duck import DuckStore
+
+IN_POSTGRES = "a log in PostgreSQL"
+
+_FORM = 1
+_FOLLOWED_AT_ONCE = 4096
+_ATTEMPTS = 20
+_STATE = "SELECT origin, form, moved FROM placet_log"
+_ROLES = spec_of(Kind.ROLES).predicate_type
+_KNOWN = {spec.predicate_type for spec in PREDICATES}
+_HINT = "is the server running and reachable (office.json names it)? repeat it: nothing is ever added twice"
+
+Connection = psycopg.Connection[TupleRow]
+
+
+class PostgresStore:
+    """A log in PostgreSQL with a local index; see :class:`~placet.ledger.store.base.LedgerStore` for what it promises.
+
+    Args:
+        dsn: The database, as libpq names it; passwords belong in its password file or ``$PGPASSWORD``.
+        index: The local index.
+        root: The pinned trust root, by which envelopes are verified before they go into the index.
+        wait_s: How long an append waits for other writers, in seconds.
+    """
+
+    def __init__(
+        self, dsn: str, index: DuckStore, root: TrustRoot, *, wait_s: float = DEFAULT_WAIT_S
+    ) -> None:
+        self.dsn = dsn
+        self.origin = index.origin
+        self._index = index
+        self._root = root
+        self._wait_s = wait_s
+        self._mine = _Mine()
+
+    def create(self, *, again: bool = False) -> None:
+        """Make the tables.
+
+        Args:
+            again: Tables of this log that are there already are fine.
+
+        Raises:
+            UsageError: The database holds a log already, or another one.
+            StorageError: It cannot be reached or written.
+        """
+        sql = resources.files("placet.ledger") / "migrations" / "postgres" / "0001_log.sql"
+        with self._transaction() as db:
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            if db.execute("SELECT to_regclass('placet_log')").fetchone() != (None,):
+                if again:
+                    _check_state(db.execute(_STATE).fetchone(), self.origin, read=True)
+                    return
+                raise UsageError(
+                    "the database holds a ledger already",
+                    hint="name another database, or drop its placet_ tables",
+                )
+            db.execute(sql.read_text())
+            db.execute("INSERT INTO placet_log VALUES (%s, %s, NULL)", [self.origin, _FORM])
+
+    # --- appending --------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        envelopes: Sequence[Envelope | Draft],
+        log: Signer,
+        check: Check | None = None,
+        *,
+        seen: Seen | None = None,
+        log_keys: Sequence[PublicKey] = (),
+    ) -> tuple[Entry, ...]:
+        """Add `envelopes` in order, in one transaction under one checkpoint, and return their entries.
+
+        See :meth:`placet.ledger.store.base.LedgerStore.append`.
+        """
+        if self._mine.tree is None:
+            self.follow()
+            self._mine.tree = GrowingTree(self._index.frontier(self._index.size()))
+        made = [item.record_id for item in envelopes if isinstance(item, Envelope)]
+        tree = self._mine.tree
+        try:
+            with self._transaction() as db:
+                known = self._lock_and_look(db, tree, (log.public, *log_keys), made, seen)
+                entries, new = _indexed(envelopes, tree.size, known, db, check)
+                if new:
+                    for entry in new:
+                        tree.add(entry.leaf)
+                    _insert(db, new, sign_checkpoint(self.origin, tree.size, tree.root(), log).note)
+        except BaseException:
+            # What was added to the tree may not be in the log: look again from the index next time.
+            self._mine.tree = None
+            raise
+        return entries
+
+    def _lock_and_look(
+        self,
+        db: Connection,
+        tree: GrowingTree,
+        keys: Sequence[PublicKey],
+        made: Sequence[str],
+        seen: Seen | None,
+    ) -> dict[str, Entry]:
+        """Take the lock, bring `tree` up to the newest checkpoint, and return what the log has of `made`."""
+        with db.pipeline():
+            db.execute(f"SET LOCAL lock_timeout = {max(1, int(self._wait_s * 1000))}")
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            state = db.execute(_STATE)
+            last = db.execute("SELECT note FROM placet_checkpoints ORDER BY size DESC LIMIT 1")
+            added = db.execute(
+                "SELECT idx, envelope FROM placet_entries WHERE idx >= %s ORDER BY idx", [tree.size]
+            )
+            held = db.execute(
+                "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)", [list(made)]
+            )
+            counted = db.execute(
+                "SELECT count(*) FROM placet_entries WHERE predicate_type = %s",
+                [seen.predicate_type if seen else ""],
+            )
+            _check_state(state.fetchone(), self.origin)
+            note, rows, count = last.fetchone(), added.fetchall(), counted.fetchone()
+            known = {row[1]: _entry(row[0], row[1], row[2]) for row in held.fetchall()}
+        for index, envelope in rows:
+            if index != tree.size:
+                raise IntegrityError(
+                    f"record {tree.size} is missing from the database", hint="run `placet audit`"
+                )
+            tree.add(leaf_hash(bytes(envelope)))
+        if note is None and tree.size:
+            raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
+        if note is not None:
+            checkpoint = verify_checkpoint_by_any(note[0], self.origin, keys)
+            if (checkpoint.size, checkpoint.root) != (tree.size, tree.root()):
+                raise IntegrityError(
+                    "the log in the database does not match its last checkpoint; nothing was appended",
+                    hint="somebody changed the database: run `placet audit` to see what",
+                )
+        if seen is not None and (count is None or count[0] != seen.count):
+            raise StaleError(
+                "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
+            )
+        return known
+
+    # --- following --------------------------------------------------------------------------------------
+
+    def follow(self) -> int:
+        """Bring the local index up to the newest checkpoint and return how many records it holds.
+
+        Raises:
+            IntegrityError: What the database shows does not continue what this machine saw, or does not verify.
+            StorageError: The database cannot be reached.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                while self._follow_a_part():
+                    pass
+                return self._index.size()
+            except StaleError:
+                continue  # another process of this machine was quicker
+        raise LedgerBusyError("other processes keep changing the local index", hint="try again")
+
+    def _follow_a_part(self) -> bool:
+        """Take over the next records; False if there are none."""
+        with self._index.reading():
+            size, mine = self._index.size(), self._index.latest_checkpoint()
+        with self._transaction() as db:
+            _check_state(db.execute(_STATE).fetchone(), self.origin, read=True)
+            newest = db.execute(
+                "SELECT size, note FROM placet_checkpoints ORDER BY size DESC LIMIT 1"
+            ).fetchone()
+            if newest is None or newest[0] <= size:
+                self._compare_heads(size, mine, newest)
+                return False
+            # The last checkpoint within reach; a batch under one checkpoint may be larger, then it is taken whole.
+            found = db.execute(
+                "SELECT coalesce(max(size) FILTER (WHERE size <= %s), min(size)) FROM placet_checkpoints "
+                "WHERE size > %s",
+                [size + _FOLLOWED_AT_ONCE, size],
+            ).fetchone()
+            upper = found[0] if found is not None else newest[0]
+            query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx >= %s AND idx < %s ORDER BY idx"
+            entries = [_entry(*row) for row in db.execute(query, [size, upper]).fetchall()]
+            query = "SELECT size, note FROM placet_checkpoints WHERE size > %s AND size <= %s ORDER BY size"
+            notes = [(row[0], row[1]) for row in db.execute(query, [size, upper]).fetchall()]
+        self._verify(entries, notes, size)
+        self._index.continue_with(entries, notes, size)
+        return True
+
+    def _compare_heads(self, size: int, mine: str | None, newest: TupleRow | None) -> None:
+        """Raise if the database has fewer records than this machine saw, or others."""
+        if newest is None and not size:
+            return
+        if newest is None or newest[0] < size:
+            raise IntegrityError(
+                f"the database holds {newest[0] if newest else 0} records, this machine has seen {size}: "
+                "the log was cut short, or an old copy was put back",
+                hint="the local index still has them: `placet audit`, then look for who restored the database",
+            )
+        if _text(newest[1]) != _text(mine or ""):
+            raise IntegrityError(
+                f"the database shows another history of {size} records than this machine has seen",
+                hint="the log was forked: keep the local index as evidence, and run `placet audit`",
+            )
+
+    def _verify(self, entries: Sequence[Entry], notes: Sequence[tuple[int, str]], size: int) -> None:
+        """Return if each record is signed by a key that held the role, and each checkpoint by the log's key."""
+        trust = self._trust_after(entries, size)
+        for entry in entries:
+            try:
+                if predicate_type_of(_payload(entry)) in _KNOWN:
+                    trust.verify(entry.envelope, entry.index)
+            except Error as error:
+                raise IntegrityError(
+                    f"record {entry.index} of the database does not verify and was not taken over: {error}",
+                    hint="somebody logged it past every check: find out who, with `placet audit`",
+                ) from error
+        for _, note in notes:
+            verify_log_checkpoint(trust, note, self.origin)
+
+    def _trust_after(self, entries: Sequence[Entry], size: int) -> Trust:
+        """Return the trust as it stands after `entries`, each roles statement held to the one before it."""
+        known = self._index.find(predicate_type=_ROLES) if size else ()
+        new = (entry for entry in entries if predicate_type_of(_payload(entry)) == _ROLES)
+        return establish_trust(self._root, [(entry.index, entry.envelope) for entry in (*known, *new)])
+
+    def differences(self, size: int) -> Iterator[tuple[int, str]]:
+        """Yield (index, what) of each of the first `size` records that the database holds otherwise than the index.
+
+        Raises:
+            StorageError: The database cannot be reached.
+        """
+        start = 0
+        while start < size:
+            stop = min(size, start + _FOLLOWED_AT_ONCE)
+            mine = {entry.index: entry for entry in self._index.entries(start, stop)}
+            with self._transaction() as db:
+                query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx >= %s AND idx < %s"
+                theirs = {row[0]: _entry(*row) for row in db.execute(query, [start, stop]).fetchall()}
+            for index, entry in sorted(mine.items()):
+                if index not in theirs:
+                    yield index, f"record {index} is missing from the database"
+                elif theirs[index] != entry:
+                    yield (
+                        index,
+                        f"record {index} was edited in the database: it is not the one this machine saw",
+                    )
+            start = stop
+
+    # --- reading: from the local index ------------------------------------------------------------------
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Follow once, then let this thread's queries inside the block share one connection to the local index."""
+        if not self._mine.groups:
+            self.follow()
+        self._mine.groups += 1
+        try:
+            with self._index.reading():
+                yield
+        finally:
+            self._mine.groups -= 1
+
+    def local(self) -> DuckStore:
+        """Return the local index, brought up to date unless this is within a group of queries."""
+        if not self._mine.groups:
+            self.follow()
+        return self._index
+
+    def size(self) -> int:
+        """Return how many records the log holds."""
+        return self.local().size()
+
+    def entries(self, start: int = 0, stop: int | None = None) -> tuple[Entry, ...]:
+        """Return the entries from index `start` until before `stop`, by index."""
+        return self.local().entries(start, stop)
+
+    def find(
+        self,
+        *,
+        predicate_type: str | None = None,
+        subject: str | None = None,
+        record_id: str | None = None,
+        decision: str | None = None,
+        suite: str | None = None,
+        since: str | None = None,
+        last: int | None = None,
+    ) -> tuple[Entry, ...]:
+        """Return the entries that fit all that is given, by index; see the protocol."""
+        return self.local().find(
+            predicate_type=predicate_type,
+            subject=subject,
+            record_id=record_id,
+            decision=decision,
+            suite=suite,
+            since=since,
+            last=last,
+        )
+
+    def indices_of(self, record_ids: Sequence[str]) -> dict[str, int]:
+        """Return record id → index of those that the log has."""
+        return self.local().indices_of(record_ids)
+
+    def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
+        """Return the record ids of a predicate type, by index."""
+        return self.local().record_ids(predicate_type)
+
+    def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
+        """Return the checkpoints of sizes above `above` as (size, note), by size."""
+        return self.local().checkpoint_notes(above)
+
+    def latest_checkpoint(self) -> str | None:
+        """Return the newest checkpoint's note, or None for an empty log."""
+        return self.local().latest_checkpoint()
+
+    def inclusion_proofs(self, indices: Sequence[int], size: int) -> tuple[tuple[bytes, ...], ...]:
+        """Return the audit path of each record in the log of `size`."""
+        return self.local().inclusion_proofs(indices, size)
+
+    def consistency_proof(self, old_size: int, size: int) -> tuple[bytes, ...]:
+        """Return the proof that the log of `size` continues that of `old_size`."""
+        return self.local().consistency_proof(old_size, size)
+
+    def frontier(self, size: int) -> tuple[tuple[int, bytes], ...]:
+        """Return the complete subtrees (records, root) of the log of `size`, largest first."""
+        return self.local().frontier(size)
+
+    def snapshot(self, start: int = 0, stop: int | None = None, *, derived: bool = True) -> Snapshot:
+        """Return a range of everything, as of one moment."""
+        return self.local().snapshot(start, stop, derived=derived)
+
+    def extra_rows(self, size: int) -> tuple[str, ...]:
+        """Return, in words, each row of the local index that does not belong to a log of `size`."""
+        return self.local().extra_rows(size)
+
+    def rebuild(self) -> int:
+        """Make the local index's derived tables again from its envelopes."""
+        return self.local().rebuild()
+
+    # --- moving -----------------------------------------------------------------------------------------
+
+    def take_over(self, entries: Sequence[Entry], notes: Sequence[tuple[int, str]]) -> None:
+        """Add records of the same log from elsewhere with their own checkpoints: the caller verified them.
+
+        Raises:
+            IntegrityError: They do not follow on what is there.
+        """
+        with self._transaction() as db:
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            row = db.execute("SELECT count(*) FROM placet_entries").fetchone()
+            start = row[0] if row else 0
+            if [entry.index for entry in entries] != list(range(start, start + len(entries))):
+                raise IntegrityError(
+                    f"records do not follow on the {start} in the database",
+                    hint="begin with an empty database",
+                )
+            _insert(db, entries, None)
+            with db.cursor() as cursor:
+                cursor.executemany("INSERT INTO placet_checkpoints VALUES (%s, %s)", list(notes))
+        self._mine.tree = None
+
+    def remote_size(self) -> int:
+        """Return how many records the database holds, whatever they are."""
+        with self._transaction() as db:
+            row = db.execute("SELECT count(*) FROM placet_entries").fetchone()
+        return int(row[0]) if row else 0
+
+    def open_log(self) -> None:
+        """Let the log be appended to here (again)."""
+        with self._transaction() as db:
+            db.execute("UPDATE placet_log SET moved = NULL")
+
+    def close_log(self, where: str) -> None:
+        """Let nothing be appended here any more: the log went to `where`."""
+        with self._transaction() as db:
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            db.execute("UPDATE placet_log SET moved = %s", [where])
+
+    # --- connections ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        try:
+            if self._mine.db is None or self._mine.db.closed:
+                self._mine.db = psycopg.connect(self.dsn, connect_timeout=10)
+                self._mine.db.prepare_threshold = 2
+            with self._mine.db.transaction():
+                yield self._mine.db
+        except psycopg.errors.LockNotAvailable as error:
+            raise LedgerBusyError(
+                f"the ledger in the database is held by another writer; waited {self._wait_s:g} s",
+                hint="let it finish and try again; nothing of yours was lost",
+            ) from error
+        except psycopg.errors.UndefinedTable as error:
+            raise StorageError(
+                "the database holds no ledger", hint="`placet ledger migrate` moves one there"
+            ) from error
+        except psycopg.errors.UniqueViolation as error:
+            raise StaleError("another writer was quicker; nothing was appended", hint="repeat it") from error
+        except psycopg.Error as error:
+            words = str(error).strip().splitlines()
+            raise StorageError(
+                f"the database refused: {words[0] if words else error!r}", hint=_HINT
+            ) from error
+
+
+_LOCK = int.from_bytes(b"placet:1", "big") >> 1
+
+
+class _Mine(threading.local):
+    """This thread's connection, and the tree of what it has seen of the log."""
+
+    def __init__(self) -> None:
+        self.db: Connection | None = None
+        self.tree: GrowingTree | None = None
+        self.groups = 0
+
+
+def _indexed(
+    envelopes: Sequence[Envelope | Draft],
+    size: int,
+    known: dict[str, Entry],
+    db: Connection,
+    check: Check | None,
+) -> tuple[tuple[Entry, ...], list[Entry]]:
+    """Return the entries of all of `envelopes`, and those of them that are new."""
+    entries: list[Entry] = []
+    new: list[Entry] = []
+    for item in envelopes:
+        index = size + len(new)
+        envelope = item if isinstance(item, Envelope) else item(index)
+        record_id = envelope.record_id
+        if not isinstance(item, Envelope):
+            query = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = %s"
+            known |= {row[1]: _entry(*row) for row in db.execute(query, [record_id]).fetchall()}
+        if record_id not in known:
+            if check is not None:
+                check(envelope, index)
+            known[record_id] = Entry(index, record_id, leaf_hash(envelope.raw), envelope.raw)
+            new.append(known[record_id])
+        entries.append(known[record_id])
+    return tuple(entries), new
+
+
+def _insert(db: Connection, entries: Sequence[Entry], note: str | None) -> None:
+    rows = [
+        (entry.index, entry.record_id, predicate_type_of(_payload(entry)), entry.envelope)
+        for entry in entries
+    ]
+    with db.pipeline():
+        with db.cursor() as cursor:
+            cursor.executemany("INSERT INTO placet_entries VALUES (%s, %s, %s, %s)", rows)
+        if note is not None:
+            db.execute("INSERT INTO placet_checkpoints VALUES (%s, %s)", [entries[-1].index + 1, note])
+
+
+def _entry(index: int, record_id: str, envelope: Any) -> Entry:
+    raw = bytes(envelope)
+    return Entry(index, Digest(record_id), leaf_hash(raw), raw)
+
+
+def _payload(entry: Entry) -> bytes:
+    return split_envelope(entry.envelope).payload
+
+
+def _check_state(state: TupleRow | None, origin: str, *, read: bool = False) -> None:
+    if state is None or state[0] != origin:
+        raise UsageError(
+            f"the database holds the ledger {state[0] if state else None!r}, not {origin!r}",
+            hint="each ledger has a database of its own: check the connection in office.json",
+        )
+    if state[1] > _FORM:
+        raise StorageError(
+            f"the database's tables are of form {state[1]}, this Placet knows up to {_FORM}",
+            hint="a newer Placet made them: use that one",
+        )
+    if state[2] is not None and not read:
+        raise UsageError(f"the ledger was moved to {state[2]}", hint="append there")
+
+
+def _text(note: str) -> str:
+    return note.partition("\n\n")[0]

@@ -1,0 +1,166 @@
+"""What is wrong inside the engine stops the run before a score counts, and every suite has its noise floor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+
+from placet.domain.errors import EvaluationError
+from placet.domain.progress import NullProgress
+from placet.engine import attention, packed
+from placet.engine.harness import HarnessRunner
+from placet.engine.identity import EngineSettings
+from placet.engine.model import PlacetLM
+from placet.engine.packed import Seed
+from placet.engine.tasks import TaskSpec
+from tests.support.tiny_models import save_model
+
+SHOTS = "Question: which of these is a fruit? Answer: an apple, yes. The fox. "
+PAIRS = [(f"{SHOTS}Question {n}: the fox?", f" {option}") for n in range(6) for option in ("apple", "no dog")]
+CHOICES = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{q}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "gold",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+TEXTS = {
+    "output_type": "loglikelihood_rolling",
+    "doc_to_text": "",
+    "doc_to_target": "{{q}}",
+    "metric_list": [{"metric": "word_perplexity"}],
+}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    return save_model("llama", tmp_path_factory.mktemp("tiny"))
+
+
+def scores(base: Path, **settings: Any) -> PlacetLM:
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1, **settings))
+    lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS], disable_tqdm=True)
+    return lm
+
+
+@pytest.mark.parametrize("documents", [1, 2, 9])
+@pytest.mark.parametrize("config", [CHOICES, TEXTS], ids=["options", "texts"])
+def test_every_scored_suite_has_a_noise_floor_however_small(
+    base: Path, config: dict[str, Any], documents: int
+) -> None:
+    docs = [{"id": f"d{n}", "q": f"fox number {n}?", "choices": ["a", "no"], "gold": 0} for n in range(9)]
+    runner = HarnessRunner(PlacetLM(str(base), settings=EngineSettings(threads=1)))
+    for _ in range(2):  # the second time with requests that are there already
+        runner.run(TaskSpec("t", config, docs, tuple(range(documents))), NullProgress(), "step")
+        report = runner.self_check()
+        assert int(report["noise_floor_checked"]) > 0
+        assert 0 <= float(report["noise_floor_max_difference"]) <= 2e-4
+        assert int(report["logprob_checked"]) > 0
+        assert report["tolerance"] == "0.0002"
+
+
+def test_the_noise_floor_is_measured_in_another_layout(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass of its own for each request: no pack with several paths."""
+    alone = []
+    plan = packed.PackedScorer.score
+
+    def recorded(self: Any, requests: Any, passes: Any) -> Any:
+        steps = list(passes)
+        alone.append(sum(len(step.paths) for step in steps if hasattr(step, "paths")))
+        return plan(self, requests, steps)
+
+    monkeypatch.setattr(packed.PackedScorer, "score", recorded)
+    lm = scores(base)
+    assert alone[0] == len(PAIRS)
+    assert alone[1:] == [1] * int(lm.self_check()["noise_floor_checked"])
+
+
+def spoil_seed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any, Any], Any]:
+    from placet.engine.model import _Ordinary
+
+    alone = _Ordinary.score_alone
+
+    def spoiled(self: Any, request: Any) -> Any:
+        logprob, seed = alone(self, request)
+        layers = tuple((change(keys), change(values)) for keys, values in seed.layers)
+        return logprob, Seed(seed.tokens, layers)
+
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda t: t * 1.01, lambda t: t.roll(1, 2), lambda t: t.flip(1), torch.zeros_like],
+    ids=["scaled", "shifted", "heads-swapped", "emptied"],
+)
+def test_a_spoiled_prefix_cache_is_caught(base: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    monkeypatch.setattr("placet.engine.model._Ordinary.score_alone", spoil_seed(change))
+    with pytest.raises(EvaluationError, match="self-check failed") as caught:
+        scores(base, pack_tokens=64)
+    assert "no score of this run counts" in caught.value.hint
+
+
+def test_a_prefix_cache_under_another_prefixs_name_is_caught(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys and values are sound, but the prefix they are used for has another token in it."""
+    hold = packed.PackedModel.hold
+
+    def stale(self: Any, step: Any) -> None:
+        if isinstance(step, packed.Push):
+            step = packed.Push((step.tokens[0] + 1, *step.tokens[1:]))
+        hold(self, step)
+
+    monkeypatch.setattr(packed.PackedModel, "hold", stale)
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        scores(base, pack_tokens=64)
+
+
+def without_columns(seen: torch.Tensor) -> torch.Tensor:
+    return seen & (torch.arange(seen.shape[1]) % 5 != 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda seen, mask: (seen, mask.roll(1, 0)),
+        lambda seen, mask: (without_columns(seen), mask),
+        lambda seen, mask: (seen, torch.zeros_like(mask)),
+    ],
+    ids=["shifted", "columns-missing", "neighbours-seen"],
+)
+def test_wrong_attention_blocks_are_caught(base: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+    cut, used = attention._cut, []
+
+    def wrong(seen: torch.Tensor, mask: torch.Tensor, size: int) -> Any:
+        used.append(size)
+        return cut(*change(seen, mask), size)
+
+    scores(base, pack_tokens=64, attention_block=4)  # sound to begin with
+    monkeypatch.setattr(attention, "_cut", wrong)
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        scores(base, pack_tokens=64, attention_block=4)
+    assert used
+
+
+def test_wrong_positions_in_the_row_cache_are_caught(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from placet.engine.generation import _RowLayer
+
+    put = _RowLayer.put
+
+    def shifted(self: Any, row: int, keys: torch.Tensor, values: torch.Tensor) -> None:
+        put(self, row, keys.roll(1, 1), values)
+
+    monkeypatch.setattr(_RowLayer, "put", shifted)
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    asked = [(SHOTS[:60], {"until": [], "max_gen_toks": 12})]
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)
