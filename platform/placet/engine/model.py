@@ -180,14 +180,17 @@ class PlacetLM(HFLM):
         self._documents = documents
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return lm-eval's facts about the model, without asking the Hub about a local folder."""
-        return {
+        """Return the facts that lm-eval's `hf` reports, without asking the Hub about a local folder."""
+        facts = {
             "model_num_parameters": self.model.num_parameters(),
-            "model_dtype": self._dtype,
-            "model_revision": "",
+            "model_dtype": str(self.model.dtype),
+            "model_revision": self.revision,
             "model_sha": self._base_id,
-            "peft_sha": self._current or "",
         }
+        if self._current is not None:
+            # The name of an adapter that was given as a folder is a path, and no digest.
+            facts["peft_sha"] = self._current if self._current.startswith("sha256:") else ""
+        return facts
 
     # --- what lm-eval asks -------------------------------------------------------------------------------
 
