@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 import pytest
 
 from placet.domain.digests import digest_json
-from placet.domain.records import Decision, GateResult, Interval, LedgerHead, Outcome, PolicyRef
+from placet.domain.records import Decision, GateResult, Interval, LedgerHead, Outcome, PathPoint, PolicyRef
 from placet.lineage.graph import Lineage, Status
 from placet.report.adapter import plot_of
 from placet.report.data import render_json, to_data
 from placet.report.fragments import badge, gates_table
 from placet.report.markup import Html, el, join
+from placet.report.paths import path_svg, path_words
 from placet.report.pictures import as_image
 from placet.report.plots import domain, interval_svg, words
 from placet.report.state import STANDING, State
@@ -165,6 +166,29 @@ def test_a_picture_as_image_needs_nothing_from_elsewhere() -> None:
     image = as_image(Theme.DARK, "plot")(interval_svg(plot, passed=True), 'a "b"')
     assert image.startswith('<img src="data:image/svg+xml;base64,')
     assert 'alt="a &quot;b&quot;"' in image
+
+
+def test_the_path_of_a_sequential_test_is_drawn_and_told() -> None:
+    path = (
+        PathPoint(n=0, to_pass=0.0, to_fail=0.0),
+        PathPoint(n=50, to_pass=0.6, to_fail=-0.9),
+        PathPoint(n=90, to_pass=99.0, to_fail=-99.0),
+    )
+    sequential = gate(path=path)
+    svg = path_svg(sequential)
+    assert svg is not None
+    root = ET.fromstring(svg)
+    assert root.findtext("{http://www.w3.org/2000/svg}title") == path_words(sequential)
+    assert "after 90 documents the evidence for PASS is certain" in path_words(sequential)
+    lines = root.findall("{http://www.w3.org/2000/svg}polyline")
+    assert [line.get("class") for line in lines] == ["p-path-fail", "p-path-pass"]
+    for line in lines:
+        points = [tuple(map(float, pair.split(","))) for pair in (line.get("points") or "").split()]
+        assert len(points) == 3
+        assert all(0 <= x <= 260 and 0 <= y <= 84 for x, y in points), (
+            "evidence beyond the picture is cut off"
+        )
+    assert path_svg(gate()) is None
 
 
 def test_the_terminal_bar_marks_figure_ends_and_limit() -> None:

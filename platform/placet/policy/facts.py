@@ -73,10 +73,12 @@ class Facts:
 
     def to_json(self) -> list[Any]:
         """Return the form in which facts are kept."""
-        suites = {
-            name: [one.metric, one.higher_is_better, one.n, one.documents, one.ones, dict(one.pairs)]
-            for name, one in self.suites.items()
-        }
+        suites = {}
+        for name in self.suites:
+            one = self.suite(name)
+            if one is not None:
+                pairs = {other: list(pair) for other, pair in one.pairs.items()}
+                suites[name] = [one.metric, one.higher_is_better, one.n, one.documents, one.ones, pairs]
         return [
             self.record,
             self.label,

@@ -9,6 +9,7 @@ from placet.domain.records import Outcome
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
 from placet.report.markup import Child, Html, el
+from placet.report.paths import path_svg, path_words
 from placet.report.pictures import Draw, inline
 from placet.report.plots import interval_svg, words
 from placet.report.state import State
@@ -136,6 +137,7 @@ def _gate_row(gate: GateView, draw: Draw) -> Html:
         )
     if result.n:
         figures.append(el("div", f"n = {result.n}", class_="muted small"))
+    path = path_svg(result)
     if gate.plot is not None and result.interval is not None:
         picture: Child = (
             draw(interval_svg(gate.plot, passed=result.outcome is Outcome.PASS), words(gate.plot)),
@@ -144,6 +146,7 @@ def _gate_row(gate: GateView, draw: Draw) -> Html:
                 f"{result.comparison} · {result.interval.level * 100:g}% {result.interval.method}",
                 class_="muted small",
             ),
+            None if path is None else draw(path, path_words(result)),
         )
     else:
         picture = el("span", result.comparison or "–", class_="muted small")
