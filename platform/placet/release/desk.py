@@ -20,9 +20,8 @@ from placet.domain.digests import Digest, digest_json, short
 from placet.domain.errors import Error, KeyAccessError, RefusedError, StorageError, UsageError
 from placet.domain.records import AdapterRef, Base, FeedStatement, Intake, Release, Revocation
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.merkle import inclusion_proof
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import Entry
+from placet.ledger.store import LedgerStore
 from placet.office import EVALUATOR_KEY, FILES_KEY, Office
 from placet.review.desk import Case, approval_of, load_case
 from placet.verify.layout import (
@@ -163,7 +162,6 @@ def export_revocations(office: Office, signer: Signer | None = None) -> bytes:
     """
     reader, note = office.reader(), office.store.latest_checkpoint() or ""
     checkpoint = verify_log_checkpoint(reader.trust, note, office.settings.origin)
-    entries = office.store.entries(0, checkpoint.size)
     kinds = (Kind.ROLES, Kind.REVOCATION)
     found = {
         kind: [
@@ -186,7 +184,7 @@ def export_revocations(office: Office, signer: Signer | None = None) -> bytes:
     indices = sorted(entry.index for kind in kinds for entry in found[kind])
     roots = tuple(version.raw for version in office.root.versions)
     # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
-    return dump_feed(Feed(note, _with_proofs(entries, indices), roots, statement.raw))
+    return dump_feed(Feed(note, _with_proofs(office.store, checkpoint.size, indices), roots, statement.raw))
 
 
 def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:
@@ -248,10 +246,9 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     indices |= {item.index for item in (*case.trainings, *case.resubmissions)}
     wanted = {*verdict.evidence, verdict.plan, *released.record.reviews, *released.record.waivers}
     wanted |= {*verdict.plans_on_weights, *case.submission.record.training}
-    entries = office.store.entries(0, size)
-    index_of = {entry.record_id: entry.index for entry in entries}
+    index_of = office.store.indices_of(sorted(wanted))
     for record_id in wanted:
-        if record_id not in index_of:
+        if index_of.get(record_id, size) >= size:
             raise Error(f"record {record_id} is not in the ledger", hint="run `placet audit`")
         indices.add(index_of[record_id])
     intakes = [item for item in _intakes(reader, case) if item.record.adapter == verdict.adapter]
@@ -261,15 +258,17 @@ def _records(office: Office, case: Case, released: Verified[Release], size: int)
     indices |= {item.index for item in reader.find(Kind.BASE, Base, subject=verdict.base.id)[-1:]}
     indices |= {item.index for item in office.store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)}
     # Roles statements may have been logged since the checkpoint that goes along.
-    return dump_records(_with_proofs(entries, sorted(index for index in indices if index < size)))
+    return dump_records(_with_proofs(office.store, size, sorted(index for index in indices if index < size)))
 
 
-def _with_proofs(entries: Sequence[Entry], indices: Sequence[int]) -> tuple[BundledRecord, ...]:
-    """Return records `indices` with their proofs in the tree over all of `entries`."""
-    leaves = [entry.leaf for entry in entries]
-    return tuple(
-        BundledRecord(index, entries[index].envelope, inclusion_proof(leaves, index)) for index in indices
-    )
+def _with_proofs(store: LedgerStore, size: int, indices: Sequence[int]) -> tuple[BundledRecord, ...]:
+    """Return records `indices` with their proofs in the tree of the log of `size`."""
+    with store.reading():
+        proofs = store.inclusion_proofs(indices, size)
+        return tuple(
+            BundledRecord(index, store.entries(index, index + 1)[0].envelope, proof)
+            for index, proof in zip(indices, proofs, strict=True)
+        )
 
 
 def _checkpoint_size(office: Office, note: str) -> int:
