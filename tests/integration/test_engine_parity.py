@@ -147,6 +147,17 @@ def test_sampling_goes_the_ordinary_way(models: Callable[[str], tuple[Path, Path
     assert texts(lm, request) == expected
 
 
+def test_mixed_precision_goes_the_ordinary_way(models: Callable[[str], tuple[Path, Path]]) -> None:
+    base, _ = models("llama")
+    lm = PlacetLM(str(base), settings=SMALL, mixed_precision_dtype="bfloat16")
+    assert "ordinary" in lm.info().layout
+    assert "mixed precision" in lm.info().layout
+    hf = HFLM(
+        str(base), device="cpu", batch_size=1, mixed_precision_dtype="bfloat16", softmax_dtype="float32"
+    )
+    assert_same(scores(lm, PAIRS[:8]), scores(hf, PAIRS[:8]))
+
+
 @pytest.mark.parametrize(
     "options",
     [

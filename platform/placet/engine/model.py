@@ -389,6 +389,8 @@ class PlacetLM(HFLM):
         """Return why scoring, and why generation, goes the ordinary way; "" where it does not."""
         if not self._settings.packed:
             return "packing is off", "packing is off"
+        if self.mixed_precision_dtype is not None:
+            return "mixed precision", "mixed precision"
         if self.backend != "causal":
             return f"a {self.backend} model", f"a {self.backend} model"
         packing = tree_mask_obstacle(self.model.config.get_text_config())
