@@ -99,7 +99,8 @@ def test_a_generation_suite_is_asked_in_chat_and_scored(runner: HarnessRunner, t
     ]
     assert all(row.value == float(row.response != (row.response or "").lower()) for row in measured.rows)
     assert '"max_gen_toks": 8' in measured.rows[0].generation
-    assert measured.self_check["greedy_logit_checked"] == "2"
+    assert measured.self_check["greedy_logit_checked"] == measured.self_check["noise_floor_checked"] == "2"
+    assert 0 <= float(measured.self_check["noise_floor_max_difference"]) < 1e-3
 
 
 def test_an_exposure_suite_scores_options_against_the_true_one(runner: HarnessRunner, tmp_path: Path) -> None:

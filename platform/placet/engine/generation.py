@@ -56,6 +56,7 @@ class _Row:
     stops: tuple[tuple[str, int], ...]
     length: int
     generated: list[int] = field(default_factory=list)
+    logits: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class _Read:
     row: _Row
     layers: KeysValues
     token: int
+    logit: float
 
 
 Finished = list[tuple[int, tuple[int, ...]]]
@@ -94,7 +96,12 @@ class GreedyGenerator:
         self._tokenizer = tokenizer
         self._end = end_tokens
         self._limits = limits
+        self._logits: dict[int, tuple[float, ...]] = {}
         self._check = check
+
+    def logits_of(self, index: int) -> tuple[float, ...]:
+        """Return the logit that each new token of a finished prompt was chosen with."""
+        return self._logits[index]
 
     def generate(self, prompts: Sequence[Prompt]) -> Iterator[Finished]:
         """Yield finished prompts as they end.
@@ -164,8 +171,8 @@ class GreedyGenerator:
                     if not ready:
                         break
                 read = ready.popleft()
-                if self._append(read.row, read.token):
-                    finished.append((read.row.index, tuple(read.row.generated)))
+                if self._append(read.row, read.token, read.logit):
+                    finished.append(self._finished(read.row))
                 else:
                     cache.add(read)
             if finished:
@@ -176,14 +183,14 @@ class GreedyGenerator:
 
     def _step(self, cache: _RowCache) -> Iterator[Finished]:
         """Generate one more token in every row."""
-        chosen = cache.forward([row.generated[-1] for row in cache.rows])
+        tokens, logits = cache.forward([row.generated[-1] for row in cache.rows])
         ended = [
             place
-            for place, (row, token) in enumerate(zip(cache.rows, chosen, strict=True))
-            if self._append(row, token)
+            for place, (row, token, logit) in enumerate(zip(cache.rows, tokens, logits, strict=True))
+            if self._append(row, token, logit)
         ]
         if ended:
-            yield [(cache.rows[place].index, tuple(cache.rows[place].generated)) for place in ended]
+            yield [self._finished(cache.rows[place]) for place in ended]
             for place in reversed(ended):
                 cache.remove(place)
 
@@ -205,10 +212,12 @@ class GreedyGenerator:
             keep, rows = torch.unique(torch.tensor(ends), return_inverse=True)
             positions = torch.tensor(step.positions)
             output = packed.forward(step.tokens, positions, tree_mask(step), keep, caching=True)
-            tokens = output.logits[0].argmax(-1)[rows.to(output.logits.device)].tolist()
+            ends_on = rows.to(output.logits.device)
+            chosen, best = _likeliest(output.logits[0])
+            tokens, logits = chosen[ends_on].tolist(), best[ends_on].tolist()
             layers = [(layer.keys, layer.values) for layer in output.past_key_values.layers]
             read = []
-            for path, token in zip(step.paths, tokens, strict=True):
+            for path, token, logit in zip(step.paths, tokens, logits, strict=True):
                 columns = torch.tensor([*range(step.depth), *(step.depth + node for node in path.nodes)])
                 columns = columns.to(self._model.device)
                 states = tuple((keys[0][:, columns], values[0][:, columns]) for keys, values in layers)
@@ -216,12 +225,17 @@ class GreedyGenerator:
                     prompt = prompts[group[place]]
                     stops = tuple((stop, lookbacks[stop]) for stop in prompt.stops)
                     row = _Row(group[place], prompt.max_new_tokens, stops, len(prompt.tokens))
-                    read.append(_Read(row, states, token))
+                    read.append(_Read(row, states, token, logit))
             yield read
 
-    def _append(self, row: _Row, token: int) -> bool:
+    def _finished(self, row: _Row) -> tuple[int, tuple[int, ...]]:
+        self._logits[row.index] = tuple(row.logits)
+        return row.index, tuple(row.generated)
+
+    def _append(self, row: _Row, token: int, logit: float) -> bool:
         """Add a token to `row` and return whether the row has ended."""
         row.generated.append(token)
+        row.logits.append(logit)
         return token in self._end or len(row.generated) >= row.limit or self._stopped(row)
 
     def _stopped(self, row: _Row) -> bool:
@@ -231,6 +245,12 @@ class GreedyGenerator:
 
 def _width(prompt: Prompt) -> int:
     return len(prompt.tokens) + prompt.max_new_tokens
+
+
+def _likeliest(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the likeliest token of each row of `logits` (rows, vocabulary), the first of equals, and its logit."""
+    tokens = logits.argmax(-1)
+    return tokens, logits.gather(-1, tokens[:, None])[:, 0].float()
 
 
 class _RowCache:
@@ -260,8 +280,8 @@ class _RowCache:
             self.rows[place] = self.rows[last]
         self.rows.pop()
 
-    def forward(self, tokens: list[int]) -> list[int]:
-        """Run each row's newest token and return the likeliest next one of each."""
+    def forward(self, tokens: list[int]) -> tuple[list[int], list[float]]:
+        """Run each row's newest token and return the likeliest next one of each, with its logit."""
         device, dtype = self._model.device, self._model.dtype
         positions = torch.tensor([row.length for row in self.rows], device=device)
         width = max(row.length for row in self.rows) + 1
@@ -278,10 +298,10 @@ class _RowCache:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            chosen: list[int] = output.logits[:, -1].argmax(-1).tolist()
+            chosen, best = _likeliest(output.logits[:, -1])
         for row in self.rows:
             row.length += 1
-        return chosen
+        return chosen.tolist(), best.tolist()
 
 
 class _RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]

@@ -108,6 +108,7 @@ class PlacetLM(HFLM):
         self._merge: MergeReport | None = None
         self._documents: DocumentProgress | None = None
         self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        self._logits: dict[int, tuple[float, ...]] = {}  # of the generations under way, by request
         self._alone: int | None = None  # scored positions, while a request runs alone through lm-eval's code
         self._states: Seed | None = None
         if peft:
@@ -213,6 +214,7 @@ class PlacetLM(HFLM):
         def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
             yield from self._generate(requests, prompts, indices)
 
+        self._logits.clear()
         ids = self._ids("generate_until", requests)
         answers = answer_all(ids, self._answers, compute, self._expect(requests))
         self._check_generations(ids, prompts, answers)
@@ -271,6 +273,7 @@ class PlacetLM(HFLM):
         )
         generator = GreedyGenerator(self.model, self.tokenizer, self._end_tokens(), limits, self._check)
         for batch in generator.generate([prompt for _, prompt in own]):
+            self._logits.update({own[place][0]: generator.logits_of(place) for place, _ in batch})
             yield [
                 (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
                 for place, tokens in batch
@@ -379,6 +382,10 @@ class PlacetLM(HFLM):
             worst = int((logits.amax(-1) - chosen).argmax())
             what = f"token {worst} of generation {ids[index][:12]}"
             self._check.observe("greedy_logit", float(chosen[worst]), float(logits[worst].max()), what)
+            if index in self._logits:  # generated now, and not in an interrupted run
+                batched = torch.tensor(self._logits[index])
+                worst = int((batched - chosen).abs().argmax())
+                self._check.observe("noise_floor", float(batched[worst]), float(chosen[worst]), what)
             if self._text(answer.tokens, prompt) != answer.text:
                 raise EvaluationError(
                     f"engine self-check failed: the text kept for generation {ids[index][:12]} is not its tokens'",
