@@ -99,6 +99,8 @@ def test_a_simulated_decision_is_the_decision(
     suites = {"a": a, "b": {**b, "higher_is_better": up}}
     verdict, evidence = decided(OLD, suites, intake=intake)
     used = [name for name in ("a", "b") if any(f"suite: {name}" in gate for gate in gates)]
+    if not used and any("evidence_age" in gate for gate in gates):
+        return  # what the old plan measured is as old as it was; a plan without suites has nothing that could be
     listed = "{" + ", ".join(f"{name}: {{samples: all}}" for name in used) + "}"
     new = policy_of(*gates, suites=listed, version="2")
     again = fabricate_evidence(
