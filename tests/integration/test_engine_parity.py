@@ -360,7 +360,8 @@ def test_a_run_killed_in_the_middle_resumes_from_its_journal(
     journal = JournalAnswers(path)
     kept = len(journal)
     lm = PlacetLM(str(base), base_id="b", answers=journal, settings=SMALL)
-    assert (scores(lm), texts(lm)) == expected
+    assert_same(scores(lm), expected[0])
+    assert texts(lm) == expected[1]
     assert 0 < kept < len(JournalAnswers(path)) == whole.count(b"\n")
 
 
