@@ -562,6 +562,11 @@ NOT_RUN = {
     "placet lm-eval": "runs a model; tests/integration/test_lm_eval_command.py runs it",
     "placet demo": "runs the whole way; it has its own test",
     "placet ui": "serves until Ctrl-C; tested below",
+    "placet ledger migrate": "needs a PostgreSQL server; tests/integration/test_ledger_store.py has one",
+    "placet policy simulate": "needs per-sample results; tests/integration/test_policy_history.py has some",
+    "placet witness init": "writes to /srv; tests/integration/test_witness.py has a folder of its own",
+    "placet witness run": "likewise",
+    "placet witness show": "likewise",
 }
 
 
@@ -579,7 +584,12 @@ def _examples() -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "line"), [pair for pair in _examples() if pair[0] not in NOT_RUN and "--samples" not in pair[1]]
+    ("name", "line"),
+    [
+        (name, line)
+        for name, line in _examples()
+        if name not in NOT_RUN and "--samples" not in line and "…" not in line
+    ],
 )
 def test_the_example_of_every_command_works_as_it_stands(
     run: Run, office: Path, tmp_path: Path, name: str, line: str
@@ -594,6 +604,9 @@ def test_the_example_of_every_command_works_as_it_stands(
         run("keys", "new", shlex.split(line)[-1])
     if "--checkpoint" in line:
         run("audit", "--save-checkpoint", "ledger-today.checkpoint")
+    stricter = (policies_dir() / "default.yaml").read_text().replace("threshold: 0.80", "threshold: 0.90")
+    (tmp_path / "stricter.yaml").write_text(stricter.replace('version: "1"', 'version: "2"', 1))
+    line = line.replace("smollm2-135m", "tiny-base")
     if name == "placet report" and "--html" in line:
         shutil.rmtree(office)
         offices.make_demo_like_office(office)
