@@ -562,7 +562,7 @@ NOT_RUN = {
     "placet lm-eval": "runs a model; tests/integration/test_lm_eval_command.py runs it",
     "placet demo": "runs the whole way; it has its own test",
     "placet ui": "serves until Ctrl-C; tested below",
-    "placet ledger migrate": "needs a PostgreSQL server; tests/integration/test_ledger_store.py has one",
+    "placet ledger migrate": "needs a PostgreSQL server; tests/integration/test_store_contract.py has one",
     "placet policy simulate": "needs per-sample results; tests/integration/test_policy_history.py has some",
     "placet witness init": "writes to /srv; tests/integration/test_witness.py has a folder of its own",
     "placet witness run": "likewise",
