@@ -57,11 +57,11 @@ def ui(
     environment = {**os.environ, HOME_VARIABLE: str(home.resolve())}
     with _served(streamlit_command(script, chosen), environment) as server:
         _wait_until_up(server, url)
-        session.result(
-            {"url": url, "pid": server.pid},
-            lambda console: console.print(f"Review app: {url}   (Ctrl-C ends it)", soft_wrap=True),
-        )
         try:
+            session.result(
+                {"url": url, "pid": server.pid},
+                lambda console: console.print(f"Review app: {url}   (Ctrl-C ends it)", soft_wrap=True),
+            )
             code = server.wait()
         except KeyboardInterrupt:
             session.say("The review app was ended.")
