@@ -19,7 +19,15 @@ from typing import Any
 
 from benchmarks.engine.commands import Setting, run_hf, run_ours
 from benchmarks.engine.compare import compare
-from benchmarks.engine.work import Work, all_work, default_base, write_adapters, write_large_base, write_task
+from benchmarks.engine.work import (
+    Work,
+    all_work,
+    default_base,
+    few_shot,
+    write_adapters,
+    write_large_base,
+    write_task,
+)
 
 
 def fastest_batch(setting: Setting, work: Work, adapter: Path, batches: list[int]) -> int:
@@ -228,9 +236,11 @@ def main() -> None:
             "rates": {},
             "rows": [],
         }
-        startup = run_hf(setting, rows[0], adapters[0], 1, "float32", 1)[0]
+        nothing = few_shot("startup", "one short document", 0, 1, 1, 0, 0)
+        write_task(nothing, scratch)
+        startup = run_hf(setting, nothing, adapters[0], 1, "float32")[0]
         found["hf_startup_s"] = startup.seconds(setting.device)
-        tell(f"hf for a single document: {found['hf_startup_s']:.0f} s")
+        tell(f"hf for one short document: {found['hf_startup_s']:.0f} s")
         for work in rows:
             found["rows"].append(
                 measure(
