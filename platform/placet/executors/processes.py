@@ -22,6 +22,7 @@ from placet.domain.records import EngineInfo
 from placet.engine.shards import Model, load_engine, write_model
 
 _TRIES = 2
+_DIED_HINT = "look for what killed it: most often the memory was full"
 
 
 @dataclass(slots=True)
@@ -81,9 +82,7 @@ class ProcessExecutor:
         with self._worker() as worker:
             error = worker.run("describe", folder, model_id)
         if error is not None:
-            raise EvaluationError(
-                error[0], hint=error[1] or "look for what killed it: most often the memory was full"
-            )
+            raise EvaluationError(error[0], hint=error[1] or _DIED_HINT)
         return load_engine(folder, model_id)
 
     def close(self) -> None:
@@ -105,16 +104,10 @@ class ProcessExecutor:
                 with work.lock:
                     if error is None:
                         work.done(shard)
-                    elif error[1] is None:
-                        if work.tries[shard] < _TRIES:
-                            work.waiting.append(shard)
-                        else:
-                            work.failed[shard] = (
-                                error[0],
-                                "look for what killed it: most often the memory was full",
-                            )
+                    elif error[1] is None and work.tries[shard] < _TRIES:
+                        work.waiting.append(shard)
                     else:
-                        work.failed[shard] = (error[0], error[1])
+                        work.failed[shard] = (error[0], _DIED_HINT if error[1] is None else error[1])
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[_Worker]:

@@ -91,16 +91,21 @@ def measure(work: Work, submission: Submission, plan: Verified[Plan]) -> None:
 
 
 def _run(work: Work, plan: Verified[Plan], planned: PlannedSuite) -> Run:
+    # Read once for each subject: a sequential suite is run in many chunks, and recorded after the last.
+    recorded: dict[Digest, list[tuple[Verified[Measurement], tuple[Row, ...]]]] = {}
+
     def run(documents: tuple[int, ...], target: Target) -> MeasuredSuite:
         weights = target.adapter.weights_id if target.adapter else None
         runner = runner_of(work, plan.record.base.id)
+        if target.subject not in recorded:
+            recorded[target.subject] = _recorded(work, planned, target.subject)
         return runner.measure(
             work.suites[planned.suite.id],
             documents,
             weights,
             target.label,
             plan=plan.id,
-            recorded=_recorded(work, planned, target.subject),
+            recorded=recorded[target.subject],
         )
 
     return run
@@ -110,13 +115,17 @@ def _recorded(
     work: Work, planned: PlannedSuite, subject: Digest
 ) -> list[tuple[Verified[Measurement], tuple[Row, ...]]]:
     """Return the verified runs of a suite on a subject, newest first, with the rows they were signed over."""
-    found = []
-    for run in reversed(measurements_of(work.office.reader(), subject)):
-        if run.record.suite == planned.suite:
-            rows = load_rows(work.office.blobs.read(run.record.blob))
-            if rows_digest(rows) == run.record.rows_digest:
-                found.append((run, rows))
-    return found
+    return [
+        (run, rows)
+        for run in reversed(measurements_of(work.office.reader(), subject))
+        if run.record.suite == planned.suite and (rows := _signed_rows(work, run.record)) is not None
+    ]
+
+
+def _signed_rows(work: Work, run: Measurement) -> tuple[Row, ...] | None:
+    """Return the rows of a run, or None if they are not the ones it was signed over."""
+    rows = load_rows(work.office.blobs.read(run.blob))
+    return rows if rows_digest(rows) == run.rows_digest else None
 
 
 def _measure_sequential(work: Work, plan: Verified[Plan], planned: PlannedSuite) -> None:
@@ -158,8 +167,8 @@ def _known(
     """Return another subject's values from a run on record that has all of `planned`, or None."""
     for run in reversed(measurements_of(work.office.reader(), target.subject)):
         if _serves(work, run.record, plan, planned, own=False):
-            rows = load_rows(work.office.blobs.read(run.record.blob))
-            if rows_digest(rows) == run.record.rows_digest:
+            rows = _signed_rows(work, run.record)
+            if rows is not None:
                 return {row.doc: row.value for row in rows}
     return None
 

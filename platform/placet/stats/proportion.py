@@ -73,15 +73,6 @@ def floor_p_value(successes: int, n: int, threshold: float) -> float:
     return binomial_at_least(successes, n, threshold)
 
 
-def ceiling_p_value(successes: int, n: int, threshold: float) -> float:
-    """Return the exact p-value of "the proportion is at least `threshold`": ``P(X <= successes | n, threshold)``.
-
-    Raises:
-        ValueError: As :func:`floor_p_value`.
-    """
-    return floor_p_value(n - successes, n, 1.0 - threshold)
-
-
 def _require_counts(successes: int, n: int) -> None:
     if n < 1:
         raise ValueError(f"a proportion needs at least one trial, not {n}")
