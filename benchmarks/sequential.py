@@ -1,12 +1,12 @@
 """Sequential gates: how much model time they take of a full run's, on real adapters, through the real pipeline.
 
-    python -m benchmarks.sequential --office DIR [--keep DIR] [--suite piqa] [--margin 0.05] [--chunk 50] [--json]
+    python -m benchmarks.sequential --office DIR [--keep DIR] [--suite piqa] [--margin 0.03] [--chunk 50] [--json]
 
 Takes a finished demo office (`placet demo --home DIR`) and copies it twice. In one copy every adapter is gated on every
 document of a suite of at least 1,000, in the other by a sequential gate of the same margin and alpha: the plan is
 logged, chunks are run, the run stops early, the verdict plays it again. Model time is the processor time spent
-measuring (requests, passes, self-checks, scoring), the base's share included; loading the model is the same for both and left
-out. Run it with `OMP_NUM_THREADS=1` and on one core: processor seconds of several threads count more than they do.
+measuring (requests, passes, self-checks, scoring), the base's share included; loading the model is the same for both
+and left out. Run it with `OMP_NUM_THREADS=1` and on one core: threads that wait for each other count as working.
 
 `PLACET_PASSPHRASE` must hold the office's passphrase. With `--keep`, what was run stays there and is not run again.
 """
@@ -29,7 +29,7 @@ import yaml
 from placet.attest.predicates import Kind
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.progress import NullProgress, Progress
+from placet.domain.progress import NullProgress
 from placet.domain.records import Measurement, Submission, Verdict
 from placet.measuring.measured import MeasuredSuite
 from placet.measuring.rows import Row
@@ -94,24 +94,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--office", type=Path, required=True, help="a finished demo office; it is not changed")
+    parser.add_argument(
+        "--office", type=Path, required=True, help="a finished demo office; it is not changed"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the copies, and for figures of what was run")
     parser.add_argument("--suite", choices=sorted(SUITES), default="piqa")
-    parser.add_argument("--margin", type=float, default=0.05)
+    parser.add_argument("--margin", type=float, default=0.03)
     parser.add_argument("--discordance", type=float, default=0.1, help="what the policy expects; steers bets")
     parser.add_argument("--chunk", type=int, default=50)
-    parser.add_argument("--adapters", nargs="*", help="labels; all that were submitted and taken in by default")
+    parser.add_argument(
+        "--adapters", nargs="*", help="labels; all that were submitted and taken in by default"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         suites = folder / "evals"
         name = write_suite(suites, arguments.suite)
-        margin = f"{arguments.margin:g}"
-        shared = {"suite": name, "margin": margin, "discordance": f"{arguments.discordance:g}"}
-        full = run(arguments, folder, f"full-{margin}", suites, POLICY.format(**shared, mode=""))
+        shared = {
+            "suite": name,
+            "margin": f"{arguments.margin:g}",
+            "discordance": f"{arguments.discordance:g}",
+        }
+        whole = POLICY.format(**shared, mode="")
+        full = run(arguments, folder / f"{arguments.suite}-full", suites, whole, again=True)
         mode = f", mode: sequential, claim: benchmark, chunk: {arguments.chunk}"
-        short = run(arguments, folder, f"sequential-{margin}-{arguments.chunk}", suites, POLICY.format(**shared, mode=mode))
+        home = folder / f"{arguments.suite}-sequential-{arguments.chunk}"
+        short = run(arguments, home, suites, POLICY.format(**shared, mode=mode))
     figures = compared(full, short)
     print(json.dumps(figures) if arguments.json else table(figures))
 
@@ -131,28 +140,40 @@ def write_suite(folder: Path, chosen: str) -> str:
     return name
 
 
-def run(arguments: argparse.Namespace, folder: Path, name: str, suites: Path, policy: str) -> dict[str, Any]:
-    """Gate the adapters in a copy of the office; return the figures, those kept if they are there."""
-    kept = folder / f"{arguments.suite}-{name}.json"
-    if kept.exists():
-        figures: dict[str, Any] = json.loads(kept.read_text())
-        return figures
-    home = folder / f"{arguments.suite}-{name}"
-    shutil.rmtree(home, ignore_errors=True)
-    shutil.copytree(arguments.office, home)
-    document = folder / f"{arguments.suite}-{name}.yaml"
+def run(
+    arguments: argparse.Namespace, home: Path, suites: Path, policy: str, *, again: bool = False
+) -> dict[str, Any]:
+    """Gate the adapters in a copy of the office at `home`; return the figures.
+
+    What was run under the very same policy is not run again. With `again`, the figures of any policy on all documents
+    serve: the times are theirs, and the verdicts are given anew, over the recorded answers.
+    """
+    kept = home.with_suffix(".json")
+    before: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    if before.get("policy") == policy:
+        return before
+    if not before or not again:
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(arguments.office, home)
+    document = home.with_suffix(".yaml")
     document.write_text(policy)
-    office, progress = Office.open(home), NullProgress()
+    office = Office.open(home)
     TimedRunner.spent = {}
     start = time.process_time()
     with mock.patch.object(measurements, "Runner", TimedRunner):
-        verdicts = gate(office, adapters(office, arguments.adapters), document, progress, suites_dir=suites)
+        wanted = adapters(office, arguments.adapters)
+        verdicts = gate(office, wanted, document, NullProgress(), suites_dir=suites)
     figures = {
         "model_s": {label: round(spent, 2) for label, (spent, _) in TimedRunner.spent.items()},
         "passes": {label: calls for label, (_, calls) in TimedRunner.spent.items()},
         "all_s": round(time.process_time() - start, 2),
         "documents": documents(office, verdicts),
+    }
+    if before and again:
+        figures = {name: before[name] for name in figures}
+    figures |= {
         "verdicts": {one.record.adapter.label: told(one.record) for one in verdicts},
+        "policy": policy,
     }
     kept.write_text(json.dumps(figures))
     return figures

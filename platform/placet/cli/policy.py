@@ -9,11 +9,13 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import duration, print_pairs, print_table, words
+from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
+from placet.domain.text import duration
 
 if TYPE_CHECKING:
+    from placet.pipeline.costs import Cost
     from placet.policy.cases import CaseResult
     from placet.policy.model import Gate
     from placet.policy.planning import SampleNote
@@ -109,17 +111,25 @@ def plan(
     """
     session = Session(home, json)
     _, document = _load(policy)
-    rows, notes = _planned(session, document, suites)
-    unknown = any(row["expected_s"] is None for row in rows)
+    rows, cost, notes = _planned(session, document, suites)
 
     def show(console: Console) -> None:
         headings = ("suite", "has", "planned", "mode", "expected", "time on one subject")
-        print_table(console, headings, [_plan_row(row) for row in rows])
-        total = sum(row["expected_s"] or 0.0 for row in rows)
-        known = f"{duration(total)}{' and what was never run' if unknown else ''}"
-        console.print(
-            f"Each adapter: {known}; as much once for the base, and for each adapter compared with."
+        sums = tuple(sum(row[name] for row in rows) for name in ("documents", "planned"))
+        seconds = duration(cost.seconds) if cost.runs else "never run here"
+        print_table(
+            console,
+            headings,
+            [*(_plan_row(row) for row in rows), ("all", *sums, "", cost.samples, seconds)],
         )
+        console.print(
+            f"Each adapter: {cost.told()}; as much once for the base, and for each adapter compared with.",
+            soft_wrap=True,
+        )
+        if any(row["mode"] == "sequential" for row in rows):
+            console.print(
+                "Sequential suites: expected for an adapter as the gates' `planning` says; all of them at most."
+            )
         for note in notes:
             mark = words("ok    ", style="green") if note.adequate else words("small ", style="bold yellow")
             least = f" (least margin {note.detectable:g})" if note.detectable is not None else ""
@@ -128,6 +138,12 @@ def plan(
     value = {
         "policy": document.ref.to_json(),
         "suites": rows,
+        "eachSubject": {
+            "samples": cost.samples,
+            "expected_s": round(cost.seconds, 1) if cost.runs else None,
+            "earlierRuns": cost.runs,
+            "neverRun": list(cost.unknown),
+        },
         "gates": [_note_json(note) for note in notes],
     }
     session.result(value, show)
@@ -153,7 +169,7 @@ def simulate(
     office, document = session.office(), load_policy(new)
     with session.progress() as progress:
         history = load_history(office, progress, fresh=fresh)
-        done = try_policy(document, history.facts, history.evidence_of)
+        done = try_policy(document, history.facts, history.evidence_of, history.about_of, progress=progress)
 
     def show(console: Console) -> None:
         rows = (
@@ -214,9 +230,9 @@ def diff(
 
 def _planned(
     session: Session, policy: Policy, suites: Path | None
-) -> tuple[list[dict[str, Any]], tuple[SampleNote, ...]]:
+) -> tuple[list[dict[str, Any]], Cost, tuple[SampleNote, ...]]:
     from placet.measuring.suite import load_suite
-    from placet.pipeline.costs import seconds_per_document
+    from placet.pipeline.costs import cost_of, paces
     from placet.policy.planning import expected_documents, review_samples, sample_sizes
     from placet.resources import evals_dir
 
@@ -225,11 +241,12 @@ def _planned(
         loaded = {name: load_suite(folder / name, progress=progress) for name in policy.suites}
         documents = {name: len(suite.rows()) for name, suite in loaded.items()}
     sizes = sample_sizes(policy, documents)
-    pace = seconds_per_document(session.office().reader()) if (session.home / "office.json").exists() else {}
-    rows = []
+    known = paces(session.office().reader()) if (session.home / "office.json").exists() else {}
+    rows, wanted = [], []
     for name, suite in loaded.items():
         expected = expected_documents(policy, name, documents[name])
-        seconds = pace.get(suite.ref.digest)
+        pace = known.get(suite.ref.digest)
+        wanted.append((name, suite.ref.digest, expected))
         rows.append(
             {
                 "suite": name,
@@ -238,15 +255,17 @@ def _planned(
                 "mode": policy.suites[name].mode,
                 "claim": policy.suites[name].claim,
                 "expected": expected,
-                "expected_s": None if seconds is None else round(seconds * expected, 1),
+                "expected_s": None if pace is None else round(pace.of(expected), 1),
+                "earlierRuns": 0 if pace is None else pace.runs,
             }
         )
-    return rows, review_samples(policy, sizes, documents)
+    return rows, cost_of(wanted, known), review_samples(policy, sizes, documents)
 
 
 def _plan_row(row: dict[str, Any]) -> tuple[object, ...]:
     mode = row["mode"] + (f", {row['claim']}" if row["claim"] else "")
-    seconds = "never run here" if row["expected_s"] is None else duration(row["expected_s"])
+    runs = row["earlierRuns"]
+    seconds = f"{duration(row['expected_s'])} ({runs} earlier runs)" if runs else "never run here"
     return row["suite"], row["documents"], row["planned"], mode, row["expected"], seconds
 
 

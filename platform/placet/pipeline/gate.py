@@ -30,12 +30,13 @@ from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
-from placet.pipeline.costs import seconds_per_document
+from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
 from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
+from placet.policy.judgement import plural
 from placet.policy.loader import load_policy
 from placet.policy.planning import expected_documents, review_samples, sample_sizes
 from placet.policy.schema import DEFAULT_CHUNK
@@ -93,6 +94,7 @@ def gate(
     with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
         try:
             plans = [_plan(work, item) for item in submissions]
+            _tell_cost(work, plans)
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
                     measure(work, submission.record, plan)
@@ -123,7 +125,7 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
             return plan
     documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
     sizes = sample_sizes(work.policy, documents)
-    pace = seconds_per_document(reader, submission.record.base.id)
+    pace = paces(reader, submission.record.base.id)
     for note in review_samples(work.policy, sizes, documents):
         if not note.adequate:
             work.progress.note(f"gate {note.gate}: {note.text}")
@@ -156,6 +158,20 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
 
 
+def _tell_cost(work: Work, plans: Sequence[Verified[Plan]]) -> None:
+    """Say what is still to be run for `plans`, on the base and on others once for all of them."""
+    wanted: dict[tuple[Digest, Digest], tuple[str, Digest, int]] = {}
+    for plan in plans:
+        for planned, target in unmeasured(work, plan):
+            suite = planned.suite
+            documents = planned.expected_documents or len(planned.samples)
+            wanted[suite.digest, target.subject] = (suite.id, suite.digest, documents)
+    if wanted:
+        cost = cost_of(wanted.values(), paces(work.office.reader(), plans[0].record.base.id))
+        subjects = len({subject for _, subject in wanted})
+        work.progress.note(f"planned, on {plural(subjects, 'subject')}: {cost.told()}")
+
+
 def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
     """Return the runs of the policy's suites on these weights that whoever makes a plan now could have seen."""
     wanted = {suite.ref.digest for suite in work.suites.values()}
@@ -178,9 +194,7 @@ def _still_fits(
     )
 
 
-def _planned(
-    work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, float]
-) -> PlannedSuite:
+def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, Pace]) -> PlannedSuite:
     suite, sampling = work.suites[name], work.policy.suites[name]
     documents = len(suite.rows())
     samples = draw_order(documents, size, head.root, suite.ref.digest)
@@ -196,7 +210,7 @@ def _planned(
         samples=samples,
         groups=groups or None,
         expected_documents=expected if sequential else None,
-        expected_s=pace[suite.ref.digest] * expected if suite.ref.digest in pace else None,
+        expected_s=pace[suite.ref.digest].of(expected) if suite.ref.digest in pace else None,
         cluster=sampling.cluster,
         sequential=sequential,
     )
