@@ -18,6 +18,7 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
+    EngineInfo,
     LedgerHead,
     Plan,
     PlannedReference,
@@ -32,12 +33,20 @@ from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
-from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
+from placet.pipeline.measurements import (
+    Work,
+    measure,
+    runner_of,
+    submission_of,
+    unmeasured,
+    whole_run_of_base,
+)
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
 from placet.policy.judgement import plural
 from placet.policy.loader import load_policy
+from placet.policy.model import ComparisonGate
 from placet.policy.planning import expected_documents, review_samples, sample_sizes
 from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
@@ -136,7 +145,10 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         adapter=adapter,
         base=submission.record.base,
         policy=work.policy.ref,
-        suites=tuple(_planned(work, name, size, head, pace) for name, size in sizes.items()),
+        suites=tuple(
+            _with_companions(work, _planned(work, name, size, head, pace), submission.record.base.id, engine)
+            for name, size in sizes.items()
+        ),
         engine=engine,
         head=head,
         planned_at=office.clock(),
@@ -214,6 +226,16 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[D
         cluster=sampling.cluster,
         sequential=sequential,
     )
+
+
+def _with_companions(work: Work, planned: PlannedSuite, base: Digest, engine: EngineInfo) -> PlannedSuite:
+    """Return a suite that is planned as sequential with the run of the base whose values can steady its tests."""
+    if planned.sequential is None or planned.sequential.claim != "benchmark":
+        return planned
+    if not any(isinstance(gate, ComparisonGate) for gate in work.policy.gates_on(planned.suite.id)):
+        return planned
+    whole = whole_run_of_base(work, work.suites[planned.suite.id], base, engine)
+    return planned if whole is None else planned.model_copy(update={"companions": whole.id})
 
 
 def _groups(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:

@@ -37,6 +37,7 @@ def run_until_settled(
     others: Mapping[str, Target],
     known: Mapping[Digest, Mapping[int, float]],
     run: Run,
+    companions: Mapping[int, float] | None = None,
 ) -> dict[Digest, MeasuredSuite]:
     """Return what was run, by subject; subjects whose values are `known` were not run.
 
@@ -47,6 +48,7 @@ def run_until_settled(
         others: ``base`` and the references by name.
         known: Subjects that were measured before on every planned document, with their values.
         run: Runs documents.
+        companions: Document → value of the base's run that the plan names, if it names one.
 
     Raises:
         EvaluationError: A chunk could not be run.
@@ -67,7 +69,7 @@ def run_until_settled(
                 values[subject] = [row.value for row in part.rows]
         if watch is None:
             higher = parts[own.subject][0].higher_is_better
-            watch = Watch(policy, planned, tuple(others), higher_is_better=higher)
+            watch = Watch(policy, planned, tuple(others), higher_is_better=higher, companions=companions)
         watch.take(values[own.subject], {name: values[target.subject] for name, target in others.items()})
         if watch.settled:
             break
