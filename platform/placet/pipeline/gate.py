@@ -102,7 +102,9 @@ def gate(
     lock = office.folder("work") / "gate.lock"
     with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
         try:
-            plans = [_plan(work, item) for item in submissions]
+            # One state of the log for all: the adapters then run in one order, and the base once for all of them.
+            head = office.reader().head()
+            plans = [_plan(work, item, head) for item in submissions]
             _tell_cost(work, plans)
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
@@ -122,8 +124,8 @@ def gate(
 # --- plan -----------------------------------------------------------------------------------------------
 
 
-def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
-    """Return the plan to follow: the newest that still fits, else a new one, logged now."""
+def _plan(work: Work, submission: Verified[Submission], head: LedgerHead) -> Verified[Plan]:
+    """Return the plan to follow: the newest that still fits, else a new one, drawn from `head` and logged now."""
     office, reader = work.office, work.office.reader()
     adapter = submission.record.adapter
     references = find_references(reader, work.policy.others, submission.record.base.id)
@@ -140,7 +142,7 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
             work.progress.note(f"gate {note.gate}: {note.text}")
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
     office.blobs.put_bytes(canonical_json(work.policy.to_json()))
-    engine, head = runner_of(work, submission.record.base.id).info(), reader.head()
+    engine = runner_of(work, submission.record.base.id).info()
     record = Plan(
         adapter=adapter,
         base=submission.record.base,

@@ -142,9 +142,9 @@ def _measure_sequential(work: Work, plan: Verified[Plan], planned: PlannedSuite)
                 _record_measurement(work, plan, planned, target, measured)
         return
     known = {
-        target.subject: values
+        target.subject: _known_beginning(work, plan, planned, target)
         for target in compared.values()
-        if target.subject != own.subject and (values := _known(work, plan, planned, target)) is not None
+        if target.subject != own.subject
     }
     companions = _companions(work, planned, base)
     made = run_until_settled(
@@ -210,6 +210,25 @@ def _known(
             if rows is not None:
                 return {row.doc: row.value for row in rows}
     return None
+
+
+def _known_beginning(
+    work: Work, plan: Verified[Plan], planned: PlannedSuite, target: Target
+) -> dict[int, float]:
+    """Return another subject's values from the one run on record that has most of the plan's order, from its start."""
+    best, most = None, 0
+    for run in reversed(measurements_of(work.office.reader(), target.subject)):
+        held = set(run.record.samples)
+        beginning = next(
+            (place for place, document in enumerate(planned.samples) if document not in held),
+            len(planned.samples),
+        )
+        asked = planned.model_copy(update={"samples": planned.samples[:beginning]})
+        if beginning > most and _serves(work, run.record, plan, asked, own=False):
+            best, most = run.record, beginning
+    rows = None if best is None else _signed_rows(work, best)
+    values = {} if rows is None else {row.doc: row.value for row in rows}
+    return {document: values[document] for document in planned.samples[:most] if document in values}
 
 
 def _targets(work: Work, record: Plan, planned: PlannedSuite) -> tuple[Target, Target, dict[str, Target]]:

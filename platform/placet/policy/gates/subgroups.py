@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -24,6 +25,7 @@ from placet.policy.model import ComparisonGate, Count, Number, Setting, Text
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import difference_bounds, mean_bounds
+from placet.stats.multiplicity import holm
 
 T = TypeVar("T")
 
@@ -197,11 +199,16 @@ def _outcome(
 ) -> tuple[Outcome, list[str], dict[str, Outcome]]:
     """Return the outcome, the groups that were shown not to hold, and each group's outcome by itself."""
     alone = {group.name: group.outcome(gate.alpha, limit) for group in groups}
-    failed = _holm(groups, gate.alpha, limit)
+    shown = [partial(_fails, group, limit) for group in groups]
+    failed = [group.name for group, one in zip(groups, holm(shown, gate.alpha), strict=True) if one]
     if failed:
         return Outcome.FAIL, failed, alone
     held = all(one is Outcome.PASS for one in alone.values())
     return Outcome.PASS if held else Outcome.INCONCLUSIVE, failed, alone
+
+
+def _fails(group: _Group, limit: float, alpha: float) -> bool:
+    return group.outcome(alpha, limit) is Outcome.FAIL
 
 
 def _pooled(parts: Mapping[str, tuple[T, ...]], least: int) -> dict[str, tuple[T, ...]]:
@@ -257,18 +264,6 @@ def _bounds(
         return mean_bounds(own, alpha, groups=cluster)
     margin = gate.margin or 0.0
     return difference_bounds(own, beside, alpha, limit=-margin if upward else margin, groups=cluster)
-
-
-def _holm(groups: list[_Group], alpha: float, limit: float) -> list[str]:
-    """Return the groups shown not to hold: again and again those that fail at alpha over the number left."""
-    left, failed = list(groups), list[str]()
-    while left:
-        now = [group for group in left if group.outcome(alpha / len(left), limit) is Outcome.FAIL]
-        if not now:
-            break
-        failed += [group.name for group in now]
-        left = [group for group in left if group not in now]
-    return failed
 
 
 def _margin_of_safety(group: _Group, alpha: float, limit: float) -> float:
