@@ -242,6 +242,28 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     assert world.office.reader().head().size == size, "asking again runs nothing"
 
 
+def test_adapters_gated_together_run_in_one_order_and_the_base_once(build, models: Path) -> None:
+    world = build(SEQUENTIAL.replace("FLOOR", "0.02"), count=200)
+    first, second = handed_in(world), handed_in(world, folder=models / "other", label="other")
+    verdicts = world.gate(first.record.adapter.id, second.record.adapter.id)
+    reader = world.office.reader()
+    plans = [reader.get(item.record.plan, Kind.PLAN, Plan).record for item in verdicts]
+    assert plans[0].head == plans[1].head
+    assert plans[0].suites[0].samples == plans[1].suites[0].samples
+    runs = [item.record for item in reader.find(Kind.EVALUATION, Measurement)]
+    order = plans[0].suites[0].samples
+    assert all(run.samples == order[: run.n] for run in runs)
+    own = {run.subject: run.n for run in runs if run.subject_kind == "adapter"}
+    base = [run for run in runs if run.subject_kind == "base"]
+    assert max(run.n for run in base) == max(own.values())
+    if len(base) == 2:
+        assert base[1].reused, "its first documents were taken from the run for the first adapter"
+    else:
+        assert own[second.record.adapter.weights_id] <= own[first.record.adapter.weights_id]
+    assert world.office.audit().findings == ()
+    assert {gate.outcome for item in verdicts for gate in item.record.gates} == {Outcome.PASS}
+
+
 def test_a_whole_run_of_the_base_steadies_later_sequential_runs(build) -> None:
     fixed = SEQUENTIAL.replace("FLOOR", "0.02").replace(", mode: sequential, claim: benchmark, chunk: 10", "")
     world = build(fixed, count=200)
