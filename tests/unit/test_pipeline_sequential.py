@@ -99,8 +99,7 @@ def test_what_is_known_of_the_beginning_is_run_on_from_there_and_recorded_whole(
     made = run_until_settled(POLICY, PLANNED, OWN, {"base": BASE}, {BASE.subject: known(count)}, ran)
     assert made[OWN.subject].samples == made[BASE.subject].samples == ORDER[:used]
     *chunks, last = ran.on("base")
-    from_where = count // 10 * 10
-    assert tuple(document for chunk in chunks for document in chunk) == ORDER[from_where:used]
+    assert tuple(document for chunk in chunks for document in chunk) == ORDER[count:used]
     assert last == ORDER[:used], "the whole is put together from answers that are there"
 
 
@@ -111,3 +110,17 @@ def test_a_known_run_that_ends_where_this_one_does_is_enough() -> None:
     made = run_until_settled(POLICY, PLANNED, OWN, {"base": BASE}, {BASE.subject: known(used)}, ran)
     assert set(made) == {OWN.subject}
     assert ran.on("base") == []
+
+
+@pytest.mark.parametrize("expected", [25, 60])
+def test_the_others_are_run_ahead_on_what_is_expected(expected: int) -> None:
+    whole = Ran()
+    used = len(run_until_settled(POLICY, PLANNED, OWN, {"base": BASE}, {}, whole)[OWN.subject].samples)
+    ran, planned = Ran(), PLANNED.model_copy(update={"expected_documents": expected})
+    made = run_until_settled(POLICY, planned, OWN, {"base": BASE}, {}, ran)
+    assert made[OWN.subject].samples == ORDER[:used], "how far others are run changes nothing"
+    assert all(len(documents) == 10 for documents in ran.on("mine"))
+    assert ran.on("base")[0] == ORDER[:expected]
+    assert made[BASE.subject].samples == ORDER[: len(made[BASE.subject].samples)]
+    assert len(made[BASE.subject].samples) >= max(used, expected)
+    assert (len(ran.on("base")) == 1) == (expected >= used)
