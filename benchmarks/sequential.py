@@ -1,12 +1,17 @@
 """Sequential gates: how much model time they take of a full run's, on real adapters, through the real pipeline.
 
     python -m benchmarks.sequential --office DIR [--keep DIR] [--suite piqa] [--margin 0.03] [--chunk 50] [--json]
+    python -m benchmarks.sequential --office DIR --keep DIR --orders 400
 
 Takes a finished demo office (`placet demo --home DIR`) and copies it twice. In one copy every adapter is gated on every
 document of a suite of at least 1,000, in the other by a sequential gate of the same margin and alpha: the plan is
 logged, chunks are run, the run stops early, the verdict plays it again. Model time is the processor time spent
 measuring (requests, passes, self-checks, scoring), the base's share included; loading the model is the same for both
 and left out. Run it with `OMP_NUM_THREADS=1` and on one core: threads that wait for each other count as working.
+
+One order is one draw. With `--orders N` the full run's recorded answers are put into N random orders instead of running
+the model again, and the test that decides is played over each: how many documents each adapter takes, and the base,
+which is run for all of them at once.
 
 `PLACET_PASSPHRASE` must hold the office's passphrase. With `--keep`, what was run stays there and is not run again.
 """
@@ -20,10 +25,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import yaml
 
 from placet.attest.predicates import Kind
@@ -32,13 +39,16 @@ from placet.domain.digests import Digest
 from placet.domain.progress import NullProgress
 from placet.domain.records import Measurement, Submission, Verdict
 from placet.measuring.measured import MeasuredSuite
-from placet.measuring.rows import Row
+from placet.measuring.rows import Row, load_values
 from placet.measuring.suite import Suite
 from placet.office import Office
 from placet.pipeline import measurements
 from placet.pipeline.gate import gate
 from placet.pipeline.runner import Runner
 from placet.resources import evals_dir
+from placet.stats.sequential import Kind as TestKind
+from placet.stats.sequential import SequentialDesign
+from placet.stats.simulation import forecast_not_worse, simulate
 
 SUITES = {
     "piqa": ("general-piqa", {"limit": 1500, "min_chars": 0, "max_chars": 100_000}),
@@ -105,6 +115,9 @@ def main() -> None:
     parser.add_argument(
         "--adapters", nargs="*", help="labels; all that were submitted and taken in by default"
     )
+    parser.add_argument(
+        "--orders", type=int, default=0, help="random orders to play instead of a sequential run"
+    )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with ExitStack() as stack:
@@ -118,6 +131,10 @@ def main() -> None:
         }
         whole = POLICY.format(**shared, mode="")
         full = run(arguments, folder / f"{arguments.suite}-full", suites, whole, again=True)
+        if arguments.orders:
+            figures = in_orders(arguments, folder / f"{arguments.suite}-full", name)
+            print(json.dumps(figures) if arguments.json else orders_table(figures))
+            return
         mode = f", mode: sequential, claim: benchmark, chunk: {arguments.chunk}"
         home = folder / f"{arguments.suite}-sequential-{arguments.chunk}"
         short = run(arguments, home, suites, POLICY.format(**shared, mode=mode))
@@ -212,6 +229,67 @@ def told(verdict: Verdict) -> dict[str, Any]:
         "interval": [interval.low, interval.high] if interval else None,
         "n": result.n,
     }
+
+
+def in_orders(arguments: argparse.Namespace, home: Path, suite: str) -> dict[str, Any]:
+    """Return what sequential gates take of the full run's answers in random orders, each a share of all documents."""
+    office = Office.open(home)
+    reader = office.reader()
+    labels = {
+        item.record.adapter.weights_id: item.record.adapter.label
+        for item in reader.find(Kind.SUBMISSION, Submission)
+    }
+    values: dict[str, Any] = {}
+    for item in reader.find(Kind.EVALUATION, Measurement):
+        if item.record.suite.id == suite:
+            documents_run, _, scores = load_values(office.blobs.read(item.record.blob))
+            order = np.argsort(documents_run)
+            values[labels.get(item.record.subject, "base")] = np.array(scores)[order]
+    base = values.pop("base")
+    size, chunk = len(base), arguments.chunk
+    orders = np.random.default_rng(3).permuted(np.tile(np.arange(size), (arguments.orders, 1)), axis=1)
+    design = SequentialDesign(
+        TestKind.NOT_WORSE, arguments.margin, size, expected=0.0, discordance=arguments.discordance
+    )
+    expected = forecast_not_worse(design, 0.0, arguments.discordance, runs=400).mean
+    most = np.full(arguments.orders, np.ceil(expected / chunk) * chunk)
+    total, found = np.zeros(arguments.orders), {}
+    for label, own in values.items():
+        used, outcome = simulate(design, (own - base)[orders])
+        ran = np.minimum(size, np.ceil(used / chunk) * chunk)
+        steadied = replace(design, companions=tuple(base.tolist()))
+        shorter, _ = simulate(steadied, (own - base)[orders], base[orders])
+        found[label] = {
+            "difference": round(float((own - base).mean()), 4),
+            "discordance": round(float(np.abs(own - base).mean()), 4),
+            "decided": round(float(used.mean()) / size, 3),
+            "run": round(float(ran.mean()) / size, 3),
+            "decided, steadied by the base": round(float(shorter.mean()) / size, 3),
+            "passes": round(float((outcome == 1).mean()), 4),
+            "fails": round(float((outcome == -1).mean()), 4),
+        }
+        total, most = total + ran, np.maximum(most, ran)
+    shares = (total + most) / (size * (len(values) + 1))
+    return {
+        "orders": arguments.orders,
+        "documents": size,
+        "adapters": found,
+        "base": round(float(most.mean()) / size, 3),
+        "all": round(float(shares.mean()), 3),
+        "all, ninth decile": round(float(np.quantile(shares, 0.9)), 3),
+        "orders within 0.4": round(float((shares <= 0.4).mean()), 3),
+    }
+
+
+def orders_table(figures: dict[str, Any]) -> str:
+    rows = figures["adapters"]
+    headings = list(next(iter(rows.values())))
+    lines = [f"{'adapter':<18}" + "".join(f"{heading:>{len(heading) + 3}}" for heading in headings)]
+    for label, row in rows.items():
+        lines.append(f"{label:<18}" + "".join(f"{row[heading]:>{len(heading) + 3}}" for heading in headings))
+    names = ("orders", "documents", "base", "all", "all, ninth decile", "orders within 0.4")
+    lines += [f"{name:<18}  {figures[name]}" for name in names]
+    return "\n".join(lines)
 
 
 def compared(full: dict[str, Any], short: dict[str, Any]) -> dict[str, Any]:

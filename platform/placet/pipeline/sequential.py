@@ -26,6 +26,9 @@ class Target:
     adapter: AdapterRef | None
 
 
+_AHEAD = 4
+"""Chunks that the others are run at once where more is looked at than was expected."""
+
 Run = Callable[[tuple[int, ...], Target], MeasuredSuite]
 """Runs documents of the suite on a target."""
 
@@ -65,8 +68,10 @@ def run_until_settled(
                 continue
             # The others are run at once on what is expected to be looked at: putting an adapter to work and taking it
             # off for every chunk costs as much as the chunk. What is run too much of them serves the next adapter.
-            ahead = 0 if subject == own.subject or subject in parts else planned.expected_documents or 0
-            stretch = planned.samples[start : max(start + chunk, ahead)]
+            end = start + chunk
+            if subject != own.subject and planned.expected_documents is not None:
+                end = max(start + _AHEAD * chunk if start else end, planned.expected_documents)
+            stretch = planned.samples[start:end]
             part = run(tuple(document for document in stretch if document not in held[subject]), target)
             parts.setdefault(subject, []).append(part)
             held[subject].update((row.doc, row.value) for row in part.rows)

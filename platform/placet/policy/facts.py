@@ -195,7 +195,7 @@ def _suite_facts(suite: str, evidence: Evidence) -> SuiteFacts | None:
 
 def _groups(
     run: Rows, planned: PlannedSuite, paired: Mapping[str, tuple[float, ...]]
-) -> dict[str, dict[str, dict[str, tuple[int, ...]]]]:
+) -> dict[str, dict[str, dict[str, tuple[int, int, int, int]]]]:
     place = {document: number for number, document in enumerate(run.measurement.samples)}
     beside = {"": (0.0,) * len(run.values), **paired}
     found = {}
