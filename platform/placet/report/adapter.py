@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from placet.attest.predicates import Training
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
@@ -15,7 +17,7 @@ from placet.domain.records import (
     Submission,
     Verdict,
 )
-from placet.lineage.graph import build_lineage
+from placet.lineage.graph import cut_lineage
 from placet.office import Office
 from placet.report.brief import brief_of
 from placet.report.cases import Dossier, dossier, find_submission, on_channels
@@ -75,7 +77,7 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
         figures=figures,
         evidence=_evidence(snapshot, case),
         releases=releases,
-        lineage=build_lineage(snapshot.records, record.adapter.id),
+        lineage=cut_lineage(snapshot.lineage, record.adapter.weights_id),
         brief=brief_of(case, verdict, approval, figures, releases),
     )
 
@@ -196,8 +198,11 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
     """Return the suites the verdict rests on: the adapter's figure, the base's, and the incumbents'."""
     if case.verdict is None:
         return ()
-    evidence = set(case.verdict.record.evidence)
-    cited = [item for item in snapshot.of(Measurement) if item.id in evidence]
+    named = (snapshot.by_id(record) for record in case.verdict.record.evidence)
+    cited = sorted(
+        (cast("Verified[Measurement]", item) for item in named if item and isinstance(item.record, Measurement)),
+        key=lambda item: item.index,
+    )
     weights = case.submission.record.adapter.weights_id
     own: dict[tuple[Digest, str], Verified[Measurement]] = {}
     base: dict[tuple[Digest, str], Verified[Measurement]] = {}
@@ -216,7 +221,7 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
         for channel, release in sorted(running.items()):
             if release.record.adapter.weights_id == weights:
                 continue
-            theirs = snapshot.measurements_of(release.record.adapter.weights_id)
+            theirs = snapshot.about(Measurement, release.record.adapter.weights_id)
             same = [m for m in theirs if (m.record.suite.digest, m.record.metric) == key]
             if same:
                 name = f"{channel}: {release.record.adapter.label}"
@@ -256,10 +261,9 @@ def _evidence(snapshot: Snapshot, case: Dossier) -> tuple[EvidenceView, ...]:
             wanted[record_id] = None
     for item in (*case.reviews, *case.waivers, *case.releases):
         wanted[item.id] = None
-    known = {item.id: item for item in snapshot.records}
     rows = []
     for record_id in wanted:
-        found = known.get(record_id)
+        found = snapshot.by_id(record_id)
         if found is None:
             missing = "the log has no such record"
             rows.append(EvidenceView(record_id, "?", "", "", None, None, verified=False, problem=missing))

@@ -23,7 +23,7 @@ def badge(status: Status, word: str, *, big: bool = False) -> Html:
     return el("span", sign + word, class_=f"badge {status}{' big' if big else ''}")
 
 
-def lines(items: Iterable[tuple[Status, str]]) -> Html:
+def lines(items: Iterable[tuple[Status, Child]]) -> Html:
     """Return sentences as a list, each with its sign."""
     rows = [
         el("li", el("span", SIGNS[status] or "·", class_=f"sign {status}", aria_hidden="true"), text)
