@@ -138,7 +138,9 @@ def _review(sample: _Buffered, verdict: Verified[Any], person: str) -> None:
         reviewed_at=sample.clock(),
         expires_at=sample.clock().replace(year=sample.clock().year + 1),
     )
-    sample.record(Kind.REVIEW, review, (Subject(record.adapter.label, record.adapter.id),), sample.signers[person])
+    sample.record(
+        Kind.REVIEW, review, (Subject(record.adapter.label, record.adapter.id),), sample.signers[person]
+    )
 
 
 def _timed(work: Callable[[], Any]) -> float:
@@ -181,7 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--adapters", type=int, default=2000, help="how many adapters (default 2000)")
     parser.add_argument("--repeats", type=int, default=5, help="how often each is repeated (default 5)")
-    parser.add_argument("--office", type=Path, help="use this office, made by an earlier run; made if missing")
+    parser.add_argument(
+        "--office", type=Path, help="use this office, made by an earlier run; made if missing"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import duration, print_pairs, print_table, words
+from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
+from placet.report.text import duration
 
 if TYPE_CHECKING:
     from placet.policy.cases import CaseResult

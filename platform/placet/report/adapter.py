@@ -21,6 +21,7 @@ from placet.lineage.graph import cut_lineage
 from placet.office import Office
 from placet.report.brief import brief_of
 from placet.report.cases import Dossier, dossier, find_submission, on_channels
+from placet.report.plans import PlanView, plan_of
 from placet.report.snapshot import Snapshot, load_snapshot
 from placet.report.text import figure, plain
 from placet.report.view import (
@@ -53,7 +54,8 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
     """Return the report of the adapter of `submission`."""
     case = dossier(snapshot, submission)
     record = submission.record
-    verdict, approval = _verdict(case), _approval(case)
+    plan = plan_of(snapshot, case)
+    verdict, approval = _verdict(snapshot, case, plan), _approval(case)
     figures = _figures(snapshot, case)
     releases = _releases(office, snapshot, case)
     return AdapterReport(
@@ -72,6 +74,7 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
         note=record.note,
         checks=case.intake.record.checks if case.intake else (),
         trainings=tuple(_training(item) for item in case.trainings),
+        plan=plan,
         verdict=verdict,
         approval=approval,
         figures=figures,
@@ -97,29 +100,44 @@ def plot_of(gate: GateResult) -> Plot | None:
         threshold=gate.threshold,
         sign=signs[0] if len(signs) == 1 else "",
         difference=difference,
+        against=gate.compared_with or "the base",
     )
 
 
-def _verdict(case: Dossier) -> VerdictView | None:
+def _verdict(snapshot: Snapshot, case: Dossier, plan: PlanView | None) -> VerdictView | None:
     verdict = case.verdict
     if verdict is None:
         return None
-    standing = [item for item in case.waivers if item.record.verdict == verdict.id]
     return VerdictView(
         record=verdict.id,
         decision=verdict.record.decision,
         policy=verdict.record.policy,
         decided_at=verdict.record.decided_at,
-        gates=tuple(
-            GateView(
-                gate,
-                plot_of(gate),
-                tuple(dict.fromkeys(item.person for item in standing if item.record.gate == gate.gate)),
-            )
-            for gate in verdict.record.gates
-        ),
+        gates=tuple(_gate(snapshot, case, gate, plan) for gate in verdict.record.gates),
         plans=len(verdict.record.plans_on_weights),
         older=len(case.verdicts) - 1,
+    )
+
+
+def _gate(snapshot: Snapshot, case: Dossier, gate: GateResult, plan: PlanView | None) -> GateView:
+    waivers = [
+        item
+        for item in case.waivers
+        if case.verdict is not None
+        and item.record.verdict == case.verdict.id
+        and item.record.gate == gate.gate
+    ]
+    used = {item.id for item in case.approval.waivers} if case.approval else set()
+    measured = (snapshot.by_id(record) for record in gate.evidence)
+    suites = {item.record.suite.id for item in measured if item and isinstance(item.record, Measurement)}
+    planned = [item for item in plan.suites if item.suite in suites] if plan else []
+    return GateView(
+        gate,
+        plot_of(gate),
+        tuple(dict.fromkeys(item.person for item in waivers)),
+        sum(item.id in used for item in waivers),
+        planned[0].planned if len(planned) == 1 else None,
+        planned[0].run if len(planned) == 1 else None,
     )
 
 
@@ -200,7 +218,11 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
         return ()
     named = (snapshot.by_id(record) for record in case.verdict.record.evidence)
     cited = sorted(
-        (cast("Verified[Measurement]", item) for item in named if item and isinstance(item.record, Measurement)),
+        (
+            cast("Verified[Measurement]", item)
+            for item in named
+            if item and isinstance(item.record, Measurement)
+        ),
         key=lambda item: item.index,
     )
     weights = case.submission.record.adapter.weights_id

@@ -57,7 +57,11 @@ def load_audit_note(office: Office, trust: Trust | None) -> AuditNote | None:
     """Return what was noted of the last audit; None if there is nothing, or it is not about this log."""
     try:
         value: Any = json.loads((office.home / "work" / _FILE).read_text(encoding="utf-8"))
-        if trust is None or verify_log_checkpoint(trust, value["checkpoint"], office.settings.origin).size != value["records"]:
+        if (
+            trust is None
+            or verify_log_checkpoint(trust, value["checkpoint"], office.settings.origin).size
+            != value["records"]
+        ):
             return None
         return AuditNote(
             at=datetime.strptime(value["at"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC),

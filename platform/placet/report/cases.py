@@ -137,7 +137,9 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
         approval = with_lapses(approval, reasons)
     releases = tuple(i for i in snapshot.about(Release, ref.id) if i.record.adapter.id == ref.id)
     held = {item.id for item in releases}
-    running = frozenset(c for c, item in on_channels(snapshot).items() if item.id in held) if held else frozenset()
+    running = (
+        frozenset(c for c, item in on_channels(snapshot).items() if item.id in held) if held else frozenset()
+    )
     targets = {ref.id, ref.weights_id, base.id}
     if verdict is not None:
         targets |= {verdict.id, *verdict.record.evidence}

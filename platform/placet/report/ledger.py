@@ -190,7 +190,9 @@ def _audited(
     since = ""
     if continues and not asked and snapshot is not None and before is not None:
         since = before.report.checkpoint if snapshot.head.size >= WHOLE_AGAIN_BELOW else ""
-    named = [Outside(item.last.note, (item.last.name, item.key)) for item in witnesses if item.last is not None]
+    named = [
+        Outside(item.last.note, (item.last.name, item.key)) for item in witnesses if item.last is not None
+    ]
     report = office.audit([*named, *outside], since=since, blobs=blobs, workers=1)
     at = office.clock()
     whole_at = before.whole_at if since and before is not None else at
@@ -226,7 +228,9 @@ def _keep(kept: OrderedDict[Path, T], place: Path, value: T) -> T:
 
 
 def _good_row(found: Verified[Record], problem: str = "") -> LedgerRow:
-    return LedgerRow(found.index, str(found.kind), about(found), found.person, found.key_id, found.id, problem)
+    return LedgerRow(
+        found.index, str(found.kind), about(found), found.person, found.key_id, found.id, problem
+    )
 
 
 def _row(entry: Entry, trust: Trust | None, problem: str) -> LedgerRow:

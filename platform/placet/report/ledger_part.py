@@ -48,7 +48,11 @@ def audit_part(page: LedgerPage) -> Html:
         ("Seen from outside", _outside(page)),
     )
     parts.append(
-        el("div", [el("section", el("h3", title), body, class_="card") for title, body in cards], class_="cards")
+        el(
+            "div",
+            [el("section", el("h3", title), body, class_="card") for title, body in cards],
+            class_="cards",
+        )
     )
     parts.append(el("dl", join([el("dt", "Root of the log"), el("dd", audit.root, class_="id")])))
     return join(parts)
@@ -94,12 +98,21 @@ def _outside(page: LedgerPage) -> Html:
     if seen:
         covered = max(item.last.size for item in seen if item.last is not None)
         rest = page.size - covered
-        open_ = f"the {plural(rest, 'record')} since could, until the next co-signature" if rest > 0 else "no record is newer"
+        open_ = (
+            f"the {plural(rest, 'record')} since could, until the next co-signature"
+            if rest > 0
+            else "no record is newer"
+        )
         items.append(
-            (Status.NEUTRAL, f"Records 0 to {covered - 1} cannot be rewritten without this page showing it; {open_}.")
+            (
+                Status.NEUTRAL,
+                f"Records 0 to {covered - 1} cannot be rewritten without this page showing it; {open_}.",
+            )
         )
     elif page.witnesses:
-        text = f"No co-signed checkpoint lies in the office's folder {FOLDER}: ask the witness for its newest."
+        text = (
+            f"No co-signed checkpoint lies in the office's folder {FOLDER}: ask the witness for its newest."
+        )
         items.append((Status.CAUTION, text))
     items.append(_noted(page))
     return lines(items)
@@ -127,7 +140,10 @@ def _noted(page: LedgerPage) -> tuple[Status, Child]:
     against = f", against {plural(noted.outside, 'checkpoint')} from elsewhere" if noted.outside else ""
     found = "whole" if not noted.findings else f"NOT whole, {plural(noted.findings, 'finding')}"
     status = Status.NEUTRAL if not noted.findings else Status.BAD
-    return status, f"Last `placet audit`, {moment(noted.at)}: {what}{plural(noted.records, 'record')}{files}{against}: {found}."
+    return (
+        status,
+        f"Last `placet audit`, {moment(noted.at)}: {what}{plural(noted.records, 'record')}{files}{against}: {found}.",
+    )
 
 
 def trust_part(page: LedgerPage) -> Html:
@@ -185,5 +201,10 @@ def _key_row(item: KeyInfo) -> Html:
             class_="tight",
         ),
         el("td", f"{item.file}, in this office" if item.file else "held elsewhere"),
-        el("td", el("span", short(item.key_id), class_="id", title=item.key_id) if item.key_id else identifier(None)),
+        el(
+            "td",
+            el("span", short(item.key_id), class_="id", title=item.key_id)
+            if item.key_id
+            else identifier(None),
+        ),
     )
