@@ -14,7 +14,8 @@ PARAMETER = "adapter"
 
 def choose_adapter(office: Office, *, everything: bool = False) -> str | None:
     """Return the id of the chosen adapter (None: everything, where that is offered); stop if there is none."""
-    queue = load_queue(office)
+    with st.spinner("Verifying the ledger …"):
+        queue = load_queue(office)
     labels = {item.adapter: item.label for item in queue.items if item.adapter and not item.refused}
     if not labels:
         st.info("No adapter was taken in yet. `placet submit` hands one in.")

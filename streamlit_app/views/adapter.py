@@ -27,9 +27,8 @@ with opened_office() as office:
     adapter = choose_adapter(office)
     report = load_adapter_report(office, adapter or "")
 
-    show(masthead(report), banner(report), brief_cards(report.brief))
-    if report.verdict is not None:
-        show(change_part(report.verdict))
+    changes = change_part(report.verdict) if report.verdict is not None else None
+    show(masthead(report), banner(report), brief_cards(report.brief), changes)
     gates, plan, samples, decide, provenance, evidence = st.tabs(
         ["Gates and figures", "Plan", "Samples", "Decide", "Provenance and releases", "Evidence"]
     )

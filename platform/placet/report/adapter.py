@@ -54,7 +54,7 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
     """Return the report of the adapter of `submission`."""
     case = dossier(snapshot, submission)
     record = submission.record
-    plan = plan_of(snapshot, case)
+    plan = plan_of(office, snapshot, case)
     verdict, approval = _verdict(snapshot, case, plan), _approval(case)
     figures = _figures(snapshot, case)
     releases = _releases(office, snapshot, case)

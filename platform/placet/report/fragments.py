@@ -34,24 +34,41 @@ def badge(status: Status, word: str, *, big: bool = False) -> Html:
     return el("span", sign + word, class_=f"badge {status}{' big' if big else ''}")
 
 
+def worded(text: str) -> list[Child]:
+    """Return a sentence of ours with what stands in backticks as code."""
+    return [el("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))]
+
+
 def lines(items: Iterable[tuple[Status, Child]]) -> Html:
     """Return sentences as a list, each with its sign."""
     rows = [
-        el("li", el("span", SIGNS[status] or "·", class_=f"sign {status}", aria_hidden="true"), text)
+        el(
+            "li",
+            el("span", SIGNS[status] or "·", class_=f"sign {status}", aria_hidden="true"),
+            worded(text) if type(text) is str else text,
+        )
         for status, text in items
     ]
     return el("ul", rows, class_="lines")
 
 
-def table(head: Iterable[str], rows: Iterable[Child], numbers: Iterable[int] = ()) -> Html:
-    """Return a table; `numbers` are the columns set to the right."""
+def table(
+    head: Iterable[str], rows: Iterable[Child], numbers: Iterable[int] = (), *, stacks: bool = False
+) -> Html:
+    """Return a table; `numbers` are the columns set to the right.
+
+    One that `stacks` has its cells below each other where the page is narrow.
+    """
     right = set(numbers)
     cells = [
         el("th", text, scope="col", class_="number" if number in right else None)
         for number, text in enumerate(head)
     ]
     return el(
-        "div", el("table", el("thead", el("tr", cells)), el("tbody", rows)), class_="wide", tabindex="0"
+        "div",
+        el("table", el("thead", el("tr", cells)), el("tbody", rows), class_="stack" if stacks else None),
+        class_="wide",
+        tabindex="0",
     )
 
 
@@ -87,11 +104,11 @@ def masthead(report: AdapterReport) -> Html:
 def banner(report: AdapterReport) -> Html:
     """Return the verdict in one line, with where the adapter stands."""
     verdict, standing = report.verdict, report.standing
-    next_step = f". Next: {standing.next_step}." if standing.next_step else "."
+    next_step: Child = [". Next: ", worded(standing.next_step), "."] if standing.next_step else "."
     colon = "" if standing.state in {State.RELEASED, State.REVOKED, State.APPROVED} else ":"
     if verdict is None:
         word = el("span", "NO VERDICT YET", class_="word")
-        rest = el("span", f"{standing.detail}{next_step}".capitalize(), class_="rest")
+        rest = el("span", standing.detail.capitalize(), next_step, class_="rest")
         return el("div", word, rest, class_="banner neutral")
     status = Status.BAD if standing.state is State.REVOKED else DECISION_STATUS[verdict.decision]
     word = el(
@@ -104,7 +121,8 @@ def banner(report: AdapterReport) -> Html:
         identifier(verdict.policy.digest),
         f", {moment(verdict.decided_at)}. ",
         el("b", str(standing.state).capitalize() + colon),
-        f" {standing.detail}{next_step}",
+        f" {standing.detail}",
+        next_step,
         class_="rest",
     )
     return el("div", word, rest, class_=f"banner {status}")
@@ -136,7 +154,7 @@ def change_part(verdict: VerdictView) -> Html | None:
                 el("a", gate.result.gate, href=f"#gate-{gate.result.gate}"),
                 f" is {gate.result.outcome}. ",
                 f"{gate.gap} " if gate.gap else None,
-                gate.result.fix or gate.result.reason,
+                worded(gate.result.fix or gate.result.reason),
                 _waiver_words(gate),
             ],
         )
@@ -149,7 +167,8 @@ def _waiver_words(gate: GateView) -> str | None:
     if not gate.may_be_waived:
         return None
     needed = gate.result.waivers_needed
-    return f" Or {plural(needed, 'person').replace('persons', 'people')} waive it: {gate.waivers_count} of {needed} did."
+    people = "1 person waives" if needed == 1 else f"{needed} people waive"
+    return f" Or {people} it: {gate.waivers_count} of {needed} did."
 
 
 def gates_table(verdict: VerdictView, draw: Draw = inline) -> Html:
@@ -159,7 +178,7 @@ def gates_table(verdict: VerdictView, draw: Draw = inline) -> Html:
     """
     head = ("Gate", "Outcome", "Figure", "Interval against limit", "Reason")
     gates = sorted(verdict.gates, key=lambda gate: (gate.result.outcome is Outcome.PASS, gate.plot is None))
-    return table(head, [_gate_row(gate, draw) for gate in gates], numbers=(2,))
+    return table(head, [_gate_row(gate, draw) for gate in gates], numbers=(2,), stacks=True)
 
 
 def _gate_row(gate: GateView, draw: Draw) -> Html:
@@ -176,7 +195,13 @@ def _gate_row(gate: GateView, draw: Draw) -> Html:
         el(
             "td",
             result.reason,
-            el("div", el("b", "To pass: "), f"{gate.gap} " if gate.gap else None, result.fix, class_="fix")
+            el(
+                "div",
+                el("b", "To pass: "),
+                f"{gate.gap} " if gate.gap else None,
+                worded(result.fix),
+                class_="fix",
+            )
             if result.fix or gate.gap
             else None,
             el(
@@ -243,6 +268,7 @@ def groups_part(tables: Iterable[GroupTable], draw: Draw = inline) -> list[Child
                 ("Group", "Alone", "Documents", item.metric, "Interval against limit"),
                 [_group_row(group, draw) for group in item.groups],
                 numbers=(2, 3),
+                stacks=True,
             ),
         ]
     return parts
@@ -259,7 +285,7 @@ def _group_row(group: GroupView, draw: Draw) -> Html:
         "tr",
         el("th", group.name, scope="row"),
         el("td", badge(OUTCOME_STATUS[group.outcome], str(group.outcome)), class_="tight"),
-        el("td", group.n, class_="number"),
+        el("td", group.n, class_="number", data_head="Documents"),
         el("td", el("b", figure(group.figure)), beside, class_="number"),
         el("td", picture, class_="picture"),
     )
@@ -269,8 +295,8 @@ def plan_part(plan: PlanView) -> Html:
     """Return the plan: what was to be run, in whose order, what it was expected to take and what it took."""
     holds = all(item.drawn for item in plan.suites)
     order = (
-        f"drawn from the ledger as it stood at {plural(plan.head.size, 'record')}, before anything ran; drawn again just "
-        f"now: {'the same order' if holds else 'ANOTHER ORDER'}"
+        f"drawn from the ledger as it stood at {plural(plan.head.size, 'record')}, before anything ran; drawn again "
+        f"just now: {'the same order' if holds else 'ANOTHER ORDER'}"
     )
     references = ", ".join(f"{name} ({label})" for name, label in plan.references) or "the base alone"
     known = plural(plan.known_results, "run") + " of these suites on these weights were on record already"
@@ -298,6 +324,9 @@ def plan_part(plan: PlanView) -> Html:
     ]
     if plan.known_results:
         facts.append(("Known before", known))
+    if plan.expired:
+        old = f"older than the {plan.max_age_days} days its policy allows: `placet gate` makes a new one"
+        facts.append(("Age", [badge(Status.CAUTION, "expired"), " ", worded(old)]))
     if not plan.judged:
         facts.append(("Standing", badge(Status.NEUTRAL, "no verdict rests on it yet")))
     rows = [_planned_row(item) for item in plan.suites]
@@ -305,7 +334,7 @@ def plan_part(plan: PlanView) -> Html:
     return el(
         "div",
         el("dl", [join([el("dt", name), el("dd", value)]) for name, value in facts]),
-        table(head, rows, numbers=(1, 3, 4, 5, 6)),
+        table(head, rows, numbers=(1, 3, 4, 5, 6), stacks=True),
     )
 
 
@@ -327,16 +356,23 @@ def _planned_row(item: PlannedView) -> Html:
             el("div", f"{item.stage}, version {item.version}", class_="muted small"),
             scope="row",
         ),
-        el("td", item.planned, el("div", f"of {item.documents}", class_="muted small"), class_="number"),
+        el(
+            "td",
+            item.planned,
+            el("div", f"of {item.documents}", class_="muted small"),
+            class_="number",
+            data_head="Planned",
+        ),
         el("td", how, class_="text"),
-        el("td", item.expected, class_="number"),
-        el("td", "–" if item.run is None else item.run, used, class_="number"),
+        el("td", item.expected, class_="number", data_head="Expected to run"),
+        el("td", "–" if item.run is None else item.run, used, class_="number", data_head="Run"),
         el(
             "td",
             "never run before" if item.expected_s is None else duration(item.expected_s),
             class_="number",
+            data_head="Expected to take",
         ),
-        el("td", "–" if item.took_s is None else duration(item.took_s), class_="number"),
+        el("td", "–" if item.took_s is None else duration(item.took_s), class_="number", data_head="Took"),
     )
 
 
@@ -351,13 +387,19 @@ def notes_part(notes: Iterable[SampleNote]) -> Html:
                 badge(Status.GOOD, "large enough") if note.adequate else badge(Status.CAUTION, "small"),
                 class_="tight",
             ),
-            el("td", note.n, class_="number"),
-            el("td", "–" if note.detectable is None else figure(note.detectable), class_="number"),
+            el("td", note.n, class_="number", data_head="Documents"),
+            el(
+                "td",
+                "–" if note.detectable is None else figure(note.detectable),
+                class_="number",
+                data_head="Least margin",
+            ),
             el("td", f"{note.text[:1].upper()}{note.text[1:]}.", class_="text"),
         )
         for note in notes
     ]
-    return table(("Gate", "Sample", "Documents", "Least margin", "What it can show"), rows, numbers=(2, 3))
+    head = ("Gate", "Sample", "Documents", "Least margin", "What it can show")
+    return table(head, rows, numbers=(2, 3), stacks=True)
 
 
 def figures_table(figures: tuple[SuiteFigures, ...]) -> Html:

@@ -138,7 +138,7 @@ def load_ledger_page(
         keys = office.list_keys()
     except Error:
         trust, keys = None, ()
-    witnesses = () if trust is None else load_witnesses(office, trust, office.store.size())
+    witnesses = () if trust is None else load_witnesses(office, trust)
     noted = load_audit_note(office, trust)
     with _lock:
         done = _audited(office, snapshot, witnesses, tuple(outside), blobs=blobs, again=again)

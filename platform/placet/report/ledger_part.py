@@ -62,7 +62,8 @@ def _when(page: LedgerPage) -> str:
     if page.whole_at == page.audited_at:
         return f"Audited {moment(page.audited_at)}."
     new = page.audit.records - page.audit.start
-    return f"All of it was audited {moment(page.whole_at)}, and the {plural(new, 'record')} since {moment(page.audited_at)}."
+    since = f"the {plural(new, 'record')} since {moment(page.audited_at)}"
+    return f"All of it was audited {moment(page.whole_at)}, and {since}."
 
 
 def _findings(page: LedgerPage) -> list[Child]:
@@ -93,8 +94,7 @@ def _outside(page: LedgerPage) -> Html:
                 "and nothing here would show it.",
             )
         )
-    for item in page.witnesses:
-        items.append(_cosigned(item))
+    items += [_cosigned(item, page.size) for item in page.witnesses]
     if seen:
         covered = max(item.last.size for item in seen if item.last is not None)
         rest = page.size - covered
@@ -118,12 +118,13 @@ def _outside(page: LedgerPage) -> Html:
     return lines(items)
 
 
-def _cosigned(item: WitnessView) -> tuple[Status, Child]:
+def _cosigned(item: WitnessView, size: int) -> tuple[Status, Child]:
     if item.last is None:
         return Status.CAUTION, f"{item.person} has co-signed nothing that lies here."
-    behind = "the newest record" if item.since == 0 else f"{plural(item.since, 'record')} ago"
+    since = size - item.last.size
+    behind = "the newest record" if since == 0 else f"{plural(since, 'record')} ago"
     return (
-        Status.GOOD if item.since == 0 else Status.NEUTRAL,
+        Status.GOOD if since == 0 else Status.NEUTRAL,
         [
             el("b", item.person),
             f" co-signed {plural(item.last.size, 'record')} as {item.last.name}, {moment(item.last.at)} ({behind})",

@@ -1,8 +1,8 @@
 """A small SVG picture of a sequential test: how the evidence for PASS and for FAIL grew, document by document.
 
 Two lines in powers of ten, solid for PASS and dashed for FAIL, each named at its end, and a dashed line at which either
-decides; a dot where one did. Below, a bar for all planned documents, filled as far as the test needed them. Evidence far
-below 1 is cut off at the bottom, and certainty at the top.
+decides; a dot where one did. Below, a bar for all planned documents, filled as far as the test needed them. Evidence
+far below 1 is cut off at the bottom, and certainty at the top.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from placet.domain.records import GateResult, Outcome, PathPoint
 from placet.report.markup import Html, el
 from placet.report.text import figure
 
-WIDTH, HEIGHT = 260, 128
-_LEFT, _RIGHT, _TOP, _BOTTOM = 12, 46, 8, 80
-_BAR_TOP, _BAR_HEIGHT = 100, 7
+WIDTH, HEIGHT = 260, 124
+_LEFT, _RIGHT, _TOP, _BOTTOM = 12, 46, 6, 76
+_BAR_TOP, _BAR_HEIGHT = 96, 7
 _LOWEST = -1.0
 _CERTAIN = 99.0
 _TEXT_HEIGHT = 11.0
@@ -32,7 +32,7 @@ def path_svg(gate: GateResult, planned: int | None = None) -> Html | None:
     if not gate.path or gate.interval is None or gate.path[-1].n == 0:
         return None
     goal = decides_at(gate)
-    end, highest = gate.path[-1], goal * 1.25
+    end, highest = gate.path[-1], goal * 1.5
     right = WIDTH - _RIGHT
 
     def x(n: int) -> float:
@@ -51,7 +51,7 @@ def path_svg(gate: GateResult, planned: int | None = None) -> Html | None:
         el("desc", "Solid: evidence for PASS. Dashed: evidence for FAIL. Powers of ten, by documents read."),
         el("line", x1=_LEFT, y1=y(0.0), x2=right, y2=y(0.0), class_="p-axis"),
         el("line", x1=_LEFT, y1=y(goal), x2=right, y2=y(goal), class_="p-limit"),
-        el("text", f"decides at {figure(10**goal, 0)}", x=_LEFT, y=y(goal) + 11, class_="p-limit-text"),
+        el("text", f"decides at {figure(10**goal, 0)}", x=_LEFT, y=y(goal) - 4, class_="p-limit-text"),
         line([(point.n, point.to_fail) for point in gate.path], "p-path-fail"),
         line([(point.n, point.to_pass) for point in gate.path], "p-path-pass"),
         _names(gate, right, y(end.to_pass), y(end.to_fail), y(0.0)),
@@ -88,15 +88,16 @@ def path_words(gate: GateResult, planned: int | None = None) -> str:
 
 def _names(gate: GateResult, right: float, passing: float, failing: float, one: float) -> list[Html]:
     """Return the lines' names beside their ends, moved apart where they would cover each other."""
-    over = max(0.0, _TEXT_HEIGHT - abs(passing - failing)) / 2
-    up = -1 if passing <= failing else 1
-    places = {"PASS": passing + up * over, "FAIL": failing - up * over}
+    upper, lower = sorted((("PASS", passing), ("FAIL", failing)), key=lambda item: item[1])
+    low_at = min(max(lower[1], upper[1] + _TEXT_HEIGHT, _TOP + 2 * _TEXT_HEIGHT), float(_BOTTOM))
+    high_at = max(min(upper[1], low_at - _TEXT_HEIGHT), float(_TOP) + 4)
+    places = {upper[0]: high_at, lower[0]: low_at}
     texts = [
         el(
             "text",
             name,
             x=right + 8,
-            y=round(min(max(place + 3.5, _TOP + 6), _BOTTOM + 2), 1),
+            y=round(place + 3.5, 1),
             class_="p-limit-text" if gate.outcome == name else "p-text",
         )
         for name, place in places.items()

@@ -57,7 +57,22 @@ class PlannedView:
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """A plan. `judged` tells whether the newest verdict rests on it; `known_results` is what was known when it was made."""
+    """A plan.
+
+    Attributes:
+        record: Its record id.
+        index: Where it stands in the ledger.
+        policy: What it measures for.
+        planned_at: When it was logged.
+        head: The ledger state its order was drawn from.
+        engine: What was to compute the answers.
+        suites: What was to be run.
+        references: What it compares with beside the base: as the policy writes it, and the adapter's label.
+        known_results: How many runs of these suites on these weights were on record when it was made.
+        judged: Whether the newest verdict rests on it.
+        age_days: How old it is.
+        max_age_days: How old its policy lets it get; None if it does not say, or its document is not here.
+    """
 
     record: Digest
     index: int
@@ -70,18 +85,28 @@ class PlanView:
     known_results: int
     judged: bool
     age_days: int
+    max_age_days: int | None
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is too old to be followed any more."""
+        return self.max_age_days is not None and self.age_days >= self.max_age_days
 
 
-def plan_of(snapshot: Snapshot, case: Dossier) -> PlanView | None:
-    """Return the plan of the newest verdict; without a verdict, the newest plan for the adapter; None if there is none."""
+def plan_of(office: Office, snapshot: Snapshot, case: Dossier) -> PlanView | None:
+    """Return the plan of the newest verdict; before there is one, the newest plan for the adapter, if there is any."""
     record = case.submission.record
+    plans = [item for item in snapshot.about(Plan, record.adapter.id) if item.record.base == record.base]
     if case.verdict is not None:
-        found = snapshot.by_id(case.verdict.record.plan)
-        plan = found if found is not None and isinstance(found.record, Plan) else None
-    else:
-        own = [item for item in snapshot.about(Plan, record.adapter.id) if item.record.base == record.base]
-        plan = newest(own)
-    return None if plan is None else _view(snapshot, plan, judged=case.verdict is not None)  # type: ignore[arg-type]
+        plans = [item for item in plans if item.id == case.verdict.record.plan]
+    plan = newest(plans)
+    if plan is None:
+        return None
+    try:
+        oldest = load_policy_of(office, plan.record.policy).max_age_days
+    except UsageError:
+        oldest = None
+    return _view(snapshot, plan, oldest, judged=case.verdict is not None)
 
 
 def load_sample_notes(office: Office, plan: Digest) -> tuple[SampleNote, ...]:
@@ -117,7 +142,7 @@ def load_policy_of(office: Office, ref: PolicyRef) -> Policy:
         ) from error
 
 
-def _view(snapshot: Snapshot, plan: Verified[Plan], *, judged: bool) -> PlanView:
+def _view(snapshot: Snapshot, plan: Verified[Plan], oldest: int | None, *, judged: bool) -> PlanView:
     record = plan.record
     runs = {
         item.record.suite.digest: item.record
@@ -136,6 +161,7 @@ def _view(snapshot: Snapshot, plan: Verified[Plan], *, judged: bool) -> PlanView
         known_results=len(record.known_results or ()),
         judged=judged,
         age_days=(snapshot.now - record.planned_at) // timedelta(days=1),
+        max_age_days=oldest,
     )
 
 

@@ -1,9 +1,9 @@
 """Who may co-sign the log, and the newest checkpoint that each co-signed, as far as this office was given it.
 
-A witness hands its co-signed checkpoints to whoever asks (`placet witness run` prints them). The office keeps what it was
-given in its folder :data:`FOLDER`; a page that shows them says until which record a rewritten log would be found. The
-co-signature is checked against the key that the roles name for the witness: whoever holds the root's keys could name
-another one, so an auditor should know the witness's key by another way.
+A witness hands its co-signed checkpoints to whoever asks (`placet witness run` prints them). The office keeps what it
+was given in its folder :data:`FOLDER`; a page that shows them says until which record a rewritten log would be found.
+The co-signature is checked against the key that the roles name for the witness: whoever holds the root's keys could
+name another one, so an auditor should know the witness's key by another way.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ class CoSignature:
 
 @dataclass(frozen=True, slots=True)
 class WitnessView:
-    """Somebody who may co-sign the log. `last` is the newest checkpoint of theirs that lies here; `since` counts later records."""
+    """Somebody who may co-sign the log; `last` is the newest checkpoint of theirs that lies here."""
 
     person: str
     key: PublicKey
     valid_from: int
     valid_until: int | None
     last: CoSignature | None
-    since: int
 
 
-def load_witnesses(office: Office, trust: Trust, size: int) -> tuple[WitnessView, ...]:
+def load_witnesses(office: Office, trust: Trust) -> tuple[WitnessView, ...]:
     """Return every grant of the witness role with the newest co-signature that lies in the office, if any.
 
     Files that are no checkpoint of this log, or not co-signed by a witness of the office, count for nothing.
@@ -62,8 +61,7 @@ def load_witnesses(office: Office, trust: Trust, size: int) -> tuple[WitnessView
         signed = [found for note in notes if (found := _cosigned(trust, office.settings.origin, note, grant))]
         last = max(signed, key=lambda item: (item.size, item.at), default=None)
         key = parse_public_key(grant.public_key)
-        since = size - last.size if last else size
-        views.append(WitnessView(grant.person, key, grant.valid_from, grant.valid_until, last, since))
+        views.append(WitnessView(grant.person, key, grant.valid_from, grant.valid_until, last))
     return tuple(views)
 
 
