@@ -64,25 +64,24 @@ def pictures(html: str, kind: str) -> list[ElementTree.Element]:
 def test_a_sequential_gate_shows_its_path_with_threshold_stop_and_share_of_samples(home: Path) -> None:
     html = text_of(view("adapter", "town-blunt"))
     paths = pictures(html, "path")
-    assert len(paths) == 4
+    assert len(paths) == 3
     (title,) = [
         text
         for p in paths
-        if (text := p.findtext(f"{SVG}title") or "").startswith("sequential test, decided FAIL after 169")
+        if (text := p.findtext(f"{SVG}title") or "").startswith("sequential test, decided FAIL after 124")
     ]
-    assert "of 3000 planned documents (5.6 %)" in title
+    assert "of 3000 planned documents (4.1 %)" in title
     assert "it decides at 20" in title
     failed = next(p for p in paths if p.findtext(f"{SVG}title") == title)
     assert failed.findtext(f"{SVG}desc")
     words = [text.text for text in failed.iter(f"{SVG}text")]
-    assert {"decides at 20", "PASS", "FAIL", "169 read", "169 of 3000 planned documents (5.6 %)"} <= set(
+    assert {"decides at 20", "PASS", "FAIL", "124 read", "124 of 3000 planned documents (4.1 %)"} <= set(
         words
     )
     classes = [one.get("class", "") for one in failed.iter()]
     assert {"p-path-pass", "p-path-fail", "p-limit", "p-end", "p-used", "p-all"} <= set(classes)
     # The picture is as large in the page as it was drawn: a rule that fixed its height made it unreadable.
-    style = next(part for part in html.split("<style>") if "plot-image" in part)
-    assert re.search(r"img\.plot-image \{[^}]*height: auto", style)
+    assert re.search(r"img\.plot-image \{[^}]*height: auto", html)
 
 
 def test_names_of_lines_that_end_together_do_not_cover_each_other(home: Path) -> None:
@@ -127,7 +126,7 @@ def test_the_plan_says_sizes_order_cost_and_what_it_can_show(home: Path) -> None
         "is expected to need",
     ):
         assert part in html
-    row = re.search(r"<tr><th[^>]*>tickets.*?</tr>", html, re.DOTALL)
+    row = re.search(r"<tr><th[^>]*>tickets<div[^>]*>evaluation, version 1.*?</tr>", html, re.DOTALL)
     assert row is not None
     assert ">1000<" in row[0]
     assert "of 2400" in row[0]
@@ -162,14 +161,14 @@ def test_a_plan_too_old_for_its_policy_is_called_expired(home: Path) -> None:
 def test_a_refusal_says_what_would_have_to_change_in_figures(home: Path) -> None:
     html = text_of(view("adapter", "town-blunt"))
     part = html.split("What would have to change")[1]
-    assert "The lower end of the interval is −0.1302 and has to be above −0.04: 0.0902 is missing." in part
+    assert "The lower end of the interval is −0.1812 and has to be above −0.04: 0.1412 is missing." in part
     assert "Take the secrets out of the training data" in part
     assert "What would have to change" not in text_of(view("adapter", "town-current"))
 
 
 def test_a_comparison_with_a_release_is_not_called_one_with_the_base(home: Path) -> None:
-    html = text_of(view("adapter", "town-blunt"))
-    assert "no-step-back is FAIL: against channel:production (town-current)" in html
+    html = text_of(view("adapter", "town-undecided"))
+    assert "no-step-back is INCONCLUSIVE: against channel:production (town-current)" in html
 
 
 def test_gates_that_stop_early_are_not_called_tight(home: Path) -> None:

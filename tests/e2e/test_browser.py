@@ -136,7 +136,7 @@ def test_pictures_are_as_large_as_they_were_drawn_and_tables_fit_a_narrow_screen
     page.set_default_timeout(STEP_LIMIT_MS)
     expect.set_options(timeout=STEP_LIMIT_MS)
     page.goto(f"{varied_address}/adapter?adapter=town-blunt")
-    path = page.get_by_role("img", name="sequential test, decided FAIL after 169", exact=False)
+    path = page.get_by_role("img", name="sequential test, decided FAIL after 124", exact=False)
     expect(path).to_be_visible()
     box = path.bounding_box()
     assert box is not None

@@ -1,8 +1,8 @@
-"""An office that has every kind of gate on its pages, in seconds and without a model: for the app's and report's tests.
+"""An office that has every kind of gate on its pages, without a model: for the app's and the report's tests.
 
 Per-sample values are made up; sequential runs are stopped by the same watch as real ones, the order is drawn from the
-ledger, and the product's own policy code decides over the recorded rows. So paths, intervals, groups and reasons are
-what the product says of such results.
+ledger (whose bytes are the same in every run), and the product's own policy code decides over the recorded rows. So
+paths, intervals, groups and reasons are what the product says of such results.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def make_varied_office(home: Path) -> SampleOffice:
     of the two it takes for a gate; :data:`DENIED` fail gates, sequential ones among them; town-stale was measured too
     long ago; town-waiting has a plan and no run.
     """
-    sample = offices.make_office(home, "Town office")
+    sample = offices.make_office(home, "Town office", fixed_keys=True)
     base = offices.add_base(sample, "SmolLM2-135M-Instruct").record.ref
     path = home.parent / "town-desk.yaml"
     path.write_text(POLICY)
