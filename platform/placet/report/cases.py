@@ -131,7 +131,7 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
             resubmissions=resubmissions,
         )
         later = (*snapshot.of(Measurement), *snapshot.of(BaseStatus))
-        reasons = lapses(verdict, approval.reviews, later, snapshot.trust, snapshot.head.size)
+        reasons = lapses(verdict, approval, later, snapshot.trust, snapshot.head.size)
         approval = with_lapses(approval, reasons)
     releases = tuple(item for item in snapshot.of(Release) if item.record.adapter.id == ref.id)
     held = {item.id for item in releases}
