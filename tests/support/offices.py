@@ -223,15 +223,17 @@ def safetensors_bytes(values: Sequence[float], name: str = "base_model.model.q_p
     return struct.pack("<Q", len(padded)) + padded + data
 
 
-def make_adapter(sample: SampleOffice, label: str, *, seed: str | None = None) -> SampleAdapter:
-    """Put an adapter's files into the office's store; `seed` (the label) makes its weights."""
+def make_adapter(
+    sample: SampleOffice, label: str, *, seed: str | None = None, card: str = ""
+) -> SampleAdapter:
+    """Put an adapter's files into the office's store; `seed` (the label) makes its weights, `card` is its README."""
     digest = sha256((seed or label).encode()).digest()
     config = json.dumps(
         {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
     ).encode()
     weights = safetensors_bytes([byte / 255 for byte in digest])
     contents = {
-        "README.md": f"# {label}\n".encode(),
+        "README.md": (card or f"# {label}\n").encode(),
         "adapter_config.json": config,
         "adapter_model.safetensors": weights,
     }
