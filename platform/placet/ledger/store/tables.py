@@ -113,6 +113,11 @@ class Tables:
             rows = self.db.execute(query, [list(record_ids)]).fetchall()
         return dict(rows)
 
+    def known(self, record_ids: Sequence[Digest]) -> dict[str, Entry]:
+        """Return record id → entry of those that are there."""
+        found = self.entries_at(sorted(set(self.indices_of(record_ids).values())))
+        return {entry.record_id: entry for entry in found}
+
     def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
         """Return the record ids of a predicate type, by index."""
         query = (
