@@ -36,7 +36,7 @@ from placet.ledger.merkle import HASH_BYTES, GrowingTree, leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.batch import Batch
 from placet.ledger.store.duck import DuckStore
-from placet.ledger.store.postgres_queue import HEAD_LOCK, Ask, Claim, Connection, PostgresQueue
+from placet.ledger.store.postgres_queue import HEAD_LOCK, Ask, Claim, Connection, Head, PostgresQueue
 from placet.ledger.store.requests import dump_answer, dump_request, parse_answer
 
 IN_POSTGRES = "a log in PostgreSQL"
@@ -46,20 +46,15 @@ _FOLLOWED_AT_ONCE = 4096
 _ATTEMPTS = 20
 _INSERTED_AT_ONCE = 4096
 _STATE = "SELECT origin, form, moved FROM placet_log"
-_COUNT = "SELECT count(*) FROM placet_entries WHERE predicate_type = %s"
+_STATE_AND_COUNT = """
+SELECT origin, form, moved, (SELECT count(*) FROM placet_entries WHERE predicate_type = %s) FROM placet_log
+"""
 _HELD = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)"
 _HELD_BY_CLAIMS = """
 SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s::text[] || ARRAY(
     SELECT unnest(record_ids) FROM placet_waiting WHERE served_with = %s AND request IS NOT NULL))
 """
-# One statement, so one moment. Hashing 2 KB there and sending 32 bytes is what makes many writers cheap.
-_HEAD = """
-SELECT newest.size, newest.note, (SELECT max(idx) FROM placet_entries),
-    (SELECT string_agg(sha256(decode('00', 'hex') || envelope), ''::bytea ORDER BY idx)
-     FROM placet_entries WHERE idx >= %s)
-FROM (SELECT 1) AS one
-LEFT JOIN (SELECT size, note FROM placet_checkpoints ORDER BY size DESC LIMIT 1) AS newest ON TRUE
-"""
+_SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
@@ -135,18 +130,14 @@ class PostgresStore:
         shared, key = (seen if check is not None else None), log.public
         ids = [item.record_id for item in envelopes if isinstance(item, Envelope)]
         ask = Ask(dump_request(envelopes, shared, key.key_id), ids, shared, log, key)
-        keys = (key, *log_keys)
         try:
             with self._appending() as db:
-                answer = mine.queue.turn(db, ask)
-                if answer is None:
-                    return self._add(db, mine.view, envelopes, ask, check, keys, seen)
-                entries = parse_answer(answer, envelopes)
-                with db.pipeline():
-                    head = _head(db, mine.view)
-                    db.execute("COMMIT")
-                    mine.view.advance(head.fetchone(), self.origin, keys)
-                self._require_logged(entries, mine.view, mine.view.size)
+                turn = mine.queue.turn(db, ask, mine.view.size)
+                mine.view.advance(turn.head, self.origin, (key, *log_keys))
+                if turn.answer is None:
+                    return self._add(db, mine.view, envelopes, ask, check, seen)
+                entries = parse_answer(turn.answer, envelopes)
+                self._require_logged(entries, mine.view)
                 return entries
         except BaseException:
             # What was added to the view may not be in the log: look again from the index next time.
@@ -160,26 +151,23 @@ class PostgresStore:
         envelopes: Sequence[Envelope | Draft],
         ask: Ask,
         check: Check | None,
-        keys: Sequence[PublicKey],
         seen: Seen | None,
     ) -> tuple[Entry, ...]:
-        """Add `envelopes`, and what others wait to have added, while this transaction has the head's lock."""
+        """Add `envelopes`, and what others wait to have added, while this session has the head's lock."""
         queue = self._mine.queue
         with db.pipeline():
-            state = db.execute(_STATE)
-            head = _head(db, view)
-            counted = db.execute(_COUNT, [seen.predicate_type if seen else ""])
+            db.execute("BEGIN")
+            state = db.execute(_STATE_AND_COUNT, [seen.predicate_type if seen else ""])
             claimed = queue.claims(db, ask)
             held = db.execute(_HELD_BY_CLAIMS, [list(ask.record_ids), ask.served_with], binary=True)
-            _check_state(state.fetchone(), self.origin)
-            view.advance(head.fetchone(), self.origin, keys)
-            count, claims = counted.fetchone(), queue.read(claimed.fetchall(), ask)
+            row = state.fetchone()
+            _check_state(row, self.origin)
+            claims = queue.read(claimed.fetchall(), ask)
             known: dict[str, Entry] = {row[1]: _entry(*row) for row in held.fetchall()}
-        if seen is not None and (count is None or count[0] != seen.count):
+        if seen is not None and (row is None or row[3] != seen.count):
             raise StaleError(
                 "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
             )
-        size = view.size
         asked = {*ask.record_ids, *(i.record_id for c in claims if c.request for i in c.request.envelopes)}
 
         def lookup(record_ids: Sequence[Digest]) -> dict[str, Entry]:
@@ -188,10 +176,10 @@ class PostgresStore:
             rows = db.execute(_HELD, [drafted], binary=True).fetchall() if drafted else ()
             return {**found, **{row[1]: _entry(*row) for row in rows}}
 
-        batch = Batch(size, lookup)
+        batch = Batch(view.size, lookup)
         entries = batch.add(envelopes, check)
         answers = [(claim, _served(batch, claim, check)) for claim in claims]
-        self._require_logged(entries, view, size)
+        self._require_logged([entry for entry in entries if entry.index < view.size], view)
         with db.pipeline():
             if batch.new:
                 view.add([entry.leaf for entry in batch.new])
@@ -200,13 +188,12 @@ class PostgresStore:
                 db.execute("INSERT INTO placet_checkpoints VALUES (%s, %s)", [view.size, note])
             queue.reply(db, answers)
             db.execute("COMMIT")
+            db.execute("SELECT pg_advisory_unlock(%s)", [HEAD_LOCK])
         return entries
 
-    def _require_logged(self, entries: Sequence[Entry], view: _View, size: int) -> None:
-        """Return if those of `entries` below `size` are what the log has there, as far as this machine verified it."""
+    def _require_logged(self, entries: Sequence[Entry], view: _View) -> None:
+        """Return if `entries` are what the log has at their indices, as far as this machine verified it."""
         for entry in entries:
-            if entry.index >= size:
-                continue
             leaf = view.leaf(entry.index)
             if leaf is None:
                 (stored,) = self._index.entries(entry.index, entry.index + 1) or (None,)
@@ -214,7 +201,7 @@ class PostgresStore:
             if leaf != entry.leaf:
                 raise IntegrityError(
                     f"the database says that record {entry.record_id} is number {entry.index}, but the log has "
-                    "another one there",
+                    "another one there, or none",
                     hint="somebody changed the database: run `placet audit` to see what",
                 )
 
@@ -474,6 +461,7 @@ class PostgresStore:
                 if isinstance(error, Error):
                     with suppress(psycopg.Error):
                         db.execute("ROLLBACK")
+                        db.execute("SELECT pg_advisory_unlock_all()")
                 else:
                     db.close()
                 raise
@@ -484,8 +472,12 @@ class PostgresStore:
             if self._mine.db is None or self._mine.db.closed:
                 self._mine.db = psycopg.connect(self.dsn, connect_timeout=10, autocommit=True)
                 self._mine.db.prepare_threshold = 2
-                # Acknowledged is durable, whatever is the rule for others here.
+                # Each statement sees what is there when it begins, so also what was added while it waited; and
+                # acknowledged is durable. Both whatever the rule is for others here.
+                self._mine.db.execute(_SESSION)
                 self._mine.db.execute(_DURABLE)
+                timeout = f"{max(1, int(self._wait_s * 1000))}ms"
+                self._mine.db.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
                 self._mine.ready = False
             yield self._mine.db
         except psycopg.errors.LockNotAvailable as error:
@@ -542,32 +534,24 @@ class _View:
             self._tree.add(leaf)
             self._leaves += leaf
 
-    def advance(self, row: TupleRow | None, origin: str, keys: Sequence[PublicKey]) -> None:
-        """Take in what was added since, as :func:`_head` found it, if it makes the root that the log's key signed.
+    def advance(self, head: Head, origin: str, keys: Sequence[PublicKey]) -> None:
+        """Take in what was added since, if it makes the root that the log's key signed.
 
         The hashes are the database's word: others than the records' would make another root.
         """
-        signed, note, last, hashes = row or (None, None, None, None)
-        new = bytes(hashes or b"")
+        new = head.leaves
         self.add(new[at : at + HASH_BYTES] for at in range(0, len(new), HASH_BYTES))
-        if note is None and (self.size or last is not None):
-            raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
-        if note is None:
+        if head.note is None:
+            if self.size or head.last is not None:
+                raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
             return
-        checkpoint = verify_checkpoint_by_any(note, origin, keys)
-        if (checkpoint.size, checkpoint.root) != (self.size, self.root()) or (signed, last) != (
-            self.size,
-            self.size - 1,
-        ):
+        checkpoint = verify_checkpoint_by_any(head.note, origin, keys)
+        last = None if head.last is None else head.last + 1
+        if (checkpoint.root, checkpoint.size, head.size, last) != (self.root(), *[self.size] * 3):
             raise IntegrityError(
                 "the log in the database does not match its last checkpoint; nothing was appended",
                 hint="somebody changed the database: run `placet audit` to see what",
             )
-
-
-def _head(db: Connection, view: _View) -> psycopg.Cursor[TupleRow]:
-    """Ask for the newest checkpoint and the leaves that `view` has not, as of one moment."""
-    return db.execute(_HEAD, [view.size], binary=True)
 
 
 def _served(batch: Batch, claim: Claim, check: Check | None) -> bytes | None:

@@ -39,7 +39,6 @@ MAX_REQUEST_BYTES = 1 << 18
 """Larger batches wait for the lock itself: they have little to gain, and 64 of them are in memory at once."""
 
 _SIGNATURE_BYTES = 64
-_CLAIMED_WAIT_S = 10.0
 _DOMAIN = b"placet-append-request/v1\0"  # no checkpoint or other note begins like this
 
 _POST: LiteralString = """
@@ -48,11 +47,16 @@ VALUES (%s, %s, clock_timestamp(), %s, %b, %s)
 ON CONFLICT (writer) DO UPDATE SET number = excluded.number, asked_at = excluded.asked_at,
     served_with = excluded.served_with, request = excluded.request, record_ids = excluded.record_ids, answer = NULL
 """
-# The lock of the session, which is let go of at once, becomes one of the transaction for who has no answer.
+# What came of the wait, and the head as it now stands: its newest checkpoint and the leaves that the writer lacks,
+# hashed there, because 32 bytes instead of 2 KB a record is what makes many writers cheap. One statement, one moment.
 _TURN: LiteralString = """
-SELECT w.answer, CASE WHEN w.answer IS NULL THEN pg_advisory_xact_lock(%(lock)s)::text END,
-    pg_advisory_unlock(%(lock)s)
-FROM (SELECT 1) AS one LEFT JOIN placet_waiting w ON w.writer = %(writer)s AND w.number = %(number)s
+SELECT w.answer, CASE WHEN w.answer IS NULL THEN FALSE ELSE pg_advisory_unlock(%(lock)s) END,
+    newest.size, newest.note, (SELECT max(idx) FROM placet_entries),
+    (SELECT string_agg(sha256(decode('00', 'hex') || envelope), ''::bytea ORDER BY idx)
+     FROM placet_entries WHERE idx >= %(size)s)
+FROM (SELECT 1) AS one
+LEFT JOIN placet_waiting w ON w.writer = %(writer)s AND w.number = %(number)s
+LEFT JOIN (SELECT size, note FROM placet_checkpoints ORDER BY size DESC LIMIT 1) AS newest ON TRUE
 """
 _CLAIM: LiteralString = """
 SELECT writer, number, request, record_ids FROM placet_waiting
@@ -65,7 +69,8 @@ FROM unnest(%b::bigint[], %b::bigint[], %b::bytea[]) AS a (writer, number, answe
 WHERE w.writer = a.writer AND w.number = a.number
 """
 _WITHDRAW: LiteralString = """
-UPDATE placet_waiting SET request = NULL, record_ids = NULL WHERE writer = %s AND number = %s RETURNING answer
+UPDATE placet_waiting SET request = NULL, record_ids = NULL WHERE writer = %s AND number = %s AND answer IS NULL
+RETURNING number
 """
 
 
@@ -100,6 +105,31 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """The head as the database shows it: nothing of it is believed before its leaves make a signed root.
+
+    Attributes:
+        size: What its newest checkpoint is filed under.
+        note: That checkpoint; None: there is none.
+        last: The last record's index; None: there is none.
+        leaves: The hashes of the records that were asked for, by index.
+    """
+
+    size: int | None
+    note: str | None
+    last: int | None
+    leaves: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What waiting brought: the head's lock, or the answer of who did what was asked meanwhile; and the head since."""
+
+    answer: bytes | None
+    head: Head
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A waiting request that nobody else takes on, or takes back, until this transaction ends."""
 
@@ -124,10 +154,13 @@ class PostgresQueue:
         self._number = 0
         self._shared = False
 
-    def turn(self, db: Connection, ask: Ask) -> bytes | None:
-        """Begin a transaction that has the head's lock; or return the answer of who did what was asked meanwhile.
+    def turn(self, db: Connection, ask: Ask, size: int) -> Turn:
+        """Wait for the head's lock, which belongs to the connection's session then, or for an answer.
 
-        With an answer there is a transaction, too, without the lock.
+        Args:
+            db: The connection, outside of any transaction.
+            ask: What to have done.
+            size: How many records of the log the writer knows.
 
         Raises:
             LedgerBusyError: Other writers had the lock for all of the time to wait.
@@ -140,23 +173,20 @@ class PostgresQueue:
                     values = [self._writer, self._number, ask.served_with, self._signed(ask)]
                     db.execute(_POST, [*values, list(ask.record_ids)])
                     pipeline.sync()  # committed, for others to see
-                # Each statement looks at what is there when it begins, so also at what was added during the wait.
-                db.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-                db.execute(_lock_timeout(self._wait_s))
                 db.execute("SELECT pg_advisory_lock(%s)", [HEAD_LOCK])
-                place = {"lock": HEAD_LOCK, "writer": self._writer, "number": self._number}
-                row = db.execute(_TURN, place, binary=True).fetchone()
+                found = self._look(db, size)
+                return _turn(found)
         except psycopg.errors.LockNotAvailable as error:
-            db.execute("ROLLBACK")
-            answer = self.withdraw(db)
-            if answer is None:
+            if self.withdraw(db):
                 raise LedgerBusyError(
                     f"the ledger in the database is held by another writer; waited {self._wait_s:g} s",
                     hint="let it finish and try again; nothing of yours was lost",
                 ) from error
-            db.execute("BEGIN")
-            return answer
-        return None if row is None else row[0]
+            return _turn(self._look(db, size))
+
+    def _look(self, db: Connection, size: int) -> psycopg.Cursor[TupleRow]:
+        place = {"lock": HEAD_LOCK, "writer": self._writer, "number": self._number, "size": size}
+        return db.execute(_TURN, place, binary=True)
 
     def claims(self, db: Connection, ask: Ask) -> psycopg.Cursor[TupleRow]:
         """Ask for the waiting requests that this writer may be able to serve; :meth:`read` takes the rows."""
@@ -175,24 +205,22 @@ class PostgresQueue:
         if rows:
             db.execute(_REPLY, [list(column) for column in zip(*rows, strict=True)])
 
-    def withdraw(self, db: Connection) -> bytes | None:
-        """Take the request back; return the answer if it came meanwhile.
+    def withdraw(self, db: Connection) -> bool:
+        """Take the request back; False if it was answered meanwhile.
 
         Raises:
             LedgerBusyError: Another writer is just doing what was asked, and does not come to an end.
         """
         if not self._shared:
-            return None
+            return True
         try:
-            with db.transaction():
-                db.execute(_lock_timeout(_CLAIMED_WAIT_S))
-                row = db.execute(_WITHDRAW, [self._writer, self._number], binary=True).fetchone()
+            row = db.execute(_WITHDRAW, [self._writer, self._number]).fetchone()
         except psycopg.errors.LockNotAvailable as error:
             raise LedgerBusyError(
-                f"the ledger in the database is held by another writer; waited {self._wait_s:g} s",
+                f"the ledger in the database is held by another writer; waited {2 * self._wait_s:g} s",
                 hint="it took this on and has not said how it went: repeat it, nothing is ever added twice",
             ) from error
-        return None if row is None else row[0]
+        return row is not None
 
     def _signed(self, ask: Ask) -> bytes:
         until = int(time.time() + self._wait_s) + 1
@@ -221,5 +249,6 @@ class PostgresQueue:
         return parsed if fits else None
 
 
-def _lock_timeout(seconds: float) -> psycopg.sql.Composed:
-    return psycopg.sql.SQL("SET LOCAL lock_timeout = {}").format(max(1, int(seconds * 1000)))
+def _turn(found: psycopg.Cursor[TupleRow]) -> Turn:
+    answer, _, size, note, last, leaves = found.fetchone() or (None,) * 6
+    return Turn(answer, Head(size, note, last, leaves or b""))
