@@ -36,7 +36,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from placet.attest.envelope import PAYLOAD_TYPE, Envelope, pre_authentication_encoding
+from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import LocalSigner
 from placet.attest.predicates import Kind, spec_of
 from placet.attest.statement import Subject
@@ -57,7 +57,6 @@ from placet.domain.records import (
 from placet.ledger.audit import Scope, audit
 from placet.ledger.audit.part import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.derived import split_envelope
 from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.ledger.reader import load_trust
 from placet.ledger.store import DuckStore, Seen
@@ -427,7 +426,7 @@ def _bare(job: tuple[Path, int, int]) -> tuple[float, float]:
     work = []
     stored = office.store.snapshot(low, high)
     for entry in stored.entries:
-        taken = split_envelope(entry.envelope)
+        taken = parse_envelope(entry.envelope)
         work.append(
             (opened[taken.key_id], taken.signature, pre_authentication_encoding(PAYLOAD_TYPE, taken.payload))
         )

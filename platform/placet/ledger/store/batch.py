@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from placet.attest.envelope import Envelope
+from placet.attest.envelope import Envelope, parse_envelope
+from placet.attest.statement import parse_statement
 from placet.domain.digests import Digest
-from placet.ledger.derived import Derived, derive
+from placet.domain.errors import IntegrityError
+from placet.ledger.derived import Derived, derive_statement
 from placet.ledger.merkle import leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry
 
@@ -39,18 +41,22 @@ class Batch:
         entries: list[Entry] = []
         added: list[Entry] = []
         derived: list[Derived] = []
-        known = self._known([item.record_id for item in envelopes if isinstance(item, Envelope)])
-        for item in envelopes:
+        ids = [item.record_id if isinstance(item, Envelope) else None for item in envelopes]
+        known = self._known([record_id for record_id in ids if record_id is not None])
+        for item, made_id in zip(envelopes, ids, strict=True):
             index = self.size + len(added)
             envelope = item if isinstance(item, Envelope) else item(index)
-            record_id = envelope.record_id
-            if not isinstance(item, Envelope):
+            record_id = made_id or envelope.record_id
+            if made_id is None:
                 known |= self._known([record_id])
             if record_id not in known:
-                if check is not None:
-                    check(envelope, index)
+                # What is stored is what was checked, and not another envelope than the parts of this one.
+                if parse_envelope(envelope.raw) != envelope:
+                    raise IntegrityError("an envelope is not what it says it holds", hint="read it again")
+                statement = None if check is None else check(envelope, index)
+                statement = statement or parse_statement(envelope.payload)
                 known[record_id] = Entry(index, record_id, leaf_hash(envelope.raw), envelope.raw)
-                derived.append(derive(index, envelope.raw))
+                derived.append(derive_statement(index, envelope.key_id, statement))
                 added.append(known[record_id])
             entries.append(known[record_id])
         self.new += added

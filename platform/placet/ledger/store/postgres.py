@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import TupleRow
 
-from placet.attest.envelope import Envelope
+from placet.attest.envelope import Envelope, parse_envelope
 from placet.attest.keys import PublicKey, Signer
 from placet.attest.predicates import PREDICATES, Kind, spec_of
 from placet.attest.root import TrustRoot
@@ -30,7 +30,7 @@ from placet.attest.trust import Trust, establish_trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
 from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
-from placet.ledger.derived import predicate_type_of, split_envelope
+from placet.ledger.derived import predicate_type_of
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.merkle import HASH_BYTES, GrowingTree, leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
@@ -603,7 +603,7 @@ def _entry(index: int, record_id: str, envelope: Any) -> Entry:
 
 
 def _payload(entry: Entry) -> bytes:
-    return split_envelope(entry.envelope).payload
+    return parse_envelope(entry.envelope).payload
 
 
 def _check_state(state: TupleRow | None, origin: str, *, read: bool = False) -> None:
