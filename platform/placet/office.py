@@ -39,7 +39,7 @@ from placet.attest.root import (
     next_root,
     parse_root,
 )
-from placet.attest.statement import Subject
+from placet.attest.statement import Statement, Subject
 from placet.attest.strict_json import parse_json
 from placet.attest.trust import (
     Trust,
@@ -525,8 +525,9 @@ class Office:
                 index: int,
                 trust: Trust = trust,
                 verified: dict[Digest, Verified[Record]] = verified,
-            ) -> None:
-                verified[envelope.record_id] = trust.verify(envelope, index)
+            ) -> Statement:
+                found = verified[envelope.record_id] = trust.verify(envelope, index)
+                return found.statement
 
             try:
                 entries = self._append(trust, envelopes, check)
