@@ -6,7 +6,7 @@ from datetime import datetime
 
 from placet.domain.text import plain, printable
 
-__all__ = ["duration", "figure", "moment", "plain", "plural", "printable", "signed"]
+__all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 
 
 def figure(value: float | None, places: int = 4) -> str:
