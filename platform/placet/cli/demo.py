@@ -10,7 +10,7 @@ from rich.console import Console
 from placet.cli.errors import REFUSED
 from placet.cli.render import print_pairs, print_table
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
-from placet.report.text import duration
+from placet.domain.text import duration
 
 if TYPE_CHECKING:
     from placet.demo.run import DemoResult

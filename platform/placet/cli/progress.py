@@ -27,7 +27,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from placet.domain.progress import Progress
-from placet.report.text import duration
+from placet.domain.text import duration
 
 LINE_EVERY_S = 10.0
 ALIVE_EVERY_S = 30.0

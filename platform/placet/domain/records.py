@@ -7,7 +7,6 @@ value, so a record can be checked against what produced it.
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,8 +44,17 @@ def _utc_seconds(value: datetime) -> datetime:
     return value.astimezone(UTC).replace(microsecond=0)
 
 
-def _spelled(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two JSON values are spelled alike: 1 and true, and 1 and 1.0, are not."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is dict:
+        if one.keys() != other.keys():
+            return False
+        return all(item is other[name] or _same(item, other[name]) for name, item in one.items())
+    if type(one) is list:
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
 
 
 def _digest(text: str) -> Digest:
@@ -123,7 +131,7 @@ class Record(BaseModel):
                 f"{'.'.join(str(part) for part in error.errors()[0]['loc'])}",
                 hint=hint,
             ) from error
-        if _spelled(value) != _spelled(record.to_json()):
+        if not _same(value, record.to_json()):
             # Numbers as text, other time zones, other names of a field: what others could read differently.
             raise IntegrityError(f"a {cls.__name__} record is not in its one recorded form", hint=hint)
         return record
@@ -362,6 +370,11 @@ class PlannedSuite(Record):
     )
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
+    )
+    companions: Sha256 | None = Field(
+        default=None,
+        description="record id of a run of the base on every document of the suite, whose values steady a sequential "
+        "comparison with it; absent: none",
     )
 
 

@@ -37,38 +37,49 @@ def run_until_settled(
     others: Mapping[str, Target],
     known: Mapping[Digest, Mapping[int, float]],
     run: Run,
+    companions: Mapping[int, float] | None = None,
 ) -> dict[Digest, MeasuredSuite]:
-    """Return what was run, by subject; subjects whose values are `known` were not run.
+    """Return what was run, by subject; one whose values are `known` of all that was looked at was not run.
 
     Args:
         policy: Whose gates decide.
         planned: The suite, planned as sequential.
         own: The adapter.
         others: ``base`` and the references by name.
-        known: Subjects that were measured before on every planned document, with their values.
+        known: Subjects that were measured before, with the values of one run on record; of some documents, perhaps.
         run: Runs documents.
+        companions: Document → value of the base's run that the plan names, if it names one.
 
     Raises:
         EvaluationError: A chunk could not be run.
     """
     chunk = planned.sequential.chunk if planned.sequential else len(planned.samples)
     subjects = {target.subject: target for target in (*others.values(), own)}
-    parts: dict[Digest, list[MeasuredSuite]] = {subject: [] for subject in subjects if subject not in known}
+    parts: dict[Digest, list[MeasuredSuite]] = {}
+    seen: tuple[int, ...] = ()
     watch: Watch | None = None
     for start in range(0, len(planned.samples), chunk):
         documents = planned.samples[start : start + chunk]
+        seen += documents
         values: dict[Digest, Sequence[float]] = {}
         for subject, target in subjects.items():
-            if subject in known:
-                values[subject] = [known[subject][document] for document in documents]
-            else:
-                part = run(documents, target)
-                parts[subject].append(part)
-                values[subject] = [row.value for row in part.rows]
+            before = known.get(subject, {})
+            if subject not in parts and all(document in before for document in documents):
+                values[subject] = [before[document] for document in documents]
+                continue
+            part = run(documents, target)
+            parts.setdefault(subject, []).append(part)
+            values[subject] = [row.value for row in part.rows]
         if watch is None:
             higher = parts[own.subject][0].higher_is_better
-            watch = Watch(policy, planned, tuple(others), higher_is_better=higher)
+            watch = Watch(policy, planned, tuple(others), higher_is_better=higher, companions=companions)
         watch.take(values[own.subject], {name: values[target.subject] for name, target in others.items()})
         if watch.settled:
             break
-    return {subject: joined(made) for subject, made in parts.items()}
+    return {subject: _whole(made, seen, subjects[subject], run) for subject, made in parts.items()}
+
+
+def _whole(parts: Sequence[MeasuredSuite], seen: tuple[int, ...], target: Target, run: Run) -> MeasuredSuite:
+    """Return the run of all that was looked at, whose first documents may have been known before."""
+    made = joined(parts)
+    return made if made.samples == seen else run(seen, target)  # every answer of it is there by now

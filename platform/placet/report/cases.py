@@ -133,7 +133,7 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
             resubmissions=resubmissions,
         )
         later = (*snapshot.about(Measurement, ref.weights_id), *snapshot.about(BaseStatus, base.id))
-        reasons = lapses(verdict, approval.reviews, later, snapshot.trust, snapshot.head.size)
+        reasons = lapses(verdict, approval, later, snapshot.trust, snapshot.head.size)
         approval = with_lapses(approval, reasons)
     releases = tuple(i for i in snapshot.about(Release, ref.id) if i.record.adapter.id == ref.id)
     held = {item.id for item in releases}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from placet.domain.digests import short
 from placet.domain.records import Outcome
+from placet.domain.text import duration
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
 from placet.policy.planning import SampleNote
@@ -16,7 +17,7 @@ from placet.report.pictures import Draw, inline
 from placet.report.plans import PlannedView, PlanView
 from placet.report.plots import interval_svg, words
 from placet.report.state import State
-from placet.report.text import duration, figure, moment, plural, signed
+from placet.report.text import figure, moment, plural, signed
 from placet.report.view import (
     DECISION_STATUS,
     OUTCOME_STATUS,

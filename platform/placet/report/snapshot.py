@@ -20,7 +20,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from placet.attest.envelope import parse_envelope
 from placet.attest.predicates import PREDICATES, Training
+from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust, Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
@@ -33,7 +35,6 @@ from placet.domain.records import (
     Record,
     Revocation,
 )
-from placet.ledger.derived import split_envelope, split_statement
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import Entry
 from placet.lineage.graph import Lineage, build_lineage
@@ -232,8 +233,8 @@ def _read(office: Office, before: _Kept | None) -> _Kept:
 
 def _verified(entry: Entry, trust: Trust) -> Verified[Record] | Entry:
     """Return the record of an entry, or the entry where its type is not known here."""
-    envelope = split_envelope(entry.envelope)
-    if split_statement(envelope.payload)["predicateType"] not in _KNOWN:
+    envelope = parse_envelope(entry.envelope)
+    if parse_statement(envelope.payload).predicate_type not in _KNOWN:
         return entry
     return trust.verify(envelope, entry.index)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from placet.domain.text import plain, printable
 
-__all__ = ["duration", "figure", "moment", "plain", "plural", "printable", "signed"]
+__all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 
 
 def figure(value: float | None, places: int = 4) -> str:
@@ -36,13 +36,3 @@ def moment(value: datetime) -> str:
 def plural(count: int, noun: str) -> str:
     """Return `count` with its noun: ``1 gate``, ``2 gates``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def duration(seconds: float) -> str:
-    """Return `seconds` as people say it: 8 s, 3 min 05 s, 1 h 10 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
