@@ -1,8 +1,8 @@
 """The ledger: appending by several processes, in batches and under kills, proofs, and the audit of a large log.
 
-``python -m benchmarks.ledger append postgres batch proof audit kills`` runs what it is told (all by default). The log
-`proof` and `audit` read is made once in ``--folder`` and used again; its records are well-formed, signed evaluation
-results of about 1.9 KB with the plans they ran under.
+``python -m benchmarks.ledger append postgres batch proof audit kills postgres-kills`` runs what it is told (all by
+default). The log `proof` and `audit` read is made once in ``--folder`` and used again; its records are well-formed,
+signed evaluation results of about 2.1 KB with the plans they ran under.
 
 The audit is compared with a bare loop over the same signatures: as many processes as the audit uses, each with the
 messages, signatures and opened keys in memory, doing nothing but verify. Both are run in turn, several times, and the
@@ -36,7 +36,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from placet.attest.envelope import PAYLOAD_TYPE, Envelope, pre_authentication_encoding
+from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import LocalSigner
 from placet.attest.predicates import Kind, spec_of
 from placet.attest.statement import Subject
@@ -57,7 +57,6 @@ from placet.domain.records import (
 from placet.ledger.audit import Scope, audit
 from placet.ledger.audit.part import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.derived import split_envelope
 from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.ledger.reader import load_trust
 from placet.ledger.store import DuckStore, Seen
@@ -225,9 +224,32 @@ def bench_append(folder: Path, processes: int = 8, seconds: float = 15.0) -> dic
 def bench_postgres(folder: Path, processes: int = 8, seconds: float = 15.0) -> dict[str, Any]:
     """Return the same of a log in a PostgreSQL server of its own on loopback."""
     with server() as address:
-        office = migrate_ledger(new_office(folder), new_database(address))
+        dsn = new_database(address)
+        office = migrate_ledger(new_office(folder), dsn)
         assert office.store.size()
-        return run_appenders(folder, processes, seconds)
+        before = _server_cpu_seconds(dsn)
+        found = run_appenders(folder, processes, seconds)
+        # Of the whole run, with each process's first append, the connections and the local indices.
+        return found | {"server CPU s": _server_cpu_seconds(dsn) - before}
+
+
+def _server_cpu_seconds(dsn: str) -> float:
+    import psycopg
+
+    with psycopg.connect(dsn) as db:
+        row = db.execute("SELECT pg_read_file('postmaster.pid')").fetchone()
+    parent = int(str(row and row[0]).split()[0])
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(") ")[2].split()
+        except FileNotFoundError:
+            continue
+        if path.parent.name == str(parent):
+            ticks += sum(map(int, fields[11:15]))  # its own, and of those that ended
+        elif fields[1] == str(parent):
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def run_appenders(folder: Path, processes: int, seconds: float) -> dict[str, Any]:
@@ -250,9 +272,12 @@ def run_appenders(folder: Path, processes: int, seconds: float) -> dict[str, Any
         process.stdin.write("go\n")
         process.stdin.flush()
     took: list[float] = []
+    used = 0.0
     for process in running:
         out, _ = process.communicate()
-        took += json.loads(out)
+        one = json.loads(out)
+        took += one["took"]
+        used += one["cpu"]
     size = open_office(folder).store.size()
     assert size - before == len(took), "an append was lost or doubled"
     return {
@@ -262,6 +287,7 @@ def run_appenders(folder: Path, processes: int, seconds: float) -> dict[str, Any
         "p50 s": statistics.median(took),
         "p95 s": statistics.quantiles(took, n=20)[-1],
         "max s": max(took),
+        "writers' CPU ms an append": 1e3 * used / len(took),
     }
 
 
@@ -275,11 +301,11 @@ def appender(folder: Path, number: int, seconds: float) -> None:
     office.store.append([results.result(70_000)], log, check, seen=seen)
     print("ready", flush=True)
     sys.stdin.readline()
-    took, end = [], time.monotonic() + seconds
+    took, end, before = [], time.monotonic() + seconds, time.process_time()
     while (start := time.monotonic()) < end:
         office.store.append([results.result(len(took))], log, check, seen=seen)
         took.append(time.monotonic() - start)
-    print(json.dumps(took))
+    print(json.dumps({"took": took, "cpu": time.process_time() - before}))
 
 
 # --- proofs --------------------------------------------------------------------------------------------------
@@ -395,12 +421,12 @@ def _bare(job: tuple[Path, int, int]) -> tuple[float, float]:
     office = open_office(folder)
     trust = load_trust(office.store, office.root)
     keys = {grant.key_id: grant.public_key for grant in trust.roles.grants}
-    keys |= {key.key_id: key.public_key for key in trust.root.keys}
+    keys |= {item.key.key_id: item.key.pem for version in trust.root.versions for item in version.keys}
     opened: dict[str, Any] = {name: load_pem_public_key(pem.encode()) for name, pem in keys.items()}
     work = []
     stored = office.store.snapshot(low, high)
     for entry in stored.entries:
-        taken = split_envelope(entry.envelope)
+        taken = parse_envelope(entry.envelope)
         work.append(
             (opened[taken.key_id], taken.signature, pre_authentication_encoding(PAYLOAD_TYPE, taken.payload))
         )
@@ -425,6 +451,22 @@ def bench_kills(folder: Path, kills: int, holders: int) -> dict[str, Any]:
     log, signer = (LocalSigner(Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32)) for n in (1, 2))
     outcome = Kills(folder, log, signer, seed=int(time.time())).run(kills, holders)
     return asdict(outcome)
+
+
+def bench_postgres_kills(folder: Path, kills: int, holders: int) -> dict[str, Any]:
+    """Return what kills of writers of a log in PostgreSQL left behind."""
+    from benchmarks.ledger_kills import PostgresKills
+
+    with server() as address:
+        dsn = new_database(address)
+        office = migrate_ledger(new_office(folder), dsn)
+        log, signer = office.signer(LOG_KEY), office.signer(EVALUATOR_KEY)
+        assert isinstance(log, LocalSigner)
+        assert isinstance(signer, LocalSigner)
+        _, seen = roles_check(office)
+        runs = PostgresKills(folder, log, signer, seed=int(time.time()), dsn=dsn, root=office.root)
+        runs.origin, runs.seen = office.settings.origin, seen
+        return asdict(runs.run(kills, holders))
 
 
 def main() -> None:
@@ -457,6 +499,9 @@ def main() -> None:
             "proof": lambda: bench_proof(large, given.records),
             "audit": lambda: bench_audit(large, given.records, given.turns, given.workers),
             "kills": lambda: bench_kills(_made(Path(scratch) / "kills"), given.kills, given.holders),
+            "postgres-kills": lambda: bench_postgres_kills(
+                Path(scratch) / "postgres-kills", given.kills, given.holders
+            ),
         }
         for name in given.what or ALL:
             found[name] = {"load": os.getloadavg()[0], **runs[name]()}
@@ -475,7 +520,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-ALL = ("append", "postgres", "batch", "proof", "audit", "kills")
+ALL = ("append", "postgres", "batch", "proof", "audit", "kills", "postgres-kills")
 
 if __name__ == "__main__":
     main()

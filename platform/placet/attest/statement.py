@@ -8,14 +8,17 @@ Source: in-toto Attestation Framework, Statement v1.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from placet.attest.strict_json import parse_json
+from placet.attest.strict_json import parse_json, recognise_canonical
 from placet.domain.digests import Digest, canonical_json, digest_bytes, parse_digest
 from placet.domain.errors import Error, IntegrityError
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+_NAMES = {"_type", "subject", "predicateType", "predicate"}
+_HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,44 @@ def parse_statement(payload: bytes) -> Statement:
     Raises:
         IntegrityError: Not strict JSON, not canonical, or not an in-toto Statement v1.
     """
+    value = recognise_canonical(payload)
+    if value is None or not _is_statement(value):
+        return _parse_strictly(payload)
+    subjects = tuple(
+        Subject(item["name"], Digest("sha256:" + item["digest"]["sha256"])) for item in value["subject"]
+    )
+    return Statement(value["predicateType"], subjects, value["predicate"], payload)
+
+
+def _is_statement(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == _NAMES
+        and value["_type"] == STATEMENT_TYPE
+        and type(value["predicateType"]) is str
+        and type(value["predicate"]) is dict
+        and type(value["subject"]) is list
+        and bool(value["subject"])
+        and all(_is_subject(item) for item in value["subject"])
+    )
+
+
+def _is_subject(item: Any) -> bool:
+    return (
+        type(item) is dict
+        and item.keys() == {"name", "digest"}
+        and type(item["name"]) is str
+        and type(item["digest"]) is dict
+        and item["digest"].keys() == {"sha256"}
+        and type(item["digest"]["sha256"]) is str
+        and _HEX64.fullmatch(item["digest"]["sha256"]) is not None
+    )
+
+
+def _parse_strictly(payload: bytes) -> Statement:
     value = parse_json(payload, "statement")
     try:
-        if value["_type"] != STATEMENT_TYPE or set(value) != {
-            "_type",
-            "subject",
-            "predicateType",
-            "predicate",
-        }:
+        if value["_type"] != STATEMENT_TYPE or set(value) != _NAMES:
             raise KeyError("_type")
         subjects = tuple(
             Subject(_text(item["name"]), parse_digest("sha256:" + item["digest"]["sha256"]))

@@ -459,6 +459,11 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
         f"Approved by {review.approvals} people{apart}; an approval holds for {review.valid_days} days.",
         soft_wrap=True,
     )
+    for name, sampling in policy.suites.items():
+        drawn = "all documents" if sampling.samples == "all" else f"{sampling.samples} documents drawn"
+        about = {"benchmark": "these very documents", "population": "all documents of this kind"}
+        early = f", stopping as soon as decided, about {about[sampling.claim]}" if sampling.claim else ""
+        console.print(f"Measures {name}: {drawn}{early}.", soft_wrap=True)
     for gate in policy.gates:
         console.print()
         console.print(
@@ -472,7 +477,20 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
 
 def _condition(gate: Gate) -> str:
     written = gate.model_dump(mode="json", exclude=_NOT_A_CONDITION, exclude_none=True)
-    return "".join(f", {name} {value}" for name, value in written.items() if value not in ("", [], {}))
+    return "".join(
+        f", {name} {_in_words(value)}" for name, value in written.items() if value not in ("", [], {})
+    )
+
+
+def _in_words(value: Any) -> str:
+    """Return a value of a policy as it is written there, not as Python spells it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_in_words(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} {_in_words(item)}" for name, item in value.items()) + "}"
+    return str(value)
 
 
 def _consequence(gate: Gate, policy: Policy) -> str:
@@ -480,7 +498,8 @@ def _consequence(gate: Gate, policy: Policy) -> str:
         return "advisory: shown, and the decision does not depend on it"
     if gate.waivable:
         people = gate.waivers or policy.review.waivers_needed
-        return f"required; {people} people may waive it when it is inconclusive, never when it failed"
+        who = "1 person" if people == 1 else f"{people} people together"
+        return f"required; {who} may waive it when it is inconclusive, never when it failed"
     return "required; nobody can waive it"
 
 

@@ -7,7 +7,6 @@ value, so a record can be checked against what produced it.
 
 from __future__ import annotations
 
-import json
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,8 +44,27 @@ def _utc_seconds(value: datetime) -> datetime:
     return value.astimezone(UTC).replace(microsecond=0)
 
 
-def _spelled(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two JSON values are spelled alike: 1 and true, and 1 and 1.0, are equal, but are not."""
+    return bool(one == other) and _same_types(one, other)
+
+
+def _same_types(one: Any, other: Any) -> bool:
+    """Tell whether two equal values are of the same types all the way down."""
+    if type(one) is not type(other):
+        return False
+    if type(one) is dict:
+        inner, beside = list(one.values()), [other[name] for name in one]
+    elif type(one) is list:
+        inner, beside = one, other
+    else:
+        return True
+    kinds = list(map(type, inner))
+    if kinds != list(map(type, beside)):
+        return False
+    if dict in kinds or list in kinds:
+        return all(map(_same_types, inner, beside))
+    return True
 
 
 def _digest(text: str) -> Digest:
@@ -82,7 +100,7 @@ Sha256 = Annotated[
 Moment = Annotated[
     datetime,
     AfterValidator(_utc_seconds),
-    PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    PlainSerializer(lambda v: v.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z", return_type=str),
     WithJsonSchema(
         {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
         mode="serialization",
@@ -123,7 +141,7 @@ class Record(BaseModel):
                 f"{'.'.join(str(part) for part in error.errors()[0]['loc'])}",
                 hint=hint,
             ) from error
-        if _spelled(value) != _spelled(record.to_json()):
+        if not _same(value, record.to_json()):
             # Numbers as text, other time zones, other names of a field: what others could read differently.
             raise IntegrityError(f"a {cls.__name__} record is not in its one recorded form", hint=hint)
         return record

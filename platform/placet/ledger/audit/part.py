@@ -13,9 +13,10 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from placet.attest.envelope import PAYLOAD_TYPE, Envelope, pre_authentication_encoding
+from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import KeyKind, PublicKey, parse_public_key
 from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, spec_of
+from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
@@ -33,7 +34,7 @@ from placet.domain.records import (
 )
 from placet.ledger.audit.report import AuditFinding
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.derived import Derived, derive_value, predicate_type_of, split_envelope, split_statement
+from placet.ledger.derived import Derived, derive_statement, predicate_type_of
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.merkle import Subtrees, leaf_hash
 from placet.ledger.store import DuckStore, Entry, Snapshot
@@ -165,19 +166,19 @@ def _check_record(
 ) -> None:
     index = entry.index
     try:
-        envelope = split_envelope(entry.envelope)
+        envelope = parse_envelope(entry.envelope)
         if envelope.record_id != entry.record_id:
             part.add("wrong-record-id", f"record {index} is filed under another id", index)
             part.misnamed.append((index, envelope.record_id))
-        statement = split_statement(envelope.payload) if scope.derived or scope.meaning else None
+        statement = parse_statement(envelope.payload) if scope.derived or scope.meaning else None
         predicate_type = (
-            predicate_type_of(envelope.payload) if statement is None else statement["predicateType"]
+            predicate_type_of(envelope.payload) if statement is None else statement.predicate_type
         )
     except Error as error:
         part.add("edited-record", f"record {index} cannot be read: {error}", index)
         part.unverified.append(index)
         return
-    if scope.derived and row != derive_value(index, envelope.key_id, statement or {}):
+    if scope.derived and statement is not None and row != derive_statement(index, envelope.key_id, statement):
         part.add(
             "edited-derived-table",
             f"the index tables say something else about record {index} than the record itself "
@@ -205,13 +206,13 @@ def _check_record(
         return
     if scope.meaning and statement is not None:
         try:
-            record = spec.model.from_json(statement["predicate"])
+            record = spec.model.from_json(statement.predicate)
         except IntegrityError as error:
             part.add("malformed-record", f"record {index}: {error}", index)
             part.unverified.append(index)
             return
-        named = {item["digest"]["sha256"] for item in statement["subject"]}
-        if any(digest.removeprefix("sha256:") not in named for digest in _filed_under(record)):
+        named = {item.digest for item in statement.subjects}
+        if any(digest not in named for digest in _filed_under(record)):
             message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
             part.add("misfiled-record", message, index)
         part.facts.append(_facts(index, envelope.record_id, spec.kind, person, record))
@@ -248,19 +249,21 @@ class Verifier:
             key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
         except InvalidSignature:
             return self._trust.verify(envelope, index).person
-        if not any(start <= index < stop for start, stop in self._spans_of(envelope.key_id, spec)):
-            # Raises: the key is not one that may.
-            self._trust.authorize(envelope.key_id, spec.roles, index)
+        for start, stop in self._spans.get((envelope.key_id, spec.kind)) or self._spans_of(
+            envelope.key_id, spec
+        ):
+            if start <= index < stop:
+                return self._person[envelope.key_id]
+        # Raises: the key is not one that may.
+        self._trust.authorize(envelope.key_id, spec.roles, index)
         return self._person[envelope.key_id]
 
     def _spans_of(self, key_id: str, spec: PredicateSpec) -> tuple[tuple[int, int], ...]:
-        spans = self._spans.get((key_id, spec.kind))
-        if spans is None:
-            spans = self._spans[key_id, spec.kind] = tuple(
-                (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
-                for grant in self._trust.grants_of(key_id)
-                if set(grant.roles) & set(spec.roles)
-            )
+        spans = self._spans[key_id, spec.kind] = tuple(
+            (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
+            for grant in self._trust.grants_of(key_id)
+            if set(grant.roles) & set(spec.roles)
+        )
         return spans
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from placet.attest.envelope import Envelope
 from placet.attest.keys import PublicKey, Signer
+from placet.attest.statement import Statement
 from placet.domain.digests import Digest
 from placet.domain.errors import Error
 from placet.ledger.derived import Derived
@@ -21,8 +22,11 @@ from placet.ledger.tiles import Tile
 if TYPE_CHECKING:
     from placet.ledger.store.duck import DuckStore
 
-Check = Callable[[Envelope, int], None]
-"""Called with each new envelope and the index it would get; raises to refuse it."""
+Check = Callable[[Envelope, int], Statement | None]
+"""Called with each new envelope and the index it would get; raises to refuse it.
+
+Returns the statement if it read it, so that it is read once.
+"""
 
 Draft = Callable[[int], Envelope]
 """Makes an envelope that depends on the index it gets."""

@@ -26,6 +26,7 @@ from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock, ledger_turn
 from placet.ledger.merkle import leaf_hash
 from placet.ledger.queue import Claim, Queue
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
+from placet.ledger.store.batch import Batch
 from placet.ledger.store.requests import AppendRequest, dump_answer, dump_request, parse_answer, parse_request
 from placet.ledger.store.tables import Tables, digest_key, migrations
 from placet.ledger.tiles import TileTree
@@ -98,10 +99,11 @@ class DuckStore:
             waiting = _Waiting(turn.queue, shared, log.public.key_id)
             try:
                 with self._writing() as tables:
-                    batch = self._match_checkpoint(tables, (log.public, *log_keys), seen)
+                    tree = self._match_checkpoint(tables, (log.public, *log_keys), seen)
+                    batch = Batch(tree.size, tables.known)
                     entries = batch.add(envelopes, check)
                     waiting.serve(batch, check)
-                    batch.write(tables, self.origin, log)
+                    self._write(tables, tree, batch, log)
             except BaseException as error:
                 waiting.fail(error)
                 raise
@@ -134,8 +136,8 @@ class DuckStore:
                 raise StaleError("the ledger changed meanwhile", hint="look again and repeat it")
             tables.follow(log)
 
-    def _match_checkpoint(self, tables: Tables, keys: Sequence[PublicKey], seen: Seen | None) -> Batch:
-        """Return what can be added to, if the stored hashes are those of the last checkpoint."""
+    def _match_checkpoint(self, tables: Tables, keys: Sequence[PublicKey], seen: Seen | None) -> TileTree:
+        """Return the log's tree, if the stored hashes are those of the last checkpoint."""
         if tables.followed() is not None:
             raise UsageError(
                 "this ledger file is the local index of a log that lives elsewhere: nothing is appended to it",
@@ -154,7 +156,16 @@ class DuckStore:
                 )
         if seen is not None:
             _require_seen(tables, seen)
-        return Batch(tables, tree)
+        return tree
+
+    def _write(self, tables: Tables, tree: TileTree, batch: Batch, log: Signer) -> None:
+        """Write what is in `batch` under one checkpoint; nothing if nothing is new."""
+        if not batch.new:
+            return
+        tiles = tree.extend([entry.leaf for entry in batch.new])
+        checkpoint = sign_checkpoint(self.origin, tree.size, tree.root(), log)
+        tables.insert(batch.new, batch.derived, tiles)
+        tables.insert_note(checkpoint.size, checkpoint.note)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -345,59 +356,6 @@ class DuckStore:
                 db.close()
 
 
-class Batch:
-    """Records about to be added to a log, and the tree they make."""
-
-    def __init__(self, tables: Tables, tree: TileTree) -> None:
-        self._tables = tables
-        self._tree = tree
-        self._new: list[Entry] = []
-        self._derived: list[Derived] = []
-        self._by_id: dict[str, Entry] = {}
-
-    def add(self, envelopes: Sequence[Envelope | Draft], check: Check | None) -> tuple[Entry, ...]:
-        """Take all of `envelopes` in, or raise and take none."""
-        entries: list[Entry] = []
-        added: list[Entry] = []
-        derived: list[Derived] = []
-        start = self._tree.size + len(self._new)
-        made = [item for item in envelopes if isinstance(item, Envelope)]
-        known = self._known([item.record_id for item in made])
-        for item in envelopes:
-            index = start + len(added)
-            envelope = item if isinstance(item, Envelope) else item(index)
-            record_id = envelope.record_id
-            if not isinstance(item, Envelope):
-                known |= self._known([record_id])
-            if record_id not in known:
-                if check is not None:
-                    check(envelope, index)
-                known[record_id] = Entry(index, record_id, leaf_hash(envelope.raw), envelope.raw)
-                derived.append(derive(index, envelope.raw))
-                added.append(known[record_id])
-            entries.append(known[record_id])
-        self._new += added
-        self._derived += derived
-        self._by_id |= {entry.record_id: entry for entry in added}
-        return tuple(entries)
-
-    def write(self, tables: Tables, origin: str, log: Signer) -> None:
-        """Write what was taken in under one checkpoint; nothing if nothing is new."""
-        if not self._new:
-            return
-        tiles = self._tree.extend([entry.leaf for entry in self._new])
-        checkpoint = sign_checkpoint(origin, self._tree.size, self._tree.root(), log)
-        tables.insert(self._new, self._derived, tiles)
-        tables.insert_note(checkpoint.size, checkpoint.note)
-
-    def _known(self, record_ids: Sequence[Digest]) -> dict[str, Entry]:
-        stored = self._tables.indices_of(record_ids)
-        found = {entry.record_id: entry for entry in self._tables.entries_at(sorted(set(stored.values())))}
-        return {str(k): v for k, v in found.items()} | {
-            item: self._by_id[item] for item in record_ids if item in self._by_id
-        }
-
-
 def continue_log(tables: Tables, entries: Sequence[Entry], notes: Sequence[tuple[int, str]]) -> None:
     """Add `entries` and the checkpoints over them, each of which must have the root of what is then there.
 
@@ -441,7 +399,7 @@ class _Waiting:
         self._queue = queue
         self._seen = seen
         self._log_key = log_key
-        self._served: list[tuple[Claim, Sequence[Entry] | Error]] = []
+        self._served: list[tuple[Claim, AppendRequest, Sequence[Entry] | Error]] = []
 
     def serve(self, batch: Batch, check: Check | None) -> None:
         """Take in what fits: what others would have checked in the same way and signed with the same key."""
@@ -454,14 +412,14 @@ class _Waiting:
                 self._queue.give_back(claim)
                 continue
             try:
-                self._served.append((claim, batch.add(request.envelopes, check)))
+                self._served.append((claim, request, batch.add(request.envelopes, check)))
             except Error as error:
-                self._served.append((claim, error))
+                self._served.append((claim, request, error))
 
     def reply(self) -> None:
         """Tell each how it went."""
-        for claim, result in self._served:
-            claim.reply(dump_answer(result))
+        for claim, request, result in self._served:
+            claim.reply(dump_answer(result, request.envelopes))
 
     def fail(self, error: BaseException) -> None:
         """Tell each that was served that the whole transaction failed."""
@@ -470,7 +428,7 @@ class _Waiting:
                 "the process that held the ledger was interrupted",
                 hint="repeat it: nothing is ever added twice",
             )
-        for claim, result in self._served:
+        for claim, _, result in self._served:
             claim.reply(dump_answer(result if isinstance(result, Error) else error))
 
 

@@ -1,8 +1,11 @@
 """The log in a PostgreSQL database, for teams on several machines.
 
-The log lives in the database: envelopes and checkpoints. Appending takes an advisory lock, holds what was added since
-this process looked last against the checkpoint over it, and adds under a checkpoint of its own; unique indexes on
-record, index and size keep two writers from making one head even without the lock. Each machine reads from a local
+The log lives in the database: envelopes and checkpoints. Whoever has the head's lock holds what was added since it
+looked last against the checkpoint over it, and adds its own records and those of the writers that wait
+(:mod:`placet.ledger.store.postgres_queue`) under one checkpoint of its own; unique indexes on record, index and size
+keep two writers from making one head even without the lock. A writer whose records were added by another believes it
+once they are where it was told, in a log that continues what it has seen, under the log key's checkpoint. Each machine
+reads from a local
 DuckDB index, which it builds by following the log: only envelopes that it verified itself go in, and at each step the
 newest checkpoint has to continue what is there. So the database's operator can hide what is new, which a witness or
 another machine notices, and can change nothing that a machine has seen.
@@ -11,15 +14,15 @@ another machine notices, and can change nothing that a machine has seen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import resources
 from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
 
-from placet.attest.envelope import Envelope
+from placet.attest.envelope import Envelope, parse_envelope
 from placet.attest.keys import PublicKey, Signer
 from placet.attest.predicates import PREDICATES, Kind, spec_of
 from placet.attest.root import TrustRoot
@@ -27,23 +30,40 @@ from placet.attest.trust import Trust, establish_trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
 from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
-from placet.ledger.derived import predicate_type_of, split_envelope
+from placet.ledger.derived import predicate_type_of
 from placet.ledger.lock import DEFAULT_WAIT_S
-from placet.ledger.merkle import GrowingTree, leaf_hash
+from placet.ledger.merkle import HASH_BYTES, GrowingTree, leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
+from placet.ledger.store.batch import Batch
 from placet.ledger.store.duck import DuckStore
+from placet.ledger.store.postgres_queue import HEAD_LOCK, Ask, Claim, Connection, Head, PostgresQueue
+from placet.ledger.store.requests import dump_answer, dump_request, parse_answer
 
 IN_POSTGRES = "a log in PostgreSQL"
 
-_FORM = 1
+_FORM = 2
 _FOLLOWED_AT_ONCE = 4096
 _ATTEMPTS = 20
+_INSERTED_AT_ONCE = 4096
 _STATE = "SELECT origin, form, moved FROM placet_log"
+_STATE_AND_COUNT = """
+SELECT origin, form, moved, (SELECT count(*) FROM placet_entries WHERE predicate_type = %s) FROM placet_log
+"""
+_HELD = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)"
+_HELD_BY_CLAIMS = """
+SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s::text[] || ARRAY(
+    SELECT unnest(record_ids) FROM placet_waiting WHERE served_with = %s AND request IS NOT NULL))
+"""
+# Whatever the rule is for others here: each statement sees what is there when it begins, so also what was added while
+# it waited; acknowledged is durable; and a machine that is gone is noticed within a minute, with the lock it has.
+_SESSION = """
+SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+"""
 _ROLES = spec_of(Kind.ROLES).predicate_type
 _KNOWN = {spec.predicate_type for spec in PREDICATES}
 _HINT = "is the server running and reachable (office.json names it)? repeat it: nothing is ever added twice"
-
-Connection = psycopg.Connection[TupleRow]
 
 
 class PostgresStore:
@@ -64,7 +84,7 @@ class PostgresStore:
         self._index = index
         self._root = root
         self._wait_s = wait_s
-        self._mine = _Mine()
+        self._mine = _Mine(self.origin, wait_s)
 
     def create(self, *, again: bool = False) -> None:
         """Make the tables.
@@ -76,9 +96,8 @@ class PostgresStore:
             UsageError: The database holds a log already, or another one.
             StorageError: It cannot be reached or written.
         """
-        sql = resources.files("placet.ledger") / "migrations" / "postgres" / "0001_log.sql"
         with self._transaction() as db:
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
             if db.execute("SELECT to_regclass('placet_log')").fetchone() != (None,):
                 if again:
                     _check_state(db.execute(_STATE).fetchone(), self.origin, read=True)
@@ -87,7 +106,7 @@ class PostgresStore:
                     "the database holds a ledger already",
                     hint="name another database, or drop its placet_ tables",
                 )
-            db.execute(sql.read_text())
+            _migrate(db, 0)
             db.execute("INSERT INTO placet_log VALUES (%s, %s, NULL)", [self.origin, _FORM])
 
     # --- appending --------------------------------------------------------------------------------------
@@ -105,72 +124,89 @@ class PostgresStore:
 
         See :meth:`placet.ledger.store.base.LedgerStore.append`.
         """
-        if self._mine.tree is None:
+        mine = self._mine
+        if mine.view is None:
             self.follow()
-            self._mine.tree = GrowingTree(self._index.frontier(self._index.size()))
-        made = [item.record_id for item in envelopes if isinstance(item, Envelope)]
-        tree = self._mine.tree
+            size = self._index.size()
+            mine.view = _View(size, GrowingTree(self._index.frontier(size)))
+        # A check of one's own that rests on nothing named can be done by nobody else.
+        shared, key = (seen if check is not None else None), log.public
+        ids = [item.record_id for item in envelopes if isinstance(item, Envelope)]
+        ask = Ask(dump_request(envelopes, shared, key.key_id), ids, shared, log, key)
         try:
-            with self._transaction() as db:
-                known = self._lock_and_look(db, tree, (log.public, *log_keys), made, seen)
-                entries, new = _indexed(envelopes, tree.size, known, db, check)
-                if new:
-                    for entry in new:
-                        tree.add(entry.leaf)
-                    _insert(db, new, sign_checkpoint(self.origin, tree.size, tree.root(), log).note)
+            with self._appending() as db:
+                turn = mine.queue.turn(db, ask, mine.view.size)
+                mine.view.advance(turn.head, self.origin, (key, *log_keys))
+                if turn.answer is None:
+                    return self._add(db, mine.view, envelopes, ask, check, seen)
+                entries = parse_answer(turn.answer, envelopes)
+                self._require_logged(entries, mine.view)
+                return entries
         except BaseException:
-            # What was added to the tree may not be in the log: look again from the index next time.
-            self._mine.tree = None
+            # What was added to the view may not be in the log: look again from the index next time.
+            mine.view = None
             raise
-        return entries
 
-    def _lock_and_look(
+    def _add(
         self,
         db: Connection,
-        tree: GrowingTree,
-        keys: Sequence[PublicKey],
-        made: Sequence[str],
+        view: _View,
+        envelopes: Sequence[Envelope | Draft],
+        ask: Ask,
+        check: Check | None,
         seen: Seen | None,
-    ) -> dict[str, Entry]:
-        """Take the lock, bring `tree` up to the newest checkpoint, and return what the log has of `made`."""
+    ) -> tuple[Entry, ...]:
+        """Add `envelopes`, and what others wait to have added, while this session has the head's lock."""
+        queue = self._mine.queue
         with db.pipeline():
-            db.execute(f"SET LOCAL lock_timeout = {max(1, int(self._wait_s * 1000))}")
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-            state = db.execute(_STATE)
-            last = db.execute("SELECT note FROM placet_checkpoints ORDER BY size DESC LIMIT 1")
-            added = db.execute(
-                "SELECT idx, envelope FROM placet_entries WHERE idx >= %s ORDER BY idx", [tree.size]
-            )
-            held = db.execute(
-                "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)", [list(made)]
-            )
-            counted = db.execute(
-                "SELECT count(*) FROM placet_entries WHERE predicate_type = %s",
-                [seen.predicate_type if seen else ""],
-            )
-            _check_state(state.fetchone(), self.origin)
-            note, rows, count = last.fetchone(), added.fetchall(), counted.fetchone()
-            known = {row[1]: _entry(row[0], row[1], row[2]) for row in held.fetchall()}
-        for index, envelope in rows:
-            if index != tree.size:
-                raise IntegrityError(
-                    f"record {tree.size} is missing from the database", hint="run `placet audit`"
-                )
-            tree.add(leaf_hash(bytes(envelope)))
-        if note is None and tree.size:
-            raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
-        if note is not None:
-            checkpoint = verify_checkpoint_by_any(note[0], self.origin, keys)
-            if (checkpoint.size, checkpoint.root) != (tree.size, tree.root()):
-                raise IntegrityError(
-                    "the log in the database does not match its last checkpoint; nothing was appended",
-                    hint="somebody changed the database: run `placet audit` to see what",
-                )
-        if seen is not None and (count is None or count[0] != seen.count):
+            db.execute("BEGIN")
+            state = db.execute(_STATE_AND_COUNT, [seen.predicate_type if seen else ""])
+            claimed = queue.claims(db, ask)
+            held = db.execute(_HELD_BY_CLAIMS, [list(ask.record_ids), ask.served_with], binary=True)
+            row = state.fetchone()
+            _check_state(row, self.origin)
+            claims = queue.read(claimed.fetchall(), ask)
+            known: dict[str, Entry] = {row[1]: _entry(*row) for row in held.fetchall()}
+        if seen is not None and (row is None or row[3] != seen.count):
             raise StaleError(
                 "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
             )
-        return known
+        asked = {*ask.record_ids, *(i.record_id for c in claims if c.request for i in c.request.envelopes)}
+
+        def lookup(record_ids: Sequence[Digest]) -> dict[str, Entry]:
+            found = {item: known[item] for item in record_ids if item in known}
+            drafted = [item for item in record_ids if item not in asked]
+            rows = db.execute(_HELD, [drafted], binary=True).fetchall() if drafted else ()
+            return {**found, **{row[1]: _entry(*row) for row in rows}}
+
+        batch = Batch(view.size, lookup)
+        entries = batch.add(envelopes, check)
+        answers = [(claim, _served(batch, claim, check)) for claim in claims]
+        self._require_logged([entry for entry in entries if entry.index < view.size], view)
+        with db.pipeline():
+            if batch.new:
+                view.add([entry.leaf for entry in batch.new])
+                note = sign_checkpoint(self.origin, view.size, view.root(), ask.log).note
+                _insert(db, batch.new, [row.predicate_type for row in batch.derived])
+                db.execute("INSERT INTO placet_checkpoints VALUES (%s, %s)", [view.size, note])
+            queue.reply(db, answers)
+            db.execute("COMMIT")
+            db.execute("SELECT pg_advisory_unlock(%s)", [HEAD_LOCK])
+        return entries
+
+    def _require_logged(self, entries: Sequence[Entry], view: _View) -> None:
+        """Return if `entries` are what the log has at their indices, as far as this machine verified it."""
+        for entry in entries:
+            leaf = view.leaf(entry.index)
+            if leaf is None:
+                (stored,) = self._index.entries(entry.index, entry.index + 1) or (None,)
+                leaf = None if stored is None else leaf_hash(stored.envelope)
+            if leaf != entry.leaf:
+                raise IntegrityError(
+                    f"the database says that record {entry.record_id} is number {entry.index}, but the log has "
+                    "another one there, or none",
+                    hint="somebody changed the database: run `placet audit` to see what",
+                )
 
     # --- following --------------------------------------------------------------------------------------
 
@@ -376,7 +412,7 @@ class PostgresStore:
             IntegrityError: They do not follow on what is there.
         """
         with self._transaction() as db:
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
             row = db.execute("SELECT count(*) FROM placet_entries").fetchone()
             start = row[0] if row else 0
             if [entry.index for entry in entries] != list(range(start, start + len(entries))):
@@ -384,10 +420,10 @@ class PostgresStore:
                     f"records do not follow on the {start} in the database",
                     hint="begin with an empty database",
                 )
-            _insert(db, entries, None)
+            _insert(db, entries, [predicate_type_of(_payload(entry)) for entry in entries])
             with db.cursor() as cursor:
                 cursor.executemany("INSERT INTO placet_checkpoints VALUES (%s, %s)", list(notes))
-        self._mine.tree = None
+        self._mine.view = None
 
     def remote_size(self) -> int:
         """Return how many records the database holds, whatever they are."""
@@ -403,19 +439,47 @@ class PostgresStore:
     def close_log(self, where: str) -> None:
         """Let nothing be appended here any more: the log went to `where`."""
         with self._transaction() as db:
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
             db.execute("UPDATE placet_log SET moved = %s", [where])
 
     # --- connections ------------------------------------------------------------------------------------
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        with self._connected() as db, db.transaction():
+            yield db
+
+    @contextmanager
+    def _appending(self) -> Iterator[Connection]:
+        """Give a connection for an append, which begins and ends its transactions itself."""
+        with self._connected() as db:
+            if not self._mine.ready:
+                _bring_up_to_date(db)
+                self._mine.ready = True
+            try:
+                yield db
+            except BaseException as error:
+                # An error of ours comes between two statements. Otherwise nobody knows what the connection still
+                # holds; the server finds out when it is closed.
+                if isinstance(error, Error):
+                    with suppress(psycopg.Error):
+                        db.execute("ROLLBACK")
+                        db.execute("SELECT pg_advisory_unlock_all()")
+                else:
+                    db.close()
+                raise
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         try:
             if self._mine.db is None or self._mine.db.closed:
-                self._mine.db = psycopg.connect(self.dsn, connect_timeout=10)
+                self._mine.db = psycopg.connect(self.dsn, connect_timeout=10, autocommit=True)
                 self._mine.db.prepare_threshold = 2
-            with self._mine.db.transaction():
-                yield self._mine.db
+                self._mine.db.execute(_SESSION)
+                timeout = f"{max(1, int(self._wait_s * 1000))}ms"
+                self._mine.db.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
+                self._mine.ready = False
+            yield self._mine.db
         except psycopg.errors.LockNotAvailable as error:
             raise LedgerBusyError(
                 f"the ledger in the database is held by another writer; waited {self._wait_s:g} s",
@@ -434,54 +498,103 @@ class PostgresStore:
             ) from error
 
 
-_LOCK = int.from_bytes(b"placet:1", "big") >> 1
-
-
 class _Mine(threading.local):
-    """This thread's connection, and the tree of what it has seen of the log."""
+    """This thread's connection, its place in the queue, and what it has seen of the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str, wait_s: float) -> None:
         self.db: Connection | None = None
-        self.tree: GrowingTree | None = None
+        self.ready = False
+        self.queue = PostgresQueue(origin, wait_s)
+        self.view: _View | None = None
         self.groups = 0
 
 
-def _indexed(
-    envelopes: Sequence[Envelope | Draft],
-    size: int,
-    known: dict[str, Entry],
-    db: Connection,
-    check: Check | None,
-) -> tuple[tuple[Entry, ...], list[Entry]]:
-    """Return the entries of all of `envelopes`, and those of them that are new."""
-    entries: list[Entry] = []
-    new: list[Entry] = []
-    for item in envelopes:
-        index = size + len(new)
-        envelope = item if isinstance(item, Envelope) else item(index)
-        record_id = envelope.record_id
-        if not isinstance(item, Envelope):
-            query = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = %s"
-            known |= {row[1]: _entry(*row) for row in db.execute(query, [record_id]).fetchall()}
-        if record_id not in known:
-            if check is not None:
-                check(envelope, index)
-            known[record_id] = Entry(index, record_id, leaf_hash(envelope.raw), envelope.raw)
-            new.append(known[record_id])
-        entries.append(known[record_id])
-    return tuple(entries), new
+class _View:
+    """What this thread verified of the log: its tree, and the leaves since it began to look."""
+
+    def __init__(self, start: int, tree: GrowingTree) -> None:
+        self._start = start
+        self._tree = tree
+        self._leaves = bytearray()
+
+    @property
+    def size(self) -> int:
+        return self._tree.size
+
+    def root(self) -> bytes:
+        return self._tree.root()
+
+    def leaf(self, index: int) -> bytes | None:
+        """Return the leaf at `index`; None before the ones that are kept."""
+        at = (index - self._start) * HASH_BYTES
+        return bytes(self._leaves[at : at + HASH_BYTES]) if at >= 0 else None
+
+    def add(self, leaves: Iterable[bytes]) -> None:
+        for leaf in leaves:
+            self._tree.add(leaf)
+            self._leaves += leaf
+
+    def advance(self, head: Head, origin: str, keys: Sequence[PublicKey]) -> None:
+        """Take in what was added since, if it makes the root that the log's key signed.
+
+        The hashes are the database's word: others than the records' would make another root.
+        """
+        new = head.leaves
+        self.add(new[at : at + HASH_BYTES] for at in range(0, len(new), HASH_BYTES))
+        if head.note is None:
+            if self.size or head.last is not None:
+                raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
+            return
+        checkpoint = verify_checkpoint_by_any(head.note, origin, keys)
+        last = None if head.last is None else head.last + 1
+        if (checkpoint.root, checkpoint.size, head.size, last) != (self.root(), *[self.size] * 3):
+            raise IntegrityError(
+                "the log in the database does not match its last checkpoint; nothing was appended",
+                hint="somebody changed the database: run `placet audit` to see what",
+            )
 
 
-def _insert(db: Connection, entries: Sequence[Entry], note: str | None) -> None:
+def _served(batch: Batch, claim: Claim, check: Check | None) -> bytes | None:
+    """Take what a claim asks for into the batch and return the answer; None where that cannot be done here."""
+    if claim.request is None:
+        return None
+    envelopes = claim.request.envelopes
+    try:
+        return dump_answer(batch.add(envelopes, check), envelopes)
+    except Error as error:
+        return dump_answer(error)
+
+
+def _bring_up_to_date(db: Connection) -> None:
+    """Make the tables that a database of an earlier form lacks, and forget what writers left long ago."""
+    state = db.execute(_STATE).fetchone()
+    if state is not None and state[1] < _FORM:
+        with db.transaction():
+            db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
+            state = db.execute(_STATE).fetchone()
+            if state is not None and state[1] < _FORM:
+                _migrate(db, state[1])
+    db.execute("DELETE FROM placet_waiting WHERE asked_at < clock_timestamp() - interval '1 day'")
+
+
+def _migrate(db: Connection, form: int) -> None:
+    folder = resources.files("placet.ledger") / "migrations" / "postgres"
+    for file in sorted(folder.iterdir(), key=lambda item: item.name):
+        if file.name.endswith(".sql") and int(file.name[:4]) > form:
+            db.execute(file.read_bytes())
+    db.execute("UPDATE placet_log SET form = %s", [_FORM])
+
+
+def _insert(db: Connection, entries: Sequence[Entry], predicate_types: Sequence[str]) -> None:
+    """Add rows by columns: one statement for many."""
     rows = [
-        (entry.index, entry.record_id, predicate_type_of(_payload(entry)), entry.envelope)
-        for entry in entries
+        (entry.index, entry.record_id, predicate_type, entry.envelope)
+        for entry, predicate_type in zip(entries, predicate_types, strict=True)
     ]
-    with db.pipeline():
-        with db.cursor() as cursor:
-            cursor.executemany("INSERT INTO placet_entries VALUES (%s, %s, %s, %s)", rows)
-        if note is not None:
-            db.execute("INSERT INTO placet_checkpoints VALUES (%s, %s)", [entries[-1].index + 1, note])
+    for start in range(0, len(rows), _INSERTED_AT_ONCE):
+        columns = zip(*rows[start : start + _INSERTED_AT_ONCE], strict=True)
+        query = "INSERT INTO placet_entries SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])"
+        db.execute(query, [list(column) for column in columns])
 
 
 def _entry(index: int, record_id: str, envelope: Any) -> Entry:
@@ -490,7 +603,7 @@ def _entry(index: int, record_id: str, envelope: Any) -> Entry:
 
 
 def _payload(entry: Entry) -> bytes:
-    return split_envelope(entry.envelope).payload
+    return parse_envelope(entry.envelope).payload
 
 
 def _check_state(state: TupleRow | None, origin: str, *, read: bool = False) -> None:

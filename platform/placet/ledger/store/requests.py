@@ -58,8 +58,11 @@ def parse_request(data: bytes) -> AppendRequest:
     return AppendRequest(tuple(parse_envelope(item) for item in raw), seen, Digest(str(value["key"])))
 
 
-def dump_answer(result: Sequence[Entry] | errors.Error) -> bytes:
-    """Return the answer: the entries' places, or why nothing was added."""
+def dump_answer(result: Sequence[Entry] | errors.Error, asked: Sequence[Envelope] = ()) -> bytes:
+    """Return the answer to who asked for `asked`: the entries' places, or why nothing was added.
+
+    An entry's bytes are in it where they are others than were sent: the same statement, signed another time.
+    """
     if isinstance(result, errors.Error):
         kind = type(result).__name__
         value: dict[str, Any] = {
@@ -69,7 +72,10 @@ def dump_answer(result: Sequence[Entry] | errors.Error) -> bytes:
         }
     else:
         value = {
-            "entries": [[entry.index, base64.b64encode(entry.envelope).decode()] for entry in result],
+            "entries": [
+                [entry.index, "" if entry.envelope == item.raw else base64.b64encode(entry.envelope).decode()]
+                for entry, item in zip(result, asked, strict=True)
+            ],
         }
     return json.dumps(value).encode()
 
@@ -98,8 +104,10 @@ def parse_answer(data: bytes, envelopes: Sequence[Envelope | Draft]) -> tuple[En
 def _entries(listed: Sequence[Any], envelopes: Sequence[Envelope | Draft]) -> tuple[Entry, ...]:
     entries = []
     for (index, text), envelope in zip(listed, envelopes, strict=True):
-        stored = parse_envelope(base64.b64decode(text, validate=True))
-        if not isinstance(envelope, Envelope) or stored.record_id != envelope.record_id:
+        if not isinstance(envelope, Envelope):
+            raise TypeError("a draft was not asked for")
+        stored = parse_envelope(base64.b64decode(text, validate=True)) if text else envelope
+        if stored.record_id != envelope.record_id:
             raise ValueError("another record")
         entries.append(Entry(int(index), stored.record_id, leaf_hash(stored.raw), stored.raw))
     return tuple(entries)

@@ -15,7 +15,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from placet.domain.records import Outcome, PlannedSuite
+from placet.domain.records import Interval, Outcome, PlannedSuite
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
@@ -271,3 +271,41 @@ def _margin_of_safety(group: _Group, alpha: float, limit: float) -> float:
         return group.bounds(alpha).low - limit
     except NotEstimableError:
         return -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """One group by itself, as the gate looks at it before it decides about all of them together.
+
+    `figure` and `baseline` are means; the interval and the limit are of the difference where there is a baseline.
+    """
+
+    name: str
+    n: int
+    figure: float
+    baseline: float | None
+    interval: Interval | None
+    limit: float
+    outcome: Outcome
+
+
+def judge_each_group(
+    gate: SubgroupsGate, run: Rows, planned: PlannedSuite, theirs: tuple[float, ...] | None
+) -> tuple[GroupResult, ...]:
+    """Return every group of a run by itself, at the gate's `alpha`; none where the plan does not tell the groups."""
+    parts = (planned.groups or {}).get(gate.by)
+    if parts is None:
+        return ()
+    upward = run.measurement.higher_is_better
+    limit = _limit(gate, upward)
+    found = []
+    for group in _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs):
+        try:
+            bounds = group.bounds(gate.alpha).rounded_outward()
+            interval = recorded_interval(bounds if _as_written(gate, upward) else bounds.mirrored())
+        except NotEstimableError:
+            interval = None
+        shown = (limit if upward else -limit) + 0.0
+        outcome = group.outcome(gate.alpha, limit)
+        found.append(GroupResult(group.name, group.n, group.figure, group.baseline, interval, shown, outcome))
+    return tuple(found)
