@@ -110,7 +110,9 @@ def _open(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector(".placet h1, .placet p", timeout=60_000)
     page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
-    page.wait_for_timeout(2_000)  # the canvas of a table draws itself after its data came
+    # Widgets are fetched when they are first needed, and the canvas of a table draws itself after its data came.
+    page.wait_for_function("document.querySelector('[data-testid=stSkeleton]') === null", timeout=60_000)
+    page.wait_for_timeout(2_000)
 
 
 def _app(browser: Browser, url: str, target: Path, tab: str = "") -> None:
