@@ -12,7 +12,7 @@ from placet.domain.records import Decision, GateResult, Interval, LedgerHead, Ou
 from placet.lineage.graph import Lineage, Status
 from placet.report.adapter import plot_of
 from placet.report.data import render_json, to_data
-from placet.report.fragments import badge, gates_table
+from placet.report.fragments import badge, gates_table, worded
 from placet.report.markup import Html, el, join
 from placet.report.paths import path_svg, path_words
 from placet.report.pictures import as_image
