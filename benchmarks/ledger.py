@@ -1,8 +1,8 @@
 """The ledger: appending by several processes, in batches and under kills, proofs, and the audit of a large log.
 
-``python -m benchmarks.ledger append postgres batch proof audit kills`` runs what it is told (all by default). The log
-`proof` and `audit` read is made once in ``--folder`` and used again; its records are well-formed, signed evaluation
-results of about 1.9 KB with the plans they ran under.
+``python -m benchmarks.ledger append postgres batch proof audit kills postgres-kills`` runs what it is told (all by
+default). The log `proof` and `audit` read is made once in ``--folder`` and used again; its records are well-formed,
+signed evaluation results of about 2.1 KB with the plans they ran under.
 
 The audit is compared with a bare loop over the same signatures: as many processes as the audit uses, each with the
 messages, signatures and opened keys in memory, doing nothing but verify. Both are run in turn, several times, and the
@@ -421,7 +421,7 @@ def _bare(job: tuple[Path, int, int]) -> tuple[float, float]:
     office = open_office(folder)
     trust = load_trust(office.store, office.root)
     keys = {grant.key_id: grant.public_key for grant in trust.roles.grants}
-    keys |= {key.key_id: key.public_key for key in trust.root.keys}
+    keys |= {item.key.key_id: item.key.pem for version in trust.root.versions for item in version.keys}
     opened: dict[str, Any] = {name: load_pem_public_key(pem.encode()) for name, pem in keys.items()}
     work = []
     stored = office.store.snapshot(low, high)
@@ -451,6 +451,22 @@ def bench_kills(folder: Path, kills: int, holders: int) -> dict[str, Any]:
     log, signer = (LocalSigner(Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32)) for n in (1, 2))
     outcome = Kills(folder, log, signer, seed=int(time.time())).run(kills, holders)
     return asdict(outcome)
+
+
+def bench_postgres_kills(folder: Path, kills: int, holders: int) -> dict[str, Any]:
+    """Return what kills of writers of a log in PostgreSQL left behind."""
+    from benchmarks.ledger_kills import PostgresKills
+
+    with server() as address:
+        dsn = new_database(address)
+        office = migrate_ledger(new_office(folder), dsn)
+        log, signer = office.signer(LOG_KEY), office.signer(EVALUATOR_KEY)
+        assert isinstance(log, LocalSigner)
+        assert isinstance(signer, LocalSigner)
+        _, seen = roles_check(office)
+        runs = PostgresKills(folder, log, signer, seed=int(time.time()), dsn=dsn, root=office.root)
+        runs.origin, runs.seen = office.settings.origin, seen
+        return asdict(runs.run(kills, holders))
 
 
 def main() -> None:
@@ -483,6 +499,9 @@ def main() -> None:
             "proof": lambda: bench_proof(large, given.records),
             "audit": lambda: bench_audit(large, given.records, given.turns, given.workers),
             "kills": lambda: bench_kills(_made(Path(scratch) / "kills"), given.kills, given.holders),
+            "postgres-kills": lambda: bench_postgres_kills(
+                Path(scratch) / "postgres-kills", given.kills, given.holders
+            ),
         }
         for name in given.what or ALL:
             found[name] = {"load": os.getloadavg()[0], **runs[name]()}
@@ -501,7 +520,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-ALL = ("append", "postgres", "batch", "proof", "audit", "kills")
+ALL = ("append", "postgres", "batch", "proof", "audit", "kills", "postgres-kills")
 
 if __name__ == "__main__":
     main()

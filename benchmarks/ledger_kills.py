@@ -1,5 +1,7 @@
 """Writers that are killed at random points: is anything of their ledger lost, torn or there twice?
 
+:class:`Kills` is about a log in a DuckDB file, :class:`PostgresKills` about one in PostgreSQL.
+
 Writers are forked from this process, so that a killed one is back at work within milliseconds. Each writes a line for
 every record that was acknowledged, before it goes on to the next; so what the lines say was acknowledged. A kill of
 the lock's holder stops the process first and makes sure that it is the holder while it stands still.
@@ -16,14 +18,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+
 from placet.attest.envelope import Envelope, parse_envelope, sign_statement
 from placet.attest.keys import LocalSigner
+from placet.attest.root import TrustRoot
 from placet.attest.statement import Subject, build_statement, parse_statement
 from placet.domain.digests import digest_bytes
 from placet.ledger.checkpoint import verify_checkpoint
 from placet.ledger.derived import derive
 from placet.ledger.merkle import GrowingTree, leaf_hash
-from placet.ledger.store import DuckStore, Seen
+from placet.ledger.store import DuckStore, LedgerStore, Seen
+from placet.ledger.store.postgres import PostgresStore
 from placet.ledger.tiles import build_tiles
 
 ORIGIN = "placet.dev/kills"
@@ -70,16 +76,31 @@ class Kills:
     writers: int = 8
     seed: int = 1
     running: list[Writer] = field(default_factory=list)
+    holding_s: float = 0.03
+
+    origin: str = ORIGIN
+    seen: Seen = SEEN
 
     @property
-    def store(self) -> DuckStore:
+    def store(self) -> LedgerStore:
         return DuckStore(self.folder / "ledger.duckdb", ORIGIN, wait_s=120)
+
+    def create(self) -> None:
+        """Make the ledger if it is not there."""
+        store = self.store
+        if isinstance(store, DuckStore) and not store.path.exists():
+            store.create()
+
+    def holder(self) -> int | None:
+        """Return the process that has the lock, if one has."""
+        with suppress(OSError, ValueError, IndexError):
+            return int((self.folder / "ledger.duckdb.lock").read_text().split()[1])
+        return None
 
     def run(self, kills: int, holders: int) -> Outcome:
         """Kill so many times, at least `holders` of them the process that has the lock, and look at what is left."""
         rng, outcome, started = random.Random(self.seed), Outcome(), time.monotonic()
-        if not self.store.path.exists():
-            self.store.create()
+        self.create()
         self.running = [Writer(f"w{number}") for number in range(self.writers)]
         try:
             for writer in self.running:
@@ -133,22 +154,21 @@ class Kills:
         while True:
             batch = 1 + number % 3
             made = [envelope(self.signer, writer.name, number + i) for i in range(batch)]
-            entries = store.append(made, self.log, lambda item, index: None, seen=SEEN)
+            entries = store.append(made, self.log, lambda item, index: None, seen=self.seen)
             os.write(handle, b"".join(b"%d %d\n" % (number + i, e.index) for i, e in enumerate(entries)))
             number += batch
 
     def _stopped_holder(self) -> Writer | None:
-        lock = self.folder / "ledger.duckdb.lock"
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
-            with suppress(OSError, ValueError, IndexError):
-                pid = int(lock.read_text().split()[1])
-                found = next((writer for writer in self.running if writer.pid == pid), None)
-                if found is not None:
-                    time.sleep(random.uniform(0, 0.03))
+            pid = self.holder()
+            found = next((writer for writer in self.running if writer.pid == pid), None)
+            if pid is not None and found is not None:
+                time.sleep(random.uniform(0, self.holding_s))
+                with suppress(OSError):
                     os.kill(pid, signal.SIGSTOP)
                     os.waitpid(pid, os.WUNTRACED)
-                    if int(lock.read_text().split()[1]) == pid:
+                    if self.holder() == pid:
                         return found
                     os.kill(pid, signal.SIGCONT)
         return None
@@ -165,18 +185,57 @@ class Kills:
         held: dict[tuple[str, int], list[int]] = {}
         roots = {0: tree.root()}
         for entry in snapshot.entries:
-            predicate = parse_statement(parse_envelope(entry.envelope).payload).predicate
-            held.setdefault((predicate["writer"], predicate["number"]), []).append(entry.index)
+            roots[tree.size] = tree.root()
             outcome.torn += entry.leaf != leaf_hash(entry.envelope) or entry.index != tree.size
             tree.add(entry.leaf)
-            roots[tree.size] = tree.root()
+            if derive(entry.index, entry.envelope).predicate_type != TYPE:
+                continue
+            predicate = parse_statement(parse_envelope(entry.envelope).payload).predicate
+            held.setdefault((predicate["writer"], predicate["number"]), []).append(entry.index)
+        roots[tree.size] = tree.root()
         outcome.torn += snapshot.derived != tuple(derive(e.index, e.envelope) for e in snapshot.entries)
         tiles = build_tiles([entry.leaf for entry in snapshot.entries])
         outcome.torn += sorted(snapshot.tiles, key=str) != sorted(tiles, key=str)
         for size, note in snapshot.checkpoints:
-            checkpoint = verify_checkpoint(note, ORIGIN, self.log.public)
+            checkpoint = verify_checkpoint(note, self.origin, self.log.public)
             outcome.torn += (checkpoint.size, checkpoint.root) != (size, roots.get(size))
         outcome.torn += bool(snapshot.entries) and snapshot.checkpoints[-1][0] != len(snapshot.entries)
         outcome.acknowledged, outcome.durable = len(acknowledged), len(snapshot.entries)
         outcome.lost = sum(held.get(key, []) != [index] for key, index in acknowledged.items())
         outcome.doubled = sum(len(found) > 1 for found in held.values())
+
+
+@dataclass
+class PostgresKills(Kills):
+    """Kills writers of an office's log in PostgreSQL: those that wait there, and the one that has the head."""
+
+    dsn: str = ""
+    root: TrustRoot | None = None
+
+    @property
+    def store(self) -> PostgresStore:
+        assert self.root is not None
+        index = DuckStore(self.folder / "ledger.duckdb", self.origin, wait_s=120)
+        # The process is told by its connection's name.
+        return PostgresStore(
+            f"{self.dsn} application_name=placet-{os.getpid()}", index, self.root, wait_s=120
+        )
+
+    def create(self) -> None:
+        """The office made it."""
+
+    def holder(self) -> int | None:
+        """Return the process that has the head's lock, if one has."""
+        query = (
+            "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE locktype = 'advisory' AND granted AND application_name LIKE 'placet-%%'"
+        )
+        with psycopg.connect(self.dsn, autocommit=True) as db:
+            row = db.execute(query).fetchone()
+        return None if row is None else int(row[0].removeprefix("placet-"))
+
+    def _look(self, outcome: Outcome) -> None:
+        super()._look(outcome)
+        store = self.store
+        outcome.torn += len(list(store.differences(store.size())))
+        outcome.torn += store.remote_size() != store.size()

@@ -229,7 +229,8 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     plan = world.office.reader().get(verdict.plan, Kind.PLAN, Plan).record.suites[0]
     assert plan.sequential is not None
     assert [run.subject_kind for run in runs] == ["base", "adapter"]
-    assert runs[0].samples == runs[1].samples == plan.samples[: runs[1].n]
+    assert runs[1].samples == plan.samples[: runs[1].n] == runs[0].samples[: runs[1].n]
+    assert runs[0].n < 200
     assert runs[1].n < 200
     assert runs[1].n % 10 == 0
     assert {gate.outcome for gate in gates.values()} == {Outcome.PASS}
@@ -240,6 +241,28 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     size = world.office.reader().head().size
     verdict_of(world, handed_in(world))
     assert world.office.reader().head().size == size, "asking again runs nothing"
+
+
+def test_adapters_gated_together_run_in_one_order_and_the_base_once(build, models: Path) -> None:
+    world = build(SEQUENTIAL.replace("FLOOR", "0.02"), count=200)
+    first, second = handed_in(world), handed_in(world, folder=models / "other", label="other")
+    verdicts = world.gate(first.record.adapter.id, second.record.adapter.id)
+    reader = world.office.reader()
+    plans = [reader.get(item.record.plan, Kind.PLAN, Plan).record for item in verdicts]
+    assert plans[0].head == plans[1].head
+    assert plans[0].suites[0].samples == plans[1].suites[0].samples
+    runs = [item.record for item in reader.find(Kind.EVALUATION, Measurement)]
+    order = plans[0].suites[0].samples
+    assert all(run.samples == order[: run.n] for run in runs)
+    own = {run.subject: run.n for run in runs if run.subject_kind == "adapter"}
+    base = [run for run in runs if run.subject_kind == "base"]
+    assert max(run.n for run in base) >= max(own.values())
+    if len(base) == 2:
+        assert base[1].reused, "its first documents were taken from the run for the first adapter"
+    else:
+        assert own[second.record.adapter.weights_id] <= base[0].n
+    assert world.office.audit().findings == ()
+    assert {gate.outcome for item in verdicts for gate in item.record.gates} == {Outcome.PASS}
 
 
 def test_a_whole_run_of_the_base_steadies_later_sequential_runs(build) -> None:
@@ -299,7 +322,7 @@ def test_an_interrupted_sequential_gate_stops_where_it_would_have(
     verdict, _ = verdict_of(world, submission)
     runs = [item.record for item in world.office.reader().find(Kind.EVALUATION, Measurement)]
     assert [run.subject_kind for run in runs] == ["base", "adapter"]
-    assert runs[0].samples == runs[1].samples
+    assert runs[0].samples[: runs[1].n] == runs[1].samples
     assert verdict.decision is Decision.ALLOW
 
 

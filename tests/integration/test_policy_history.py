@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from placet.attest.predicates import Kind
+from placet.cli import app
 from placet.domain.errors import IntegrityError
 from placet.domain.progress import NullProgress
+from placet.domain.records import Base
 from placet.pipeline import history
+from placet.pipeline.candidates import find_candidates
 from placet.pipeline.history import load_history
 from placet.policy.loader import load_policy, parse_policy
 from placet.policy.simulate import decide_anew, simulate
@@ -116,6 +123,38 @@ def test_a_changed_file_of_results_is_not_read(sample: SampleOffice) -> None:
             load_history(sample.office, NullProgress(), fresh=True)
     finally:
         path.write_bytes(before)
+
+
+def test_candidates_are_all_that_were_planned_under_the_policy(sample: SampleOffice, tmp_path: Path) -> None:
+    def choose(*arguments: str) -> Any:
+        home = ["--home", str(sample.office.home)]
+        return CliRunner().invoke(app, ["policy", "choose", *arguments, *home])
+
+    policy = str(default_policy())
+    done = choose(policy, "--json")
+    assert done.exit_code == 1, "one good one among five is no reason to believe at a rate of 0.05"
+    found = json.loads(done.output)
+    shown = {item["adapter"]: item for item in found["candidates"]}
+    assert len(shown) == 5
+    assert (shown["desk-good"]["eValue"], shown["desk-good"]["chosen"]) == (20.0, False)
+    assert {name for name, item in shown.items() if item["eValue"]} == {"desk-good"}
+    assert found["rateOfAllAllowed"] == 0.25
+
+    done = choose(policy, "--rate", "0.25")
+    assert done.exit_code == 0, done.output
+    assert "1 of 5 candidates chosen" in done.output
+    assert "alpha: 0.01" in choose(policy).output.replace("\n", " ")
+
+    other = tmp_path / "other.yaml"
+    other.write_text(default_policy().read_text().replace('version: "1"', 'version: "2"'))
+    refused = choose(str(other))
+    assert (refused.exit_code, "no adapter was planned under default 2" in refused.output) == (2, True)
+    assert choose(policy, "--rate", "1").exit_code == 2
+    base = sample.office.reader().find(Kind.BASE, Base)[0].record.ref
+    assert (
+        len(find_candidates(sample.office.reader(), load_policy(default_policy()).ref.digest, base.id)) == 5
+    )
+    assert find_candidates(sample.office.reader(), load_policy(other).ref.digest) == ()
 
 
 def test_what_was_kept_can_be_lost_or_of_another_form(sample: SampleOffice) -> None:

@@ -93,7 +93,7 @@ def policy_of(gates: list[dict[str, Any]]) -> Policy:
     )
 
 
-gate_lists = st.lists(st.sampled_from(POOL), min_size=1, unique_by=lambda gate: gate["id"])
+gate_lists = st.lists(st.sampled_from(POOL), min_size=1, max_size=6, unique_by=lambda gate: gate["id"])
 tables = st.fixed_dictionaries(
     {
         "both": st.integers(0, 40),

@@ -79,14 +79,18 @@ def parse_envelope(raw: bytes) -> Envelope:
     if match is not None and raw.startswith(_START):
         text, signed = raw[len(_START) : -_TAIL_BYTES], match[2]
         try:
-            payload, signature = binascii.a2b_base64(text), binascii.a2b_base64(signed)
+            payload = binascii.a2b_base64(text, strict_mode=True)
+            signature = binascii.a2b_base64(signed, strict_mode=True)
         except ValueError:
             return _parse_strictly(raw)
-        # Anything that the decoder passes over, and stray bits, would be another spelling of the same bytes.
-        plain = binascii.b2a_base64(payload, newline=False) == text
-        if plain and binascii.b2a_base64(signature, newline=False) == signed:
+        # Stray bits at the end would be another spelling of the same bytes, which the decoder passes over.
+        if _ends_alike(payload, text) and _ends_alike(signature, signed):
             return Envelope(payload, Digest("sha256:" + match[1].decode()), signature, raw)
     return _parse_strictly(raw)
+
+
+def _ends_alike(data: bytes, text: bytes) -> bool:
+    return binascii.b2a_base64(data[-(len(data) % 3 or 3) :], newline=False) == text[-4:]
 
 
 def _parse_strictly(raw: bytes) -> Envelope:

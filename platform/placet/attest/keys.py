@@ -77,7 +77,7 @@ class PublicKey:
     @property
     def key_id(self) -> Digest:
         """SHA-256 of the DER SubjectPublicKeyInfo."""
-        return Digest("sha256:" + hashlib.sha256(self.der).hexdigest())
+        return _key_id(self)
 
     @property
     def pem(self) -> str:
@@ -105,6 +105,11 @@ class PublicKey:
                 "a signature does not match its message",
                 hint="the bytes were altered, or another key signed them",
             ) from error
+
+
+@lru_cache(maxsize=1024)
+def _key_id(key: PublicKey) -> Digest:
+    return Digest("sha256:" + hashlib.sha256(key.der).hexdigest())
 
 
 @lru_cache(maxsize=1024)

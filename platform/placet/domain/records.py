@@ -45,16 +45,26 @@ def _utc_seconds(value: datetime) -> datetime:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are spelled alike: 1 and true, and 1 and 1.0, are not."""
+    """Tell whether two JSON values are spelled alike: 1 and true, and 1 and 1.0, are equal, but are not."""
+    return bool(one == other) and _same_types(one, other)
+
+
+def _same_types(one: Any, other: Any) -> bool:
+    """Tell whether two equal values are of the same types all the way down."""
     if type(one) is not type(other):
         return False
     if type(one) is dict:
-        if one.keys() != other.keys():
-            return False
-        return all(item is other[name] or _same(item, other[name]) for name, item in one.items())
-    if type(one) is list:
-        return len(one) == len(other) and all(map(_same, one, other))
-    return bool(one == other)
+        inner, beside = list(one.values()), [other[name] for name in one]
+    elif type(one) is list:
+        inner, beside = one, other
+    else:
+        return True
+    kinds = list(map(type, inner))
+    if kinds != list(map(type, beside)):
+        return False
+    if dict in kinds or list in kinds:
+        return all(map(_same_types, inner, beside))
+    return True
 
 
 def _digest(text: str) -> Digest:
@@ -90,7 +100,7 @@ Sha256 = Annotated[
 Moment = Annotated[
     datetime,
     AfterValidator(_utc_seconds),
-    PlainSerializer(lambda v: v.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
+    PlainSerializer(lambda v: v.astimezone(UTC).isoformat(timespec="seconds")[:-6] + "Z", return_type=str),
     WithJsonSchema(
         {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"},
         mode="serialization",

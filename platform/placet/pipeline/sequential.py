@@ -1,8 +1,8 @@
 """Runs a suite in chunks of the plan's order, on everybody who is compared, until its gates are settled.
 
-Guarantees: every subject is run on the same documents, a beginning of the plan's order; what is run next depends on
-nothing but whether to go on. An interrupted run is taken up again from the answers that were kept, and stops where it
-would have stopped.
+Guarantees: every subject is run on a beginning of the plan's order, the adapter on no more than was needed, the others
+on at least as much; what is run next depends on nothing but whether to go on. An interrupted run is taken up again from
+the answers that were kept, and stops where it would have stopped.
 """
 
 from __future__ import annotations
@@ -56,30 +56,32 @@ def run_until_settled(
     chunk = planned.sequential.chunk if planned.sequential else len(planned.samples)
     subjects = {target.subject: target for target in (*others.values(), own)}
     parts: dict[Digest, list[MeasuredSuite]] = {}
-    seen: tuple[int, ...] = ()
+    held = {subject: dict(known.get(subject, {})) for subject in subjects}
     watch: Watch | None = None
     for start in range(0, len(planned.samples), chunk):
         documents = planned.samples[start : start + chunk]
-        seen += documents
-        values: dict[Digest, Sequence[float]] = {}
         for subject, target in subjects.items():
-            before = known.get(subject, {})
-            if subject not in parts and all(document in before for document in documents):
-                values[subject] = [before[document] for document in documents]
+            if all(document in held[subject] for document in documents):
                 continue
-            part = run(documents, target)
+            # The others are run at once on what is expected to be looked at: putting an adapter to work and taking it
+            # off for every chunk costs as much as the chunk. What is run too much of them serves the next adapter.
+            ahead = 0 if subject == own.subject or subject in parts else planned.expected_documents or 0
+            stretch = planned.samples[start : max(start + chunk, ahead)]
+            part = run(tuple(document for document in stretch if document not in held[subject]), target)
             parts.setdefault(subject, []).append(part)
-            values[subject] = [row.value for row in part.rows]
+            held[subject].update((row.doc, row.value) for row in part.rows)
         if watch is None:
             higher = parts[own.subject][0].higher_is_better
             watch = Watch(policy, planned, tuple(others), higher_is_better=higher, companions=companions)
+        values = {subject: [held[subject][document] for document in documents] for subject in subjects}
         watch.take(values[own.subject], {name: values[target.subject] for name, target in others.items()})
         if watch.settled:
             break
-    return {subject: _whole(made, seen, subjects[subject], run) for subject, made in parts.items()}
+    return {subject: _whole(made, planned.samples, subjects[subject], run) for subject, made in parts.items()}
 
 
-def _whole(parts: Sequence[MeasuredSuite], seen: tuple[int, ...], target: Target, run: Run) -> MeasuredSuite:
-    """Return the run of all that was looked at, whose first documents may have been known before."""
+def _whole(parts: Sequence[MeasuredSuite], order: tuple[int, ...], target: Target, run: Run) -> MeasuredSuite:
+    """Return the run of the order's beginning, up to where it was run, whose first documents may have been known."""
     made = joined(parts)
-    return made if made.samples == seen else run(seen, target)  # every answer of it is there by now
+    beginning = order[: order.index(made.samples[-1]) + 1]
+    return made if made.samples == beginning else run(beginning, target)  # every answer of it is there by now

@@ -249,19 +249,21 @@ class Verifier:
             key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
         except InvalidSignature:
             return self._trust.verify(envelope, index).person
-        if not any(start <= index < stop for start, stop in self._spans_of(envelope.key_id, spec)):
-            # Raises: the key is not one that may.
-            self._trust.authorize(envelope.key_id, spec.roles, index)
+        for start, stop in self._spans.get((envelope.key_id, spec.kind)) or self._spans_of(
+            envelope.key_id, spec
+        ):
+            if start <= index < stop:
+                return self._person[envelope.key_id]
+        # Raises: the key is not one that may.
+        self._trust.authorize(envelope.key_id, spec.roles, index)
         return self._person[envelope.key_id]
 
     def _spans_of(self, key_id: str, spec: PredicateSpec) -> tuple[tuple[int, int], ...]:
-        spans = self._spans.get((key_id, spec.kind))
-        if spans is None:
-            spans = self._spans[key_id, spec.kind] = tuple(
-                (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
-                for grant in self._trust.grants_of(key_id)
-                if set(grant.roles) & set(spec.roles)
-            )
+        spans = self._spans[key_id, spec.kind] = tuple(
+            (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
+            for grant in self._trust.grants_of(key_id)
+            if set(grant.roles) & set(spec.roles)
+        )
         return spans
 
 

@@ -54,10 +54,13 @@ _HELD_BY_CLAIMS = """
 SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s::text[] || ARRAY(
     SELECT unnest(record_ids) FROM placet_waiting WHERE served_with = %s AND request IS NOT NULL))
 """
-_SESSION = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-)
+# Whatever the rule is for others here: each statement sees what is there when it begins, so also what was added while
+# it waited; acknowledged is durable; and a machine that is gone is noticed within a minute, with the lock it has.
+_SESSION = """
+SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
+SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
+"""
 _ROLES = spec_of(Kind.ROLES).predicate_type
 _KNOWN = {spec.predicate_type for spec in PREDICATES}
 _HINT = "is the server running and reachable (office.json names it)? repeat it: nothing is ever added twice"
@@ -472,10 +475,7 @@ class PostgresStore:
             if self._mine.db is None or self._mine.db.closed:
                 self._mine.db = psycopg.connect(self.dsn, connect_timeout=10, autocommit=True)
                 self._mine.db.prepare_threshold = 2
-                # Each statement sees what is there when it begins, so also what was added while it waited; and
-                # acknowledged is durable. Both whatever the rule is for others here.
                 self._mine.db.execute(_SESSION)
-                self._mine.db.execute(_DURABLE)
                 timeout = f"{max(1, int(self._wait_s * 1000))}ms"
                 self._mine.db.execute("SELECT set_config('lock_timeout', %s, false)", [timeout])
                 self._mine.ready = False
