@@ -184,6 +184,12 @@ def test_a_waiver_that_no_longer_counts_is_told_so(home: Path) -> None:
     assert "and 1 more gate to waive" in html
 
 
+def test_the_queue_tells_how_far_a_plan_got(home: Path) -> None:
+    html = text_of(view("queue"))
+    assert "planned 2026-05-22 11:21 UTC: 0 of 6 suites run, about " in html
+    assert html.count("suites run") == 1
+
+
 # --- ledger -------------------------------------------------------------------------------------------------
 
 
