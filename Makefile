@@ -8,6 +8,8 @@ DEMO_OFFICE ?= demo-office
 # The demo's keys guard nothing; every key of a real office has a passphrase of its own.
 DEMO_ENV = PLACET_HOME="$(DEMO_OFFICE)" PLACET_PASSPHRASE="demo passphrase, never use it"
 UI ?= 1
+# One for each core; a file's tests stay in one process, which makes what they share once.
+TEST_PROCESSES ?= auto
 UV_PIP = "$(BIN)/uv" pip install --python "$(BIN)/python" --constraint constraints.txt
 
 # uv does not read pip's settings, so hand over the ones that say where packages come from.
@@ -52,8 +54,8 @@ ifneq ($(UI),0)
 	@$(DEMO_ENV) "$(BIN)/placet" ui
 endif
 
-test: setup ## Run the tests (some of them: PYTEST_ARGS='tests/unit -k merkle')
-	@"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+test: setup ## Run the tests (some of them: PYTEST_ARGS='tests/unit -k merkle'; in one process: TEST_PROCESSES=0)
+	@"$(BIN)/python" -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 check: setup format-check lint types imports docs ## Format, lint, strict types, import contracts, docs
 

@@ -5,7 +5,7 @@
 Makes an office whose ledger holds that many signed verdicts under a policy of eight gates, each with the counts that
 made-up per-sample results of realistic size give (`placet.policy.facts`), and times `placet policy simulate` on it:
 the ledger is asked which verdicts there are, what was kept of them is read, and each is decided anew. Counts are kept
-the first time a verdict is read with its evidence; that first reading is not timed here.
+the first time a verdict is read with its evidence; `benchmarks.policy_reading` times that.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from placet.office import EVALUATOR_KEY, LOG_KEY, Office
 from placet.pipeline import history
 from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
+from placet.policy.evidence import Evidence
 from placet.policy.fabricate import fabricate_evidence
 from placet.policy.facts import facts_of
 from placet.policy.loader import parse_policy
@@ -167,12 +168,18 @@ def make_office(home: Path, policy: Policy, count: int, adapters: int) -> Office
         value = shapes[number % len(shapes)][1].to_json()
         value[0], value[1] = record_id, f"adapter-{number:05d}"
         kept[record_id] = value
-    history._save(office, kept, {})
+    history._Kept(office, kept).save()
     return office
 
 
 def shape(policy: Policy, seed: int) -> tuple[Verdict, Any]:
-    """Return the verdict on a made-up adapter, and its facts: per-sample results drawn around a plausible adapter."""
+    """Return the verdict on a made-up adapter, and its facts."""
+    verdict, evidence = made_up(policy, seed)
+    return verdict, facts_of(policy, verdict, digest_bytes(str(seed).encode()), evidence)
+
+
+def made_up(policy: Policy, seed: int) -> tuple[Verdict, Evidence]:
+    """Return the verdict on a made-up adapter, and its evidence: per-sample results drawn around a plausible one."""
     rng = np.random.default_rng(seed)
     suites: dict[str, Any] = {}
     for name, size in SIZES.items():
@@ -189,7 +196,7 @@ def shape(policy: Policy, seed: int) -> tuple[Verdict, Any]:
         suites[name] = dict(zip(("both", "gained", "lost", "neither"), map(int, drawn), strict=True))
     evidence = fabricate_evidence(policy, EvidenceCase.model_validate({"suites": suites}))
     verdict = decide(policy, evidence, LedgerHead(size=1, root="0" * 64), datetime(2026, 1, 1, tzinfo=UTC))
-    return verdict, facts_of(policy, verdict, digest_bytes(str(seed).encode()), evidence)
+    return verdict, evidence
 
 
 if __name__ == "__main__":

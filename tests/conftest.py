@@ -55,6 +55,8 @@ def _make_hermetic() -> None:
             "GITHUB_ACTIONS",
         }:
             del os.environ[name]
+    # Beside other processes, each with a core of its own, more threads only wait for one another.
+    threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
     hf_home = tempfile.mkdtemp(prefix="placet-test-hf-")
     atexit.register(shutil.rmtree, hf_home, ignore_errors=True)
     for name in ("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "HF_EVALUATE_CACHE", "HF_METRICS_CACHE"):
@@ -68,8 +70,8 @@ def _make_hermetic() -> None:
         HF_HUB_DISABLE_TELEMETRY="1",
         HF_HUB_DISABLE_PROGRESS_BARS="1",
         TOKENIZERS_PARALLELISM="false",
-        OMP_NUM_THREADS="2",
-        MKL_NUM_THREADS="2",
+        OMP_NUM_THREADS=threads,
+        MKL_NUM_THREADS=threads,
         STREAMLIT_BROWSER_GATHER_USAGE_STATS="false",
         NO_COLOR="1",
         COLUMNS="120",

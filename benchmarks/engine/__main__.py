@@ -184,8 +184,8 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [
             "",
             f"Memory: base {m['base_mb']:.0f} MB, growth {m['growth_mb']:.0f} MB, of which pass budget"
-            f" {m['pass_budget_mb']:.0f} MB and one copy of the targeted weights {m['copy_mb']:.0f} MB;"
-            f" beyond them {m['beyond_share_of_base']:+.3f} of the base (at most 0.1).",
+            f" {m['pass_budget_mb']:.0f} MB;"
+            f" beyond it {m['beyond_share_of_base']:+.3f} of the base (at most 0.1).",
         ]
     return "\n".join(lines)
 

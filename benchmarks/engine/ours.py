@@ -14,6 +14,9 @@ def main() -> None:
     """Do the job whose file is the first argument."""
     job: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
     started = time.process_time()
+    from placet.engine.startup import load_engine
+
+    load_engine()
     import torch
 
     torch.set_num_threads(job["threads"])

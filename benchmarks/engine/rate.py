@@ -164,11 +164,9 @@ def memory(
     lm.loglikelihood([Instance("loglikelihood", {}, ("warm", " up"), 0)], disable_tqdm=True)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_bytes("VmRSS")
-    copied = 0
     for adapter in adapters:
         lm.add_adapter(adapter.name, adapter)
         lm.use_adapter(adapter.name)
-        copied = max(copied, sum(p.numel() * p.element_size() for p, _ in lm._resident._weights))
         answer()
     growth = resident_bytes("VmHWM") - before
     megabyte = 1e6
@@ -176,8 +174,7 @@ def memory(
         "base_mb": weights / megabyte,
         "growth_mb": growth / megabyte,
         "pass_budget_mb": (budget << 20) / megabyte,
-        "copy_mb": copied / megabyte,
-        "beyond_share_of_base": (growth - (budget << 20) - copied) / weights,
+        "beyond_share_of_base": (growth - (budget << 20)) / weights,
         "growth_share_of_base": growth / weights,
     }
 

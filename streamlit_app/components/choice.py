@@ -5,14 +5,17 @@ from __future__ import annotations
 import streamlit as st
 
 from placet.domain.digests import short
-from placet.report.queue import Queue
+from placet.office import Office
+from placet.report.queue import load_queue
 from streamlit_app.components.page import plain_option
 
 PARAMETER = "adapter"
 
 
-def choose_adapter(queue: Queue, *, everything: bool = False) -> str | None:
+def choose_adapter(office: Office, *, everything: bool = False) -> str | None:
     """Return the id of the chosen adapter (None: everything, where that is offered); stop if there is none."""
+    with st.spinner("Verifying the ledger …"):
+        queue = load_queue(office)
     labels = {item.adapter: item.label for item in queue.items if item.adapter and not item.refused}
     if not labels:
         st.info("No adapter was taken in yet. `placet submit` hands one in.")

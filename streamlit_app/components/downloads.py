@@ -7,8 +7,7 @@ import streamlit as st
 from placet.domain.digests import short
 from placet.office import Office
 from placet.report.data import render_json
-from placet.report.page import render_html
-from placet.report.samples import load_samples
+from placet.report.page import whole_report
 from placet.report.view import AdapterReport
 
 
@@ -17,7 +16,7 @@ def downloads(office: Office, report: AdapterReport) -> None:
     name = f"report-{short(report.adapter.id)}"
 
     def page() -> str:
-        return render_html(report, [load_samples(office, row) for row in report.figures])
+        return whole_report(office, report)
 
     with st.container(horizontal=True):
         st.download_button("Report as HTML", page, f"{name}.html", "text/html", on_click="ignore")

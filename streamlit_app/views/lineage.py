@@ -6,7 +6,6 @@ from placet.lineage.draw import describe, to_dot, to_text
 from placet.report.drawing import lineage_html, lineage_svg
 from placet.report.lineage import load_lineage
 from placet.report.markup import el
-from placet.report.queue import load_queue
 from placet.report.records import node_part
 from streamlit_app.components.choice import choose_adapter
 from streamlit_app.components.office import opened_office
@@ -14,7 +13,7 @@ from streamlit_app.components.page import begin, drawn_as, plain_option, show
 
 begin()
 with opened_office() as office:
-    adapter = choose_adapter(load_queue(office), everything=True)
+    adapter = choose_adapter(office, everything=True)
     lineage = load_lineage(office, adapter)
 
 show(

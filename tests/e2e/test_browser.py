@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,12 @@ import pytest
 from placet.attest.predicates import Kind
 from placet.domain.records import Review, ReviewDecision
 from placet.office import Office
+from placet.report import paths
 from placet.report.app import ADDRESS, STREAMLIT_FLAGS
 from placet.resources import app_dir
 from tests.support.demo_office import make_demo_like_office
 from tests.support.offices import PASSPHRASE
+from tests.support.varied_office import make_varied_office
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -38,6 +41,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
+    with serving(home) as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def varied_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(make_varied_office(tmp_path_factory.mktemp("varied") / "office").office.home) as where:
+        yield where
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[str]:
     """The app on a free port of this machine, ended afterwards."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
@@ -111,6 +126,37 @@ def test_a_reviewer_signs_a_decision_and_finds_it_in_the_ledger(page: Page, addr
     page.get_by_role("link", name="Lineage").click()
     expect(page.get_by_role("img", name="lineage graph", exact=False)).to_be_visible()
     assert elsewhere == []
+
+
+def test_pictures_are_as_large_as_they_were_drawn_and_tables_fit_a_narrow_screen(
+    page: Page, varied_address: str
+) -> None:
+    from playwright.sync_api import expect
+
+    page.set_default_timeout(STEP_LIMIT_MS)
+    expect.set_options(timeout=STEP_LIMIT_MS)
+    page.goto(f"{varied_address}/adapter?adapter=town-blunt")
+    path = page.get_by_role("img", name="sequential test, decided FAIL after 124", exact=False)
+    expect(path).to_be_visible()
+    box = path.bounding_box()
+    assert box is not None
+    assert (round(box["width"]), round(box["height"])) == (paths.WIDTH, paths.HEIGHT)
+    expect(page.get_by_role("heading", name="even-handed: even-handed by about")).to_be_visible()
+    expect(page.get_by_text("What would have to change")).to_be_visible()
+
+    page.get_by_role("tab", name="Plan").click()
+    expect(page.get_by_text("order holds")).to_be_visible()
+    expect(page.get_by_role("heading", name="What its samples can show")).to_be_visible()
+    expect(page.get_by_role("cell", name="At least 123 of 200 documents", exact=False)).to_be_visible()
+
+    page.set_viewport_size({"width": 420, "height": 1000})
+    page.get_by_role("tab", name="Gates and figures").click()
+    expect(path).to_be_visible()
+    for part in (path, page.get_by_text("the loss is shown to exceed the margin of 0.04").first):
+        box = part.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 420
 
 
 def _is_here(url: str, address: str) -> bool:

@@ -564,6 +564,7 @@ NOT_RUN = {
     "placet ui": "serves until Ctrl-C; tested below",
     "placet ledger migrate": "needs a PostgreSQL server; tests/integration/test_store_contract.py has one",
     "placet policy simulate": "needs per-sample results; tests/integration/test_policy_history.py has some",
+    "placet policy choose": "needs verdicts under the policy; tests/integration/test_policy_history.py has some",
     "placet witness init": "writes to /srv; tests/integration/test_witness.py has a folder of its own",
     "placet witness run": "likewise",
     "placet witness show": "likewise",

@@ -174,7 +174,7 @@ def test_mixed_precision_goes_the_ordinary_way(models: Callable[[str], tuple[Pat
 )
 @pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
 @pytest.mark.filterwarnings("ignore:Model with `tie_word_embeddings=True`")
-def test_every_kind_of_lora_is_merged_exactly_and_taken_out_again(
+def test_every_kind_of_lora_acts_as_in_peft_and_is_taken_away_again(
     tmp_path: Path, options: dict[str, Any], tied: bool
 ) -> None:
     base = save_model("llama", tmp_path / "base", tied=tied)
@@ -182,9 +182,12 @@ def test_every_kind_of_lora_is_merged_exactly_and_taken_out_again(
     lm = PlacetLM(str(base), settings=SMALL)
     lm.add_adapter("A", adapter)
     before = {name: tensor.clone() for name, tensor in lm.model.state_dict().items()}
+    places = {name: id(p) for name, p in lm.model.named_parameters() if not name.endswith("bias")}
     shared = {id(p) for p in lm.model.parameters()}
     config = lm.model.config.to_dict()
     lm.use_adapter("A")
+    held = {id(p): p for p in lm.model.parameters()}
+    assert all(torch.equal(held[key], before[name]) for name, key in places.items() if key in held)
     if not (tied and "modules_to_save" in options):  # lm-eval's own loader fails on these
         assert_same(scores(lm), scores(ordinary(base, adapter)))
     lm.use_adapter(None)
@@ -292,7 +295,8 @@ def test_the_self_check_reports_its_largest_difference(models: Callable[[str], t
     assert int(report["noise_floor_checked"]) >= 2
     assert float(report["logprob_max_difference"]) < TOLERANCE
     assert 0 < float(report["noise_floor_max_difference"]) < TOLERANCE
-    assert float(report["adapter_effect"]) > 0.01 > float(report["merge_max_difference"])
+    assert float(report["adapter_effect"]) > 0.01
+    assert int(report["adapter_tensors"]) > 0
 
 
 def test_wrong_scores_stop_the_run(

@@ -627,6 +627,16 @@ def test_a_release_after_the_approvals_lapsed(made: Released) -> None:
     _unallowed(made, "it expired at", _released_past_the_desk(made))
 
 
+def test_a_release_after_an_approver_left(tmp_path: Path) -> None:
+    sample = offices.make_office(tmp_path / "office")
+    rule = offices.RULE.model_copy(update={"lapses_on": ("approver_left",)})
+    made = Released(sample, *offices.walk_to_release(sample, rule=rule))
+    made.office.end_grants(sample.signers["ben"].public.key_id)
+    assert made.office.audit().whole, "what was released before stays as it was"
+
+    _unallowed(made, "the approval of ben lapsed", _released_past_the_desk(made))
+
+
 def test_a_release_over_a_rejection(made: Released) -> None:
     offices.add_person(made.sample, "cleo", Role.APPROVER)
     offices.reject(made.sample, made.walk.ref, "cleo")

@@ -122,8 +122,6 @@ def test_the_results_are_the_same(both: tuple[Written, Written]) -> None:
     configs = [results.pop("config") for results in (ours, theirs)]
     assert configs[0].pop("model") == "placet"
     assert configs[1].pop("model") == "hf"
-    # Merged, an adapter adds no parameters: the model is the size of its base.
-    assert 0 < configs[0].pop("model_num_parameters") < configs[1].pop("model_num_parameters")
     assert_like(*configs, "config")
     for name in set(theirs) - RUN_FACTS:
         assert_like(ours[name], theirs[name], name)

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from placet import office as office_module
 from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject
 from placet.domain.digests import canonical_json, digest_bytes
@@ -25,7 +24,8 @@ from placet.domain.errors import (
 )
 from placet.domain.records import Base, Decision, Outcome, ReviewDecision, Revocation, Verdict
 from placet.ledger.store import DuckStore
-from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office
+from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office, root_files
+from placet.office import office as office_module
 from placet.release.desk import is_revoked
 from placet.review import desk as review_desk
 from tests.support import offices
@@ -94,7 +94,7 @@ def test_an_office_needs_a_passphrase(tmp_path: Path, passphrase: str) -> None:
         Office.create(tmp_path / "office", "ACME", ask=lambda _: passphrase)
 
 
-@pytest.mark.parametrize("step", ["save_key", "_write", "DuckStore"])
+@pytest.mark.parametrize("step", ["save_key", "write_whole", "DuckStore"])
 @pytest.mark.parametrize("call", [0, 1])
 def test_making_an_office_can_be_repeated_after_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
@@ -107,7 +107,9 @@ def test_making_an_office_can_be_repeated_after_it_was_killed(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(office_module, step, killed)
+    for module in (office_module, root_files):
+        if hasattr(module, step):
+            monkeypatch.setattr(module, step, killed)
     try:
         _create(tmp_path / "office")
     except KeyboardInterrupt:

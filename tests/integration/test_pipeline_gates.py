@@ -144,6 +144,72 @@ def test_a_second_adapter_is_compared_with_what_the_channel_runs(build, models: 
     assert again.plan != verdict.plan
 
 
+AGAINST_ADAPTER = """
+suites: {colours: {samples: all, MODE}}
+gates:
+  - {id: intake, kind: intake, why: Files first.}
+  - id: keep
+    kind: not_worse
+    suite: colours
+    than: "adapter:NAME"
+    margin: 0.9
+    planning: {discordance: 0.9}
+    why: It replaces a named one.
+"""
+
+
+@pytest.mark.parametrize("mode", ["mode: fixed", "mode: sequential, claim: benchmark, chunk: 10"])
+def test_an_adapter_is_compared_with_one_that_the_policy_names(build, models: Path, mode: str) -> None:
+    world = build(AGAINST_ADAPTER.replace("NAME", "other").replace("MODE", mode), count=40)
+    first = handed_in(world)
+    verdict, gates = verdict_of(world, first)
+    assert verdict.decision is Decision.DENY
+    assert gates["keep"].outcome is Outcome.MISSING
+    assert "adapter:other names no adapter on this base" in gates["keep"].reason
+
+    other = handed_in(world, folder=models / "other", label="other")
+    verdict, gates = verdict_of(world, first)
+    reader = world.office.reader()
+    plan = reader.get(verdict.plan, Kind.PLAN, Plan).record
+    assert plan.references is not None
+    assert [(item.name, item.adapter) for item in plan.references] == [
+        ("adapter:other", other.record.adapter)
+    ]
+    assert plan.references[0].record == other.id
+    assert gates["keep"].compared_with == "adapter:other (other)"
+    assert gates["keep"].outcome is Outcome.PASS
+    runs = {
+        item.record.subject: item
+        for item in reader.find(Kind.EVALUATION, Measurement)
+        if item.record.plan == verdict.plan
+    }
+    own, theirs = runs[first.record.adapter.weights_id], runs[other.record.adapter.weights_id]
+    assert own.record.samples == theirs.record.samples
+    assert own.record.n == 40 or "sequential" in mode
+    assert {own.id, theirs.id} <= set(gates["keep"].evidence)
+    assert theirs.index < own.index, "the adapter's own run is the last"
+
+    # Handed in again under that name with other weights, it is another one: what was planned no longer holds.
+    replaced = handed_in(world, folder=models / "adapter", label="other")
+    assert replaced.record.adapter.weights_id == first.record.adapter.weights_id
+    again, gates = verdict_of(world, first)
+    assert again.plan != verdict.plan
+    assert gates["keep"].compared_with == "adapter:other (other)"
+    assert gates["keep"].figure == gates["keep"].baseline, "these very weights go by that name now"
+
+
+def test_an_adapter_is_named_by_the_start_of_its_id_too(build, models: Path) -> None:
+    world = build(AGAINST_ADAPTER.replace("MODE", "mode: fixed"))
+    first, other = handed_in(world), handed_in(world, folder=models / "other", label="other")
+    start = other.record.adapter.id.removeprefix("sha256:")[:12]
+    world.policy.write_text(world.policy.read_text().replace("NAME", start))
+    verdict, gates = verdict_of(world, first)
+    assert verdict.decision is Decision.ALLOW
+    assert gates["keep"].compared_with == f"adapter:{start} (other)"
+    said = [note for note in world.heard.notes if note.startswith("planned")]
+    assert said == ["planned, on 3 subjects: 36 samples, never run here: colours"]
+
+
 SEQUENTIAL = """
 suites: {colours: {samples: all, mode: sequential, claim: benchmark, chunk: 10}}
 gates:
@@ -163,7 +229,8 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     plan = world.office.reader().get(verdict.plan, Kind.PLAN, Plan).record.suites[0]
     assert plan.sequential is not None
     assert [run.subject_kind for run in runs] == ["base", "adapter"]
-    assert runs[0].samples == runs[1].samples == plan.samples[: runs[1].n]
+    assert runs[1].samples == plan.samples[: runs[1].n] == runs[0].samples[: runs[1].n]
+    assert runs[0].n < 200
     assert runs[1].n < 200
     assert runs[1].n % 10 == 0
     assert {gate.outcome for gate in gates.values()} == {Outcome.PASS}
@@ -174,6 +241,52 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     size = world.office.reader().head().size
     verdict_of(world, handed_in(world))
     assert world.office.reader().head().size == size, "asking again runs nothing"
+
+
+def test_adapters_gated_together_run_in_one_order_and_the_base_once(build, models: Path) -> None:
+    world = build(SEQUENTIAL.replace("FLOOR", "0.02"), count=200)
+    first, second = handed_in(world), handed_in(world, folder=models / "other", label="other")
+    verdicts = world.gate(first.record.adapter.id, second.record.adapter.id)
+    reader = world.office.reader()
+    plans = [reader.get(item.record.plan, Kind.PLAN, Plan).record for item in verdicts]
+    assert plans[0].head == plans[1].head
+    assert plans[0].suites[0].samples == plans[1].suites[0].samples
+    runs = [item.record for item in reader.find(Kind.EVALUATION, Measurement)]
+    order = plans[0].suites[0].samples
+    assert all(run.samples == order[: run.n] for run in runs)
+    own = {run.subject: run.n for run in runs if run.subject_kind == "adapter"}
+    base = [run for run in runs if run.subject_kind == "base"]
+    assert max(run.n for run in base) >= max(own.values())
+    if len(base) == 2:
+        assert base[1].reused, "its first documents were taken from the run for the first adapter"
+    else:
+        assert own[second.record.adapter.weights_id] <= base[0].n
+    assert world.office.audit().findings == ()
+    assert {gate.outcome for item in verdicts for gate in item.record.gates} == {Outcome.PASS}
+
+
+def test_a_whole_run_of_the_base_steadies_later_sequential_runs(build) -> None:
+    fixed = SEQUENTIAL.replace("FLOOR", "0.02").replace(", mode: sequential, claim: benchmark, chunk: 10", "")
+    world = build(fixed, count=200)
+    submission = handed_in(world)
+    verdict_of(world, submission)
+    (base,) = [
+        item
+        for item in world.office.reader().find(Kind.EVALUATION, Measurement)
+        if item.record.subject_kind == "base"
+    ]
+    assert base.record.n == 200
+    world.policy.write_text(TOP + SEQUENTIAL.replace("FLOOR", "0.02"))
+    verdict, gates = verdict_of(world, submission)
+    plan = world.office.reader().get(verdict.plan, Kind.PLAN, Plan).record.suites[0]
+    assert plan.companions == base.id
+    assert "steady the test" in gates["keep"].reason
+    assert "steady" not in gates["floor"].reason
+    assert base.id in gates["keep"].evidence
+    assert gates["keep"].outcome is Outcome.PASS
+    runs = [item.record for item in world.office.reader().find(Kind.EVALUATION, Measurement)]
+    assert [run.subject_kind for run in runs] == ["base", "adapter", "adapter"], "the base was not run again"
+    assert gates["keep"].n <= runs[-1].n < 200
 
 
 def test_a_sequential_run_that_fails_stops_too(build) -> None:
@@ -209,7 +322,7 @@ def test_an_interrupted_sequential_gate_stops_where_it_would_have(
     verdict, _ = verdict_of(world, submission)
     runs = [item.record for item in world.office.reader().find(Kind.EVALUATION, Measurement)]
     assert [run.subject_kind for run in runs] == ["base", "adapter"]
-    assert runs[0].samples == runs[1].samples
+    assert runs[0].samples[: runs[1].n] == runs[1].samples
     assert verdict.decision is Decision.ALLOW
 
 

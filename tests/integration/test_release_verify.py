@@ -757,6 +757,56 @@ def test_a_denied_adapter_is_not_released_even_with_signed_approvals(made: Relea
         offices.release(sample, walk.ref)
 
 
+# --- approvers who left ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Released:
+    """A release under a policy whose approvals end when an approver leaves."""
+    sample = offices.make_office(tmp_path / "office")
+    rule = offices.RULE.model_copy(update={"lapses_on": ("approver_left",)})
+    walk, released, bundle = offices.walk_to_release(sample, rule=rule)
+    return Released(sample, walk, released, bundle)
+
+
+def _leaves(made: Released, person: str) -> None:
+    made.office.end_grants(made.sample.signers[person].public.key_id)
+    made.sample.clock.advance(minutes=1)
+
+
+def test_a_feed_shows_that_an_approver_left(strict: Released) -> None:
+    _verify(strict, revocations=release_desk.export_revocations(strict.office))
+    _leaves(strict, "ben")
+    _verify(strict)  # the bundle alone cannot know
+    feed = release_desk.export_revocations(strict.office)
+
+    _refused(strict, "revocation", "the approval of ben lapsed", revocations=feed)
+    _verify(strict, now=None, revocations=feed)  # as of the release, ben was there
+
+
+def test_a_bundle_made_since_shows_that_an_approver_left(strict: Released) -> None:
+    _leaves(strict, "ben")
+    _rebuild(strict, add=(strict.office.reader().head().size - 1,))
+
+    _refused(strict, "approval", "the approval of ben lapsed")
+    _verify(strict, now=None)
+
+
+def test_a_bundle_released_after_an_approver_left_never_verifies(strict: Released) -> None:
+    _leaves(strict, "ben")
+    late = _force(strict)
+
+    with pytest.raises(VerificationError, match="the approval of ben lapsed") as caught:
+        _bundle(strict, late)
+    assert caught.value.step == "approval"
+
+
+def test_who_leaves_ends_nothing_where_the_policy_does_not_say_so(made: Released) -> None:
+    _leaves(made, "ben")
+
+    assert _verify(made, revocations=release_desk.export_revocations(made.office)).approvers == ("ada", "ben")
+
+
 # --- revocation --------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-import placet.office as office_module
 from placet.attest.keys import KeyKind, new_signer
 from placet.attest.predicates import Kind, Role
 from placet.attest.root import RootKey
@@ -17,6 +16,7 @@ from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.errors import IntegrityError, KeyAccessError, NotAuthorizedError, UsageError
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office
+from placet.office import office as office_module
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 from placet.verify.verifier import VerificationError, verify_bundle
@@ -346,7 +346,7 @@ def test_a_change_that_was_stopped_after_it_was_logged_is_finished_by_the_next_o
     def stopped(*_: Any) -> None:
         raise _StoppedError
 
-    monkeypatch.setattr(office_module, "_settle", stopped)
+    monkeypatch.setattr(office_module, "settle", stopped)
     with pytest.raises(_StoppedError):
         _second_root(made)
     monkeypatch.undo()

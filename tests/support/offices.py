@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from placet.attest.keyfiles import save_key
@@ -67,7 +68,7 @@ from placet.domain.records import (
     Verdict,
     files_digest,
 )
-from placet.office import EVALUATOR_KEY, Office
+from placet.office import EVALUATOR_KEY, FILES_KEY, LOG_KEY, ROOT_KEY, Office
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 
@@ -182,15 +183,24 @@ class SampleAdapter:
 # --- the office and its people -----------------------------------------------------------------------------
 
 
-def make_office(home: Path, name: str = "Sample office", *, key_files: bool = True) -> SampleOffice:
+def make_office(
+    home: Path, name: str = "Sample office", *, key_files: bool = True, fixed_keys: bool = False
+) -> SampleOffice:
     """Make an office at `home` with tara (trainer), sam (submitter), ada and ben (approvers), rhea (releaser).
 
     Args:
         home: An empty or missing folder.
         name: The office's name.
         key_files: Write the people's keys to encrypted files too, so that programs can sign with them.
+        fixed_keys: Make the office's own keys of their names too, so that every run logs the same bytes.
     """
     clock = FixedClock()
+    if fixed_keys:
+        number = int.from_bytes(sha256(b"test files key").digest(), "big") >> 8
+        files = LocalSigner(ec.derive_private_key(number, ec.SECP256R1()))
+        own = {key: signer_named(f"{name} {key}") for key in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY)}
+        for key, signer in {**own, FILES_KEY: files}.items():
+            save_key(signer, home / "keys" / f"{key}.pem", PASSPHRASE)
     office = Office.create(home, name, ask=lambda _: PASSPHRASE, clock=clock)
     sample = SampleOffice(office, clock)
     for person, role in PEOPLE.items():
@@ -223,15 +233,17 @@ def safetensors_bytes(values: Sequence[float], name: str = "base_model.model.q_p
     return struct.pack("<Q", len(padded)) + padded + data
 
 
-def make_adapter(sample: SampleOffice, label: str, *, seed: str | None = None) -> SampleAdapter:
-    """Put an adapter's files into the office's store; `seed` (the label) makes its weights."""
+def make_adapter(
+    sample: SampleOffice, label: str, *, seed: str | None = None, card: str = ""
+) -> SampleAdapter:
+    """Put an adapter's files into the office's store; `seed` (the label) makes its weights, `card` is its README."""
     digest = sha256((seed or label).encode()).digest()
     config = json.dumps(
         {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
     ).encode()
     weights = safetensors_bytes([byte / 255 for byte in digest])
     contents = {
-        "README.md": f"# {label}\n".encode(),
+        "README.md": (card or f"# {label}\n").encode(),
         "adapter_config.json": config,
         "adapter_model.safetensors": weights,
     }

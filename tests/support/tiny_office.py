@@ -67,9 +67,10 @@ gates:
 
 @dataclass
 class Heard:
-    """Remembers what was started and how often it advanced."""
+    """Remembers what was started and what was noted."""
 
     steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def start(self, step: str, total: int | None, unit: str) -> None:
         self.steps.append(step)
@@ -81,7 +82,7 @@ class Heard:
         pass
 
     def note(self, text: str) -> None:
-        pass
+        self.notes.append(text)
 
 
 @dataclass

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from placet.cli.progress import ALIVE_EVERY_S, LINE_EVERY_S, BarProgress, LineProgress, terminal_progress
-from placet.cli.render import duration
 from placet.domain.progress import tracked
+from placet.domain.text import duration
 
 
 class Clock:

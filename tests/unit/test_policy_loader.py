@@ -169,6 +169,73 @@ def test_a_contradiction_names_line_and_fix(text: str, message: str) -> None:
     assert message in refusal(text)
 
 
+SEQUENTIAL = "general: {samples: 100, mode: sequential, claim: benchmark}"
+JUDGE = "judge_error: {true_positives: 41, positives: 50, true_negatives: 48, negatives: 50}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            changed("general: {samples: 100}", SEQUENTIAL).replace(
+                "margin: 0.05", f"margin: 0.05\n    {JUDGE}"
+            ),
+            "suites.general.mode: gate general corrects for a scorer's error, which no sequential test here does",
+        ),
+        (
+            changed("desk: {samples: all}", "desk: {samples: all, cluster: clause}").replace(
+                "threshold: 0.8", f"threshold: 0.8\n    {JUDGE}"
+            ),
+            "gates[1].judge_error: is not for groups or clusters of documents",
+        ),
+        (
+            GOOD
+            + f"  - {{id: parts, kind: subgroups, suite: desk, by: kind, floor: 0.5, why: w, {JUDGE}}}\n",
+            "p.yaml:27: gates[3].judge_error: is not for groups or clusters of documents",
+        ),
+        (
+            changed("threshold: 0.8", f"threshold: 0.8\n    {JUDGE.replace('41', '2')}"),
+            "such a scorer says no more than chance does",
+        ),
+        (
+            changed("general: {samples: 100}", "general: {samples: 100, mode: sequential}"),
+            "suites.general: a sequential run needs a claim",
+        ),
+        (
+            changed("general: {samples: 100}", "general: {samples: 100, chunk: 20}"),
+            "suites.general.chunk: is for sequential runs",
+        ),
+        (
+            changed(
+                "general: {samples: 100}",
+                "general: {samples: 100, mode: sequential, claim: population, cluster: page}",
+            ),
+            "suites.general.cluster: a sequential claim about a population needs independent documents",
+        ),
+        *(
+            (
+                changed("general: {samples: 100}", SEQUENTIAL.replace("100", "all"))
+                + f"  - {{id: more, why: w, suite: general, {gate}}}\n",
+                f"suites.general.mode: gate more ({kind}) looks at every document",
+            )
+            for kind, gate in (
+                ("leakage", "kind: leakage, max_recovered: 1"),
+                ("no_new_failure", "kind: no_new_failure, documents: [one]"),
+                ("subgroups", "kind: subgroups, by: kind, floor: 0.5"),
+                ("contamination", "kind: contamination, max_share: 0.1"),
+            )
+        ),
+        (
+            changed("general: {samples: 100}", SEQUENTIAL)
+            + "  - {id: more, why: w, suite: general, kind: better, by: 0.1, planning: {difference: 0.2}}\n",
+            "suites.general.mode: gate more asks for a gain above 0.1, which no sequential test here shows",
+        ),
+    ],
+)
+def test_what_no_rule_here_can_do_together_is_refused(text: str, message: str) -> None:
+    assert message in refusal(text)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -6,7 +6,7 @@ import pytest
 
 from placet.domain.errors import UsageError
 from placet.policy.loader import parse_policy
-from placet.policy.planning import review_samples, sample_sizes
+from placet.policy.planning import expected_documents, review_samples, sample_sizes
 from placet.policy.schema import Policy
 
 TEXT = """\
@@ -56,7 +56,10 @@ def test_sizes_that_cannot_be_had_are_refused(
 def test_each_statistical_gate_is_told_what_its_sample_can_show(policy: Policy) -> None:
     job, calm, keep = review_samples(policy, {"desk": 120, "general": 100})
     assert (job.gate, job.n, job.adequate) == ("job", 120, True)
-    assert job.text == "at least 104 of 120 documents must count to show the floor of 0.8"
+    assert job.text == (
+        "at least 104 of 120 documents must count to show the floor of 0.8; a true rate of 0.8866 does so with "
+        "probability 0.8"
+    )
     assert calm.text.startswith("at most ")
     assert not keep.adequate
     assert "below 0.8; it takes about " in keep.text
@@ -82,3 +85,24 @@ def test_an_optional_gate_is_marked_and_not_refused() -> None:
         "margin: 0.05", "margin: 0.05, required: false"
     )
     assert not review_samples(parse_policy(text), {"desk": 120, "general": 100})[2].adequate
+
+
+@pytest.mark.parametrize("claim", ["benchmark", "population"])
+def test_a_sequential_floor_is_told_what_it_takes_too(claim: str) -> None:
+    text = TEXT.replace("desk: {samples: all}", f"desk: {{samples: all, mode: sequential, claim: {claim}}}")
+    sequential = parse_policy(text)
+    job, calm, _ = review_samples(sequential, {"desk": 1000, "general": 1000})
+    assert "which as many fixed documents would just show, is expected to need" in job.text
+    assert "with a true mean of 0.8315" in job.text
+    assert "nine runs of ten" in calm.text
+    expected = expected_documents(sequential, "desk", 1000)
+    assert 100 < expected <= 1000
+    assert expected % 50 == 0
+    if claim == "benchmark":
+        assert job.adequate, "in the end the mean over these documents is known"
+        assert expected < 1000
+
+
+def test_a_sequential_floor_that_nothing_shows_takes_all_documents() -> None:
+    text = TEXT.replace("desk: {samples: all}", "desk: {samples: all, mode: sequential, claim: benchmark}")
+    assert expected_documents(parse_policy(text), "desk", 10) == 10

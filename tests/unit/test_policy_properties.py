@@ -15,6 +15,7 @@ from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.fabricate import THEN, fabricate_evidence
+from placet.policy.gates import KINDS
 from placet.policy.schema import Policy
 
 HEAD = LedgerHead(size=1, root="0" * 64)
@@ -42,11 +43,41 @@ POOL: tuple[dict[str, Any], ...] = (
         "than": "channel:live",
         "planning": {"difference": 0.2, "discordance": 0.5},
     },
+    {"id": "named", "kind": "not_worse", "suite": "a", "than": "adapter:desk-7", "margin": 0.1},
+    {"id": "each", "kind": "subgroups", "suite": "a", "by": "kind", "margin": 0.3},
+    {"id": "reseen", "kind": "contamination", "suite": "a", "ngram": 8, "max_share": 0.5, "recheck": ["job"]},
+    {
+        "id": "judged",
+        "kind": "floor",
+        "suite": "b",
+        "threshold": 0.0,
+        "judge_error": {"true_positives": 90, "positives": 100, "true_negatives": 90, "negatives": 100},
+    },
+    {"id": "soon", "kind": "not_worse", "suite": "d", "margin": 0.2},
+    {"id": "sooner", "kind": "floor", "suite": "d", "threshold": 0.2},
+    {"id": "clauses", "kind": "floor", "suite": "e", "threshold": 0.2},
+    {"id": "clauses-kept", "kind": "not_worse", "suite": "e", "margin": 0.3},
 )
+SUITES: dict[str, dict[str, Any]] = {
+    "a": {"samples": "all"},
+    "b": {"samples": "all"},
+    "c": {"samples": "all"},
+    "d": {"samples": "all", "mode": "sequential", "claim": "benchmark"},
+    "e": {"samples": "all", "cluster": "clause"},
+}
+
+
+def test_every_kind_of_gate_is_in_the_pool() -> None:
+    assert {gate["kind"] for gate in POOL} == {kind.name for kind in KINDS}
 
 
 def policy_of(gates: list[dict[str, Any]]) -> Policy:
     suites = sorted({gate["suite"] for gate in gates if "suite" in gate})
+    ids = {gate["id"] for gate in gates}
+    gates = [
+        {**gate, "recheck": [name for name in gate["recheck"] if name in ids]} if "recheck" in gate else gate
+        for gate in gates
+    ]
     return Policy.model_validate(
         {
             "id": "p",
@@ -56,13 +87,13 @@ def policy_of(gates: list[dict[str, Any]]) -> Policy:
             "risk_tier": "minimal",
             "risk": "r",
             "review": {"approvals": 1, "valid_days": 1},
-            "suites": {suite: {"samples": "all"} for suite in suites},
+            "suites": {suite: SUITES[suite] for suite in suites},
             "gates": [{"why": "because", **gate} for gate in gates],
         }
     )
 
 
-gate_lists = st.lists(st.sampled_from(POOL), min_size=1, unique_by=lambda gate: gate["id"])
+gate_lists = st.lists(st.sampled_from(POOL), min_size=1, max_size=6, unique_by=lambda gate: gate["id"])
 tables = st.fixed_dictionaries(
     {
         "both": st.integers(0, 40),
@@ -77,8 +108,8 @@ states = st.sampled_from(["measured"] * 8 + ["missing", "partial", "unplanned", 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Gates, and evidence about every suite that any gate of the pool could ask for."""
-    suites = {name: {**draw(tables), "state": draw(states)} for name in ("a", "b", "c")}
-    earlier = {name: draw(tables) for name in draw(st.sets(st.sampled_from(["a", "b", "c"]), max_size=1))}
+    suites = {name: {**draw(tables), "state": draw(states)} for name in SUITES}
+    earlier = {name: draw(tables) for name in draw(st.sets(st.sampled_from(sorted(SUITES)), max_size=1))}
     return draw(gate_lists), {
         "intake": draw(st.sampled_from(["clean"] * 4 + ["warned", "refused", "missing"])),
         "provenance": draw(
@@ -91,6 +122,7 @@ def situations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         "card": draw(st.sampled_from(["complete"] * 3 + ["missing", "unreadable"])),
         "age_days": draw(st.sampled_from([1, 1, 60])),
         "release": draw(st.sampled_from(["running"] * 3 + ["none", "changed"])),
+        "steadied": draw(st.booleans()),
     }
 
 
@@ -98,7 +130,22 @@ def evidence_for(policy: Policy, case: dict[str, Any]) -> Evidence:
     kept = {
         key: {s: one for s, one in case[key].items() if s in policy.suites} for key in ("suites", "earlier")
     }
-    return fabricate_evidence(policy, EvidenceCase.model_validate({**case, **kept}))
+    told = {key: value for key, value in case.items() if key != "steadied"}
+    made = fabricate_evidence(policy, EvidenceCase.model_validate({**told, **kept}))
+    return steadied(made) if case.get("steadied") else made
+
+
+def steadied(evidence: Evidence) -> Evidence:
+    """Return `evidence` under plans that name the base's run to steady sequential comparisons."""
+    whole = {run.measurement.suite.id: run.record for run in evidence.base_runs}
+    plans = []
+    for entry in evidence.plans:
+        suites = tuple(
+            one.model_copy(update={"companions": whole.get(one.suite.id) if one.sequential else None})
+            for one in entry.plan.suites
+        )
+        plans.append(replace(entry, plan=entry.plan.model_copy(update={"suites": suites})))
+    return replace(evidence, plans=tuple(plans))
 
 
 def decision(policy: Policy, evidence: Evidence) -> Decision | None:
@@ -144,7 +191,8 @@ def test_even_a_ledger_that_lost_what_a_gate_needs_yields_no_allow(gates: list[d
     policy = policy_of(gates)
     good = {"both": 30, "gained": 30, "lost": 0, "neither": 0}
     low = {"both": 0, "gained": 0, "lost": 0, "neither": 60}
-    full = evidence_for(policy, {"suites": {"a": good, "b": low, "c": low}, "earlier": {}})
+    suites = {"a": good, "b": low, "c": low, "d": good, "e": good}
+    full = evidence_for(policy, {"suites": suites, "earlier": {}, "steadied": True})
     if not policy.suites and any(gate["kind"] == "evidence_age" for gate in gates):
         assert decision(policy, full) is Decision.DENY, "nothing was measured, so nothing is recent"
         return
@@ -179,11 +227,14 @@ def test_adding_a_gate_never_turns_a_refusal_into_allow(
 
 @settings(deadline=None, max_examples=20)
 @given(situations(), st.randoms(use_true_random=False))
-def test_sample_order_does_not_change_a_verdict(
+def test_sample_order_does_not_change_a_fixed_samples_verdict(
     situation: tuple[list[dict[str, Any]], dict[str, Any]], rng: random.Random
 ) -> None:
     gates, case = situation
-    policy = policy_of(gates)
+    fixed = [gate for gate in gates if gate.get("suite") != "d"]
+    if not fixed:
+        return  # a sequential test goes by the order, which the plan draws
+    policy = policy_of(fixed)
     evidence = evidence_for(policy, case)
     shuffled = _shuffled(evidence, rng)
     assert decision(policy, shuffled) is decision(policy, evidence)

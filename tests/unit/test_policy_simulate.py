@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import UndecidedError
 from placet.domain.records import LedgerHead, Outcome, Verdict
+from placet.policy.about import about_from, kept_about
 from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
 from placet.policy.diff import diff_policies
@@ -131,6 +132,78 @@ def test_counts_decide_as_the_recorded_interval_does(table: dict[str, int], limi
         Outcome.PASS if bounds.low > limit else Outcome.FAIL if bounds.high < limit else Outcome.INCONCLUSIVE
     )
     assert difference_outcome(table["gained"], table["lost"], n, limit, 0.05) is expected
+
+
+grouped = st.lists(tables, min_size=1, max_size=4).map(
+    lambda found: {"groups": {f"g{number}": table for number, table in enumerate(found)}}
+)
+READ = policy_of(
+    "id: job, kind: floor, suite: a, threshold: 0.5",
+    "id: parts, kind: subgroups, suite: b, by: kind, floor: 0.3",
+    "id: now, kind: better, suite: b, than: channel:live, planning: {difference: 0.2, discordance: 0.5}",
+)
+other_gates = st.sets(
+    st.sampled_from(
+        [
+            "id: each, kind: subgroups, suite: b, by: kind, floor: 0.4",
+            "id: kept, kind: subgroups, suite: b, by: kind, margin: 0.1, min_documents: 30",
+            "id: most, kind: subgroups, suite: b, by: kind, ceiling: 0.7, alpha: 0.1",
+            "id: other, kind: subgroups, suite: b, by: colour, margin: 0.2",
+            "id: live, kind: subgroups, suite: b, by: kind, margin: 0.3, than: channel:live",
+            "id: licences, kind: license, allow: [Apache-2.0, CC-BY-4.0]",
+            "id: card, kind: documentation, fields: [license], sections: [Limits]",
+            "id: support, kind: base_supported, stated_within_days: 30",
+            "id: files, kind: intake, checks: [made-up]",
+            "id: origin, kind: provenance",
+            "id: recent, kind: evidence_age, max_days: 20",
+        ]
+    ),
+    min_size=1,
+)
+ABOUTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "intake": st.sampled_from(["clean", "warned", "refused", "errored", "missing"]),
+        "provenance": st.sampled_from(["signed", "continued", "unsigned", "missing", "other-base"]),
+        "license": st.sampled_from(["Apache-2.0", "GPL-3.0-only", "unstated"]),
+        "data_license": st.sampled_from(["CC-BY-4.0", "unstated"]),
+        "base_status": st.sampled_from(
+            ["supported", "advisory", "end-of-life", "stale", "missing", "unregistered"]
+        ),
+        "card": st.sampled_from(["complete", "missing", "unreadable"]),
+        "age_days": st.integers(0, 60),
+        "release": st.sampled_from(["running", "none", "changed"]),
+    },
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(other_gates, grouped, higher, ABOUTS)
+def test_other_kinds_of_gates_are_decided_from_what_is_kept(
+    chosen: set[str], b: dict[str, Any], up: bool, about: dict[str, Any]
+) -> None:
+    suites = {"a": {"both": 30, "gained": 4, "lost": 2, "neither": 9}, "b": {**b, "higher_is_better": up}}
+    verdict, evidence = decided(READ, suites, **about)
+    used = "{b: {samples: all}}" if any("suite: b" in gate for gate in chosen) else "{}"
+    new = policy_of(*sorted(chosen), suites=used, version="2")
+    shared: dict[str, Any] = {}
+    about_kept = json.loads(json.dumps([kept_about(verdict, evidence, shared), shared]))
+    facts = kept(facts_of(READ, verdict, RECORD, evidence))
+    read: list[str] = []
+
+    def evidence_of(record: str) -> tuple[Verdict, Evidence]:
+        read.append(record)
+        return verdict, evidence
+
+    done = simulate(new, [facts], evidence_of, lambda _: about_from(*about_kept))
+    expected, outcomes = decide_anew(new, verdict, evidence)
+    after = done.flips[0].after if done.flips else verdict.decision.value
+    assert after == expected
+    if done.flips and after != "undecided":
+        failing = {gate: one.value for gate, one in outcomes.items() if one is not Outcome.PASS}
+        assert dict(done.flips[0].gates) == failing
+    against_release = any("channel:live" in gate for gate in chosen)
+    assert not read or against_release, "only a comparison that was not sound is read again"
 
 
 GOOD = {

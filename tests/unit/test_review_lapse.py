@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from placet.attest.predicates import Kind
+from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject
 from placet.domain.errors import RefusedError
-from placet.domain.records import BaseStatus, ReviewRule
-from placet.review.desk import approval_of, load_case
+from placet.domain.records import BaseStatus, Decision, ReviewRule
+from placet.review.desk import approval_of, load_case, waive
 from tests.support import offices
 
 
@@ -71,3 +71,37 @@ def test_an_approval_lapses_when_the_approver_leaves(tmp_path: Path) -> None:
     now = approval(sample, walk)
     assert not now.approved
     assert "the approval of ben lapsed" in now.missing[-1]
+
+
+def test_an_approver_who_leaves_ends_nothing_where_enough_stay(tmp_path: Path) -> None:
+    sample, walk = approved(tmp_path, "approver_left")
+    offices.add_person(sample, "cleo", Role.APPROVER)
+    offices.approve(sample, walk.ref, "cleo")
+    sample.office.end_grants(sample.signers["ben"].public.key_id)
+    assert approval(sample, walk).approved
+    sample.office.end_grants(sample.signers["cleo"].public.key_id)
+    now = approval(sample, walk)
+    assert [line for line in now.missing if "lapsed" in line] == [
+        "the approval of ben lapsed: no key of theirs is an approver's any more",
+        "the approval of cleo lapsed: no key of theirs is an approver's any more",
+    ]
+
+
+def test_a_waiver_lapses_with_its_approver_too(tmp_path: Path) -> None:
+    sample = offices.make_office(tmp_path / "office", key_files=False)
+    walk = offices.walk_to_verdict(
+        sample,
+        decision=Decision.NEEDS_REVIEW,
+        gates=[offices.passing_gate(), offices.inconclusive_gate("general")],
+        rule=rule("approver_left"),
+    )
+    for person in ("cleo", "dora"):
+        offices.add_person(sample, person, Role.APPROVER)
+        waive(sample.office, walk.ref.id, "general", "Small sample.", 30, sample.signers[person])
+    for person in ("ada", "ben"):
+        offices.approve(sample, walk.ref, person)
+    assert approval(sample, walk).approved
+    sample.office.end_grants(sample.signers["dora"].public.key_id)
+    now = approval(sample, walk)
+    assert not now.approved
+    assert "the waiver of dora for general lapsed" in now.missing[-1]

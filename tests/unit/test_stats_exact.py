@@ -14,10 +14,14 @@ from placet.stats.exact import (
     exact_interval,
     least_gained,
     not_worse_p_value,
-    worse_p_value,
 )
 from placet.stats.noninferiority import judge_not_worse
 from placet.stats.paired import tango_interval, tango_statistic
+
+
+def worse_p_value(gained: int, lost: int, n: int, margin: float) -> float:
+    """Return the p-value of harmlessness: the mirror image of that of harm."""
+    return not_worse_p_value(lost, gained, n, -margin)
 
 
 def trinomial(gained: int, lost: int, n: int, p_gained: float, p_lost: float) -> float:
@@ -30,7 +34,6 @@ def test_published_p_value_of_the_unconditional_mcnemar_test() -> None:
     # P = 0.034053, to which it adds gamma once and two one-sided tests add it twice.
     one_sided = not_worse_p_value(16, 6, 161, 0.0)
     assert 2.0 * one_sided - IMPLAUSIBLE == pytest.approx(0.034053, abs=2e-6)
-    assert worse_p_value(6, 16, 161, 0.0) == pytest.approx(one_sided)
 
 
 @pytest.mark.parametrize(

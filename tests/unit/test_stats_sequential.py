@@ -184,15 +184,6 @@ def test_no_second_test_after_one_that_ended(value: float) -> None:
     assert test.result() == before
 
 
-def test_a_test_given_up_stays_inconclusive() -> None:
-    test = SequentialTest(SequentialDesign(Kind.NOT_WORSE, 0.03, 500))
-    test.update(0.0)
-    test.give_up()
-    with pytest.raises(SequenceEndedError):
-        test.update(0.0)
-    assert test.outcome is Outcome.INCONCLUSIVE
-
-
 def test_at_the_end_of_a_benchmark_its_mean_is_known() -> None:
     # Two losses in 100, margin 0.03: 0.02 below the base, which is certain only near the end.
     at_edge = SequentialDesign(Kind.NOT_WORSE, 0.03, 100, discordance=1.0, alpha=0.001)

@@ -48,10 +48,9 @@ def test_the_simulation_uses_companions_as_the_test_does() -> None:
 
 def test_an_equal_adapter_takes_about_a_quarter_of_two_thousand_documents() -> None:
     found = forecast_not_worse(SequentialDesign(Kind.NOT_WORSE, 0.03, 2000), 0.0, 0.1, runs=400)
-    assert 0.20 < found.share < 0.30
+    assert 0.20 < found.mean / found.documents < 0.30
     assert found.passes > 0.98
-    assert found.median <= found.mean <= found.ninth_decile
-    assert found.seconds(0.5) == pytest.approx(found.mean / 2)
+    assert found.mean <= found.ninth_decile
 
 
 def test_at_the_margin_wrong_passes_are_rare() -> None:

@@ -80,6 +80,7 @@ def audit(
     """
     from placet.ledger.audit import Outside
     from placet.ledger.note import WITNESS_KEY_TYPE, parse_verifier_key
+    from placet.report.audits import note_audit
 
     session = Session(home, json)
     if witness is not None and not checkpoint:
@@ -98,6 +99,7 @@ def audit(
         session.say(f"no audit was remembered in {since} yet: looking at the whole ledger")
     with session.progress() as progress:
         report = office.audit(outside, since=start, blobs=blobs, progress=progress, workers=workers)
+    note_audit(office, report, blobs=blobs, outside=len(outside))
     saved = None
     if save_checkpoint is not None and report.whole:
         save_text(save_checkpoint, report.checkpoint)

@@ -8,8 +8,9 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import duration, print_pairs, print_table
+from placet.cli.render import print_pairs, print_table
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+from placet.domain.text import duration
 
 if TYPE_CHECKING:
     from placet.demo.run import DemoResult

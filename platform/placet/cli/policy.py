@@ -1,7 +1,8 @@
-"""`placet policy`: check, test, plan, explain, simulate and compare policies before anybody is judged by one."""
+"""`placet policy`: check, test, plan, explain, simulate and compare policies, and choose among those they allow."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,11 +10,15 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
-from placet.cli.render import duration, print_pairs, print_table, words
+from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
+from placet.domain.errors import UsageError
+from placet.domain.text import duration
 
 if TYPE_CHECKING:
+    from placet.pipeline.costs import Cost
+    from placet.policy.candidates import Choice
     from placet.policy.cases import CaseResult
     from placet.policy.model import Gate
     from placet.policy.planning import SampleNote
@@ -44,6 +49,11 @@ def register(app: typer.Typer) -> None:
     lines = ("placet policy plan", "placet policy plan policies/healthcare.yaml --home office")
     add_command(group, "plan", plan, *lines)
     add_command(group, "simulate", simulate, "placet policy simulate stricter.yaml")
+    lines = (
+        "placet policy choose policies/default.yaml",
+        "placet policy choose sweep.yaml --rate 0.1 --base tiny",
+    )
+    add_command(group, "choose", choose, *lines)
     add_command(group, "diff", diff, "placet policy diff policies/default.yaml stricter.yaml")
     app.add_typer(group, name="policy")
 
@@ -109,17 +119,25 @@ def plan(
     """
     session = Session(home, json)
     _, document = _load(policy)
-    rows, notes = _planned(session, document, suites)
-    unknown = any(row["expected_s"] is None for row in rows)
+    rows, cost, notes = _planned(session, document, suites)
 
     def show(console: Console) -> None:
         headings = ("suite", "has", "planned", "mode", "expected", "time on one subject")
-        print_table(console, headings, [_plan_row(row) for row in rows])
-        total = sum(row["expected_s"] or 0.0 for row in rows)
-        known = f"{duration(total)}{' and what was never run' if unknown else ''}"
-        console.print(
-            f"Each adapter: {known}; as much once for the base, and for each adapter compared with."
+        sums = tuple(sum(row[name] for row in rows) for name in ("documents", "planned"))
+        seconds = duration(cost.seconds) if cost.runs else "never run here"
+        print_table(
+            console,
+            headings,
+            [*(_plan_row(row) for row in rows), ("all", *sums, "", cost.samples, seconds)],
         )
+        console.print(
+            f"Each adapter: {cost.told()}; as much once for the base, and for each adapter compared with.",
+            soft_wrap=True,
+        )
+        if any(row["mode"] == "sequential" for row in rows):
+            console.print(
+                "Sequential suites: expected for an adapter as the gates' `planning` says; all of them at most."
+            )
         for note in notes:
             mark = words("ok    ", style="green") if note.adequate else words("small ", style="bold yellow")
             least = f" (least margin {note.detectable:g})" if note.detectable is not None else ""
@@ -128,6 +146,12 @@ def plan(
     value = {
         "policy": document.ref.to_json(),
         "suites": rows,
+        "eachSubject": {
+            "samples": cost.samples,
+            "expected_s": round(cost.seconds, 1) if cost.runs else None,
+            "earlierRuns": cost.runs,
+            "neverRun": list(cost.unknown),
+        },
         "gates": [_note_json(note) for note in notes],
     }
     session.result(value, show)
@@ -153,7 +177,7 @@ def simulate(
     office, document = session.office(), load_policy(new)
     with session.progress() as progress:
         history = load_history(office, progress, fresh=fresh)
-        done = try_policy(document, history.facts, history.evidence_of)
+        done = try_policy(document, history.facts, history.evidence_of, history.about_of, progress=progress)
 
     def show(console: Console) -> None:
         rows = (
@@ -180,6 +204,105 @@ def simulate(
     session.result(_simulation_json(done, history.left_out), show)
     if any(flip.refused for flip in done.flips):
         raise typer.Exit(REFUSED)
+
+
+def choose(
+    policy: PolicyArgument = None,
+    rate: Annotated[
+        float,
+        typer.Option(
+            "--rate",
+            metavar="SHARE",
+            help="The share of harmful ones, on average, that may be among those chosen; above 0 and below 1.",
+        ),
+    ] = 0.05,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="BASE", help="Only candidates on this base: its label, or the start of its id."
+        ),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Choose among many candidates: which of those that the policy allows may be taken together.
+
+    Every adapter that was planned under the policy counts, those that failed too. Nothing is recorded, and no verdict
+    changes. Exit code 1: none is chosen.
+    """
+    from placet.pipeline.bases import find_base
+    from placet.pipeline.candidates import find_candidates
+    from placet.policy.candidates import choose as choose_among
+
+    session = Session(home, json)
+    _, document = _load(policy)
+    if not 0.0 < rate < 1.0:
+        raise UsageError(f"--rate {rate:g} is no share", hint="give one above 0 and below 1, such as 0.05")
+    reader = session.office().reader()
+    on = None if base is None else find_base(reader, base).record.ref.id
+    candidates = find_candidates(reader, document.ref.digest, on)
+    if not candidates:
+        raise UsageError(
+            f"no adapter was planned under {document.ref.id} {document.ref.version}"
+            + (f" on {base}" if base else ""),
+            hint="a policy is named by its content: give the file that `placet gate` was given, as it was",
+        )
+    choice = choose_among(document, candidates, rate)
+    session.result(_choice_json(document, choice), lambda console: _show_choice(console, choice))
+    if not choice.chosen:
+        raise typer.Exit(REFUSED)
+
+
+def _show_choice(console: Console, choice: Choice) -> None:
+    rows = (
+        (
+            item.candidate.label,
+            item.candidate.verdict.decision.value if item.candidate.verdict else "no verdict",
+            _e_value(item.e_value),
+            item.gate or "-",
+            "chosen" if item.chosen else "-",
+        )
+        for item in choice.weighed
+    )
+    print_table(console, ("candidate", "verdict", "e-value", "limited by", ""), rows)
+    chosen, total = len(choice.chosen), len(choice.weighed)
+    console.print(
+        f"{chosen} of {total} candidates chosen: of those, at most {choice.rate:g} are harmful on average.",
+        soft_wrap=True,
+    )
+    if choice.needed is not None and choice.rate_of_all is not None and choice.rate_of_all > choice.rate:
+        allowed = sum(item.e_value > 0.0 for item in choice.weighed)
+        console.print(
+            f"To choose all {allowed} that are allowed, each needs an e-value of {choice.needed:.4g}: with "
+            f"`alpha: {1.0 / choice.needed:.3g}` in every gate that limits one. At these verdicts they can be taken "
+            f"together at a rate of {choice.rate_of_all:.2g}.",
+            soft_wrap=True,
+        )
+
+
+def _e_value(value: float) -> str:
+    return "no limit" if math.isinf(value) else f"{value:.4g}"
+
+
+def _choice_json(policy: Policy, choice: Choice) -> dict[str, Any]:
+    return {
+        "policy": policy.ref.to_json(),
+        "rate": choice.rate,
+        "rateOfAllAllowed": choice.rate_of_all,
+        "candidates": [
+            {
+                "adapter": item.candidate.label,
+                "weights": item.candidate.weights_id,
+                "verdict": item.candidate.record,
+                "decision": item.candidate.verdict.decision.value if item.candidate.verdict else None,
+                # JSON has no infinity: a fact that no sample limits has no e-value.
+                "eValue": None if math.isinf(item.e_value) else item.e_value,
+                "limitedBy": item.gate or None,
+                "chosen": item.chosen,
+            }
+            for item in choice.weighed
+        ],
+    }
 
 
 def diff(
@@ -214,9 +337,9 @@ def diff(
 
 def _planned(
     session: Session, policy: Policy, suites: Path | None
-) -> tuple[list[dict[str, Any]], tuple[SampleNote, ...]]:
+) -> tuple[list[dict[str, Any]], Cost, tuple[SampleNote, ...]]:
     from placet.measuring.suite import load_suite
-    from placet.pipeline.costs import seconds_per_document
+    from placet.pipeline.costs import cost_of, paces
     from placet.policy.planning import expected_documents, review_samples, sample_sizes
     from placet.resources import evals_dir
 
@@ -225,11 +348,12 @@ def _planned(
         loaded = {name: load_suite(folder / name, progress=progress) for name in policy.suites}
         documents = {name: len(suite.rows()) for name, suite in loaded.items()}
     sizes = sample_sizes(policy, documents)
-    pace = seconds_per_document(session.office().reader()) if (session.home / "office.json").exists() else {}
-    rows = []
+    known = paces(session.office().reader()) if (session.home / "office.json").exists() else {}
+    rows, wanted = [], []
     for name, suite in loaded.items():
         expected = expected_documents(policy, name, documents[name])
-        seconds = pace.get(suite.ref.digest)
+        pace = known.get(suite.ref.digest)
+        wanted.append((name, suite.ref.digest, expected))
         rows.append(
             {
                 "suite": name,
@@ -238,15 +362,17 @@ def _planned(
                 "mode": policy.suites[name].mode,
                 "claim": policy.suites[name].claim,
                 "expected": expected,
-                "expected_s": None if seconds is None else round(seconds * expected, 1),
+                "expected_s": None if pace is None else round(pace.of(expected), 1),
+                "earlierRuns": 0 if pace is None else pace.runs,
             }
         )
-    return rows, review_samples(policy, sizes, documents)
+    return rows, cost_of(wanted, known), review_samples(policy, sizes, documents)
 
 
 def _plan_row(row: dict[str, Any]) -> tuple[object, ...]:
     mode = row["mode"] + (f", {row['claim']}" if row["claim"] else "")
-    seconds = "never run here" if row["expected_s"] is None else duration(row["expected_s"])
+    runs = row["earlierRuns"]
+    seconds = f"{duration(row['expected_s'])} ({runs} earlier runs)" if runs else "never run here"
     return row["suite"], row["documents"], row["planned"], mode, row["expected"], seconds
 
 
@@ -333,6 +459,11 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
         f"Approved by {review.approvals} people{apart}; an approval holds for {review.valid_days} days.",
         soft_wrap=True,
     )
+    for name, sampling in policy.suites.items():
+        drawn = "all documents" if sampling.samples == "all" else f"{sampling.samples} documents drawn"
+        about = {"benchmark": "these very documents", "population": "all documents of this kind"}
+        early = f", stopping as soon as decided, about {about[sampling.claim]}" if sampling.claim else ""
+        console.print(f"Measures {name}: {drawn}{early}.", soft_wrap=True)
     for gate in policy.gates:
         console.print()
         console.print(
@@ -346,7 +477,20 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
 
 def _condition(gate: Gate) -> str:
     written = gate.model_dump(mode="json", exclude=_NOT_A_CONDITION, exclude_none=True)
-    return "".join(f", {name} {value}" for name, value in written.items() if value not in ("", [], {}))
+    return "".join(
+        f", {name} {_in_words(value)}" for name, value in written.items() if value not in ("", [], {})
+    )
+
+
+def _in_words(value: Any) -> str:
+    """Return a value of a policy as it is written there, not as Python spells it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_in_words(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} {_in_words(item)}" for name, item in value.items()) + "}"
+    return str(value)
 
 
 def _consequence(gate: Gate, policy: Policy) -> str:
@@ -354,7 +498,8 @@ def _consequence(gate: Gate, policy: Policy) -> str:
         return "advisory: shown, and the decision does not depend on it"
     if gate.waivable:
         people = gate.waivers or policy.review.waivers_needed
-        return f"required; {people} people may waive it when it is inconclusive, never when it failed"
+        who = "1 person" if people == 1 else f"{people} people together"
+        return f"required; {who} may waive it when it is inconclusive, never when it failed"
     return "required; nobody can waive it"
 
 

@@ -26,8 +26,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from placet.cli.render import duration
 from placet.domain.progress import Progress
+from placet.domain.text import duration
 
 LINE_EVERY_S = 10.0
 ALIVE_EVERY_S = 30.0

@@ -100,16 +100,6 @@ def moment(value: Any) -> str:
     return f"{value:%Y-%m-%d %H:%M} UTC"
 
 
-def duration(seconds: float) -> str:
-    """Return `seconds` as people say it: 8 s, 3 min 05 s, 1 h 10 min."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
 def words(text: str, style: str = "") -> Text:
     """Return `text` in a style, its control characters replaced."""
     return Text(printable(text), style=style)

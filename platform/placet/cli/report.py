@@ -61,15 +61,13 @@ def _list(session: Session) -> None:
 def _one(session: Session, adapter: str, html: Path | None) -> None:
     from placet.report.adapter import load_adapter_report
     from placet.report.data import to_data
-    from placet.report.page import render_html
-    from placet.report.samples import load_samples, samples_readable
+    from placet.report.page import whole_report
     from placet.report.terminal import print_report
 
     office = session.office()
     found = load_adapter_report(office, adapter)
     if html is not None:
-        samples = [load_samples(office, figures) for figures in found.figures] if samples_readable() else []
-        save_text(html, render_html(found, samples))
+        save_text(html, whole_report(office, found))
     session.result(to_data(found), lambda console: print_report(console, found))
     if html is not None:
         session.say(f"Report written to {html}")

@@ -381,6 +381,11 @@ class PlannedSuite(Record):
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
     )
+    companions: Sha256 | None = Field(
+        default=None,
+        description="record id of a run of the base on every document of the suite, whose values steady a sequential "
+        "comparison with it; absent: none",
+    )
 
 
 class LedgerHead(Record):

@@ -1,4 +1,4 @@
-"""Text from records and files, made safe to show: nothing in it moves a cursor, turns a line round or hides."""
+"""Text for people: made safe to show where it is from records and files, so that nothing moves a cursor or hides."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ def printable(text: str) -> str:
         else "\N{REPLACEMENT CHARACTER}"
         for character in text.replace("\r\n", "\n")
     )
+
+
+def duration(seconds: float) -> str:
+    """Return `seconds` as people say it: 8 s, 3 min 05 s, 1 h 10 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

@@ -4,6 +4,10 @@ A tree mask is mostly empty: a document sees its own tokens and the shared prefi
 multiplies the empty part all the same. Here a block of consecutive queries gathers the columns that any of them
 sees, and attends over those alone; key and value heads shared by several query heads are not copied for each.
 
+A block is, where that is not too small, a stretch of one sequence, so that its queries see a row of keys without gaps,
+as they would in a pass of their own. The sums are then taken in the same order, and the result is nearer to
+the ordinary one than when other sequences' masked keys stand in between.
+
 Guarantees: the same softmax over the same keys as the whole mask, so the same result within rounding, whatever
 the block size. While no pass is under way the model's own attention is at work.
 """
@@ -22,7 +26,11 @@ from transformers import AttentionInterface
 
 NAME = "placet_blocks"
 _PREFIX_PER_QUERY = 8
-"""A block grows by a query for so many tokens of prefix: gathering those costs more than some columns too many."""
+"""A block may grow by a query for so many tokens of prefix: gathering those costs more than some columns too many."""
+_FEWEST = 1 / 16
+"""The share of a block's size that a sequence must fill to have one of its own; shorter ones share one."""
+_PREFIX_PER_FEWEST = 32
+"""It must have a query more for so many tokens of prefix."""
 _REPLACED = "sdpa"
 """The attention that blocks stand in for; a model with another one keeps it."""
 
@@ -50,9 +58,8 @@ def blockwise(model: Any, seen: torch.Tensor, mask: torch.Tensor, size: int) -> 
         mask: The same as an additive mask, on the model's device.
         size: Queries in a block; more where a long prefix is gathered for each.
     """
-    size += (seen.shape[1] - seen.shape[0]) // _PREFIX_PER_QUERY
     config = model.config.get_text_config()
-    if config._attn_implementation != _REPLACED or len(seen) <= size:
+    if config._attn_implementation != _REPLACED or len(seen) == 1:
         yield
         return
     token = _BLOCKS.set(_cut(seen, mask, size))
@@ -66,8 +73,7 @@ def blockwise(model: Any, seen: torch.Tensor, mask: torch.Tensor, size: int) -> 
 
 def _cut(seen: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[_Block, ...]:
     blocks = []
-    for start in range(0, len(seen), size):
-        stop = min(start + size, len(seen))
+    for start, stop in _stretches(seen, size):
         used = seen[start:stop].any(0).nonzero()[:, 0]
         part = mask[start:stop]
         if int(used[-1]) + 1 == len(used):  # without gaps from the first: nothing has to be gathered
@@ -76,6 +82,20 @@ def _cut(seen: torch.Tensor, mask: torch.Tensor, size: int) -> tuple[_Block, ...
             columns = used.to(mask.device)
             blocks.append(_Block(start, stop, columns, part[:, columns]))
     return tuple(blocks)
+
+
+def _stretches(seen: torch.Tensor, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the first query of each block, and the one after its last."""
+    count, depth = len(seen), seen.shape[1] - len(seen)
+    most, fewest = size + depth // _PREFIX_PER_QUERY, int(size * _FEWEST) + depth // _PREFIX_PER_FEWEST
+    # A query goes on with the sequence before it if it sees what that one's last sees, and itself.
+    goes_on = (seen[1:] >= seen[:-1]).all(1) & (seen[1:].sum(1) == seen[:-1].sum(1) + 1)
+    start = 0
+    for stop, same in enumerate(goes_on.tolist(), 1):
+        if stop - start >= (most if same else fewest):
+            yield start, stop
+            start = stop
+    yield start, count
 
 
 def _attend(

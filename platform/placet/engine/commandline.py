@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from placet.domain.errors import UsageError
+from placet.engine.startup import load_engine
 
 MODEL_NAME = "placet"
 
@@ -26,6 +27,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         UsageError: One of lm-eval's own caches was asked for, or the configuration file cannot be read.
         SystemExit: lm-eval's, with its code.
     """
+    load_engine()
     from lm_eval._cli import HarnessCLI
     from lm_eval.utils import setup_logging
 

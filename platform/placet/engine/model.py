@@ -40,7 +40,7 @@ from placet.engine.packed import Seed
 from placet.engine.quiet import without_progress_bars
 from placet.engine.scoring import Encoded, Scoring
 from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
-from placet.engine.weights import MergeReport, ResidentBase
+from placet.engine.weights import AdapterAtWork, ResidentBase
 
 _MOST_ENCODINGS = 1 << 18
 """Requests whose tokens are remembered for the next adapter; a larger suite is encoded again."""
@@ -94,7 +94,7 @@ class PlacetLM(HFLM):
         self._current: str | None = None
         self._dtype = str(self.model.dtype).removeprefix("torch.")
         tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
-        self._resident = ResidentBase(self.model, merge_tolerance=tolerance)
+        self._resident = ResidentBase(self.model)
         self._obstacle, self._generation_obstacle = self._obstacles()
         # A model that takes no packed pass need not even have what the sizes of passes follow from.
         self._sizes = (
@@ -105,7 +105,7 @@ class PlacetLM(HFLM):
             )
         )
         self._check = SelfCheck(tolerance)
-        self._merge: MergeReport | None = None
+        self._adapter: AdapterAtWork | None = None
         self._documents: DocumentProgress | None = None
         self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._logits: dict[int, tuple[float, ...]] = {}  # of the generations under way, by request
@@ -138,9 +138,9 @@ class PlacetLM(HFLM):
         if weights_id is not None and weights_id not in self._adapters:
             raise UsageError(f"no adapter {weights_id} was added", hint="add_adapter comes first")
         self._resident.restore()
-        self._current, self._merge = None, None
+        self._current, self._adapter = None, None
         if weights_id is not None:
-            self._merge = self._resident.merge(self._adapters[weights_id], weights_id[:19])
+            self._adapter = self._resident.attach(self._adapters[weights_id], weights_id[:19])
             self._current = weights_id
 
     def use_answers(self, answers: AnswerStore) -> None:
@@ -164,12 +164,11 @@ class PlacetLM(HFLM):
         return engine_info(self._settings, self._sizes, self._dtype, self.device, self.batch_size, obstacles)
 
     def self_check(self) -> dict[str, str]:
-        """Return the self-check figures since :meth:`reset_self_check`, and those of the merge at work."""
+        """Return the self-check figures since :meth:`reset_self_check`, and those of the adapter at work."""
         figures = self._check.report()
-        if self._merge is not None:
-            figures["adapter_effect"] = f"{self._merge.effect:.6f}"
-            figures["merge_max_difference"] = f"{self._merge.error:.9f}"
-            figures["adapter_tensors"] = str(self._merge.tensors)
+        if self._adapter is not None:
+            figures["adapter_effect"] = f"{self._adapter.effect:.6f}"
+            figures["adapter_tensors"] = str(self._adapter.tensors)
         return figures
 
     def reset_self_check(self) -> None:

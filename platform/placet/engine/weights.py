@@ -1,11 +1,11 @@
-"""A base that stays loaded while adapters are merged into it and taken out again, one at a time.
+"""A base that stays loaded while adapters are put beside its weights and taken away again, one at a time.
 
-Guarantees: after :meth:`ResidentBase.restore` every module and every weight is the one it was before, bit for
-bit, because touched weights are put back from a copy made before the merge, never subtracted. An adapter
-counts as merged only if every tensor of its file was consumed, none is missing, and a probe shows that the
-merged model computes what PEFT computes unmerged and not what the base computes.
+Guarantees: an adapter acts as PEFT has it act, unmerged: the base's weights are not changed, so nothing is rounded
+twice, and after :meth:`ResidentBase.restore` every module is the one it was before, bit for bit (an adapter's biases
+are put back from a copy). An adapter counts as at work only if every tensor of its file was consumed, none is
+missing, and a probe shows that the model computes finite logits, and others than the base's.
 
-Beyond the base it holds one copy of the weights the adapter touches.
+Beyond the base it holds the adapter; for DoRA also the product of its matrices, a copy of the targeted weights' size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModelForCausalLM
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.helpers import DoraCaching
 from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 
@@ -24,20 +24,17 @@ from placet.domain.errors import EvaluationError
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PROBE_TOKENS = 24
+_DORA_CACHING = DoraCaching()
 # Ways to start training that leave the base's own weights alone.
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 
 
 @dataclass(frozen=True, slots=True)
-class MergeReport:
-    """What a probe of `PROBE_TOKENS` tokens showed, in logits.
-
-    `effect` is the largest difference from the base, `error` the largest from PEFT's unmerged model.
-    """
+class AdapterAtWork:
+    """How many tensors it has, and the largest difference it makes to a logit on a probe of `PROBE_TOKENS` tokens."""
 
     tensors: int
     effect: float
-    error: float
 
 
 class ResidentBase:
@@ -45,32 +42,29 @@ class ResidentBase:
 
     Args:
         model: The base, a causal language model of `transformers`.
-        merge_tolerance: The largest `error` that counts as rounding, relative to the largest logit.
     """
 
-    def __init__(self, model: Any, merge_tolerance: float) -> None:
+    def __init__(self, model: Any) -> None:
         self._model = model
-        self._tolerance = merge_tolerance
         self._modules: list[tuple[Any, str, Any]] = []
-        self._weights: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
-        self._tied: list[tuple[Any, str, torch.nn.Parameter]] = []
+        self._biases: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
         self._attributes: frozenset[str] = frozenset()
         self._config: dict[str, Any] = {}
         self._base_logits: torch.Tensor | None = None
 
-    def merge(self, adapter: Path, label: str) -> MergeReport:
-        """Merge the adapter in folder `adapter` into the base, which must be restored.
+    def attach(self, adapter: Path, label: str) -> AdapterAtWork:
+        """Put the adapter in folder `adapter` to work beside the base, which must be bare.
 
         Raises:
             EvaluationError: It is not LoRA in safetensors, does not fit this base, or does not act. The base
                 is then restored.
         """
         if self._modules:
-            raise RuntimeError("an adapter is merged already; restore the base first")
+            raise RuntimeError("an adapter is at work already; restore the base first")
         base = self._base_probe()
         self._remember_modules()
         try:
-            return self._merge(adapter, label, base)
+            return self._attach(adapter, label, base)
         except BaseException:
             self.restore()
             raise
@@ -81,16 +75,15 @@ class ResidentBase:
             if parent._modules.get(name) is not module:
                 parent._modules[name] = module
         with torch.no_grad():
-            for parameter, copy in self._weights:
+            for parameter, copy in self._biases:
                 parameter.data.copy_(copy)
-        for module, name, parameter in self._tied:
-            module._parameters[name] = parameter
         if self._modules:
             for name in set(vars(self._model)) - self._attributes:
                 delattr(self._model, name)
             vars(self._model.config).clear()
             vars(self._model.config).update(self._config)
-        self._modules, self._weights, self._tied = [], [], []
+            _DORA_CACHING(enabled=False)
+        self._modules, self._biases = [], []
 
     def _remember_modules(self) -> None:
         self._attributes = frozenset(vars(self._model))
@@ -102,11 +95,18 @@ class ResidentBase:
             if child is not None
         ]
 
-    def _merge(self, adapter: Path, label: str, base: torch.Tensor) -> MergeReport:
+    def _attach(self, adapter: Path, label: str, base: torch.Tensor) -> AdapterAtWork:
         config, tensors = _read(adapter, label)
+        # Else each pass would compute the norms of all targeted weights anew.
+        _DORA_CACHING(enabled=bool(config.use_dora))
+        if config.bias != "none":
+            self._biases = [
+                (parameter, parameter.detach().clone())
+                for name, parameter in self._model.named_parameters()
+                if name.endswith("bias")
+            ]
         try:
             wrapped = PeftModelForCausalLM(self._model, config)
-            self._copy_weights(wrapped, all_biases=config.bias == "all")
             result: Any = set_peft_model_state_dict(wrapped, tensors)
         except (RuntimeError, ValueError, KeyError) as error:
             raise EvaluationError(
@@ -122,72 +122,30 @@ class ResidentBase:
                 hint="check that it was trained on this base, with these target modules",
             )
         wrapped.eval()
-        unmerged = self._probe(wrapped)
-        try:
-            wrapped.merge_and_unload(safe_merge=True)
-        except ValueError as error:
+        logits = self._probe()
+        if not bool(logits.isfinite().all()):
             raise EvaluationError(
-                f"adapter {label} cannot be merged: {_first_line(error)}",
-                hint="its weights hold NaN or infinity; submit finite weights",
-            ) from error
-        return self._verify(label, len(tensors), unmerged, base)
-
-    def _copy_weights(self, wrapped: Any, all_biases: bool) -> None:
-        """Copy every weight the merge changes, and give those who share one the copy instead."""
-        touched = {
-            id(parameter): parameter
-            for module in wrapped.modules()
-            if isinstance(module, BaseTunerLayer)
-            for parameter in module.get_base_layer().parameters(recurse=False)
-        }
-        layers = {
-            id(module.get_base_layer()) for module in wrapped.modules() if isinstance(module, BaseTunerLayer)
-        }
-        if all_biases:
-            touched |= {id(p): p for name, p in wrapped.named_parameters() if name.endswith("bias")}
-        for parameter in touched.values():
-            self._weights.append((parameter, parameter.detach().clone()))
-        copies = {id(parameter): copy for parameter, copy in self._weights if copy.dim() > 1}
-        for module in wrapped.modules():
-            if id(module) in layers:
-                continue
-            for name, held in module._parameters.items():
-                if id(held) in copies:
-                    # Tied, as a head to its embedding: the adapter acts on one of them only.
-                    self._tied.append((module, name, held))
-                    module._parameters[name] = torch.nn.Parameter(copies[id(held)], requires_grad=False)
-
-    def _verify(self, label: str, count: int, unmerged: torch.Tensor, base: torch.Tensor) -> MergeReport:
-        merged = self._probe(self._model)
-        if not bool(merged.isfinite().all()):
-            raise EvaluationError(
-                f"adapter {label} makes the model compute NaN or infinity", hint="submit finite weights"
+                f"adapter {label} makes the model compute NaN or infinity", hint="submit smaller weights"
             )
-        effect = float((merged - base).abs().max())
-        error = float((merged - unmerged).abs().max())
+        effect = float((logits - base).abs().max())
         if effect == 0:
             raise EvaluationError(
                 f"adapter {label} changes nothing: on a probe its logits equal the base's",
                 hint="its weights are zero or were not applied; submit the trained adapter",
             )
-        if error > self._tolerance * max(1.0, float(unmerged.abs().max())):
-            raise EvaluationError(
-                f"adapter {label} merged differs from itself unmerged by {error:.2e} in a logit",
-                hint="this kind of adapter cannot be merged exactly; please report it",
-            )
-        return MergeReport(count, effect, error)
+        return AdapterAtWork(len(tensors), effect)
 
     def _base_probe(self) -> torch.Tensor:
         if self._base_logits is None:
-            self._base_logits = self._probe(self._model)
+            self._base_logits = self._probe()
         return self._base_logits
 
-    def _probe(self, model: Any) -> torch.Tensor:
+    def _probe(self) -> torch.Tensor:
         """Return the logits of fixed tokens spread over the vocabulary: (PROBE_TOKENS, vocabulary), float32."""
         size = int(self._model.config.get_text_config().vocab_size)
         ids = torch.tensor([[(1 + 7919 * (i + 1)) % size for i in range(PROBE_TOKENS)]])
         with torch.inference_mode():
-            logits: torch.Tensor = model(input_ids=ids.to(self._model.device), use_cache=False).logits
+            logits: torch.Tensor = self._model(input_ids=ids.to(self._model.device), use_cache=False).logits
             return logits[0].float().cpu()
 
 
@@ -213,6 +171,11 @@ def _read(adapter: Path, label: str) -> tuple[LoraConfig, dict[str, torch.Tensor
         raise EvaluationError(
             f"adapter {label} was started with {config.init_lora_weights}, which changes the base's weights",
             hint="convert it to a plain LoRA adapter (PEFT: save_pretrained with path_initial_model_for_...)",
+        )
+    unsound = next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
+    if unsound is not None:
+        raise EvaluationError(
+            f"adapter {label} holds NaN or infinity in {unsound}", hint="submit finite weights"
         )
     config.inference_mode = True
     return config, tensors

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from placet.domain.errors import Error
 from placet.engine.shards import Shards
+from placet.engine.startup import load_engine
 
 
 def main() -> None:
@@ -20,6 +21,7 @@ def main() -> None:
     # What libraries print must not get between the answers.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    load_engine()
     shards = Shards()
     for line in sys.stdin:
         found: dict[str, str] = {}

@@ -6,7 +6,7 @@ silently wrong. A record of an unknown type is kept and shown (:meth:`LedgerRead
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -26,6 +26,9 @@ R = TypeVar("R", bound=Record)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CHUNK = 8192
+
+_GAP = 16
+"""Records read along between two that are wanted, rather than asking twice."""
 
 
 def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
@@ -86,6 +89,31 @@ class LedgerReader:
         if not entries:
             raise IntegrityError(f"the log has no record {record_id}", hint="run `placet audit`")
         return self._verified(entries[0], kind, model)
+
+    def get_many(self, record_ids: Iterable[Digest]) -> dict[Digest, Verified[Any]]:
+        """Return records of any kind by id; neighbours in the log are read together.
+
+        Raises:
+            IntegrityError: One of them is not in the log, or does not verify.
+        """
+        wanted = list(dict.fromkeys(record_ids))
+        if not wanted:
+            return {}  # opening the file takes longer than most questions
+        with self._store.reading():
+            places = self._store.indices_of(wanted)
+            lacking = next((record for record in wanted if record not in places), None)
+            if lacking is not None:
+                raise IntegrityError(f"the log has no record {lacking}", hint="run `placet audit`")
+            entries = [
+                entry
+                for start, stop in _stretches(sorted(places.values()))
+                for entry in self._store.entries(start, stop)
+            ]
+        indices = set(places.values())
+        found = (
+            self.trust.verify(_unedited(entry), entry.index) for entry in entries if entry.index in indices
+        )
+        return {item.id: item for item in found}
 
     def everything(self) -> tuple[Verified[Record] | Entry, ...]:
         """Return every entry by index: verified, or as stored where its predicate type is not known here.
@@ -148,6 +176,20 @@ class LedgerReader:
                 f"record {entry.index} is a {verified.kind} record, not {kind}", hint="run `placet audit`"
             )
         return cast("Verified[R]", cast("Any", verified))
+
+
+def _stretches(indices: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield stretches (from, until before) that hold rising `indices`, none with a wide gap."""
+    start = last = None
+    for index in indices:
+        if start is None or last is None:
+            start = index
+        elif index - last > _GAP:
+            yield start, last + 1
+            start = index
+        last = index
+    if start is not None and last is not None:
+        yield start, last + 1
 
 
 def _unedited(entry: Entry) -> bytes:

@@ -46,7 +46,7 @@ class StoredLog:
 
     def __init__(self, store: LedgerStore, trust: Trust, size: int) -> None:
         self._store = store
-        self._trust = trust
+        self.trust = trust
         self._size = size
         self._revocations: list[Verified[Revocation]] | None = None
 
@@ -69,7 +69,7 @@ class StoredLog:
 
     def _verified(self, entry: Entry, model: type[R]) -> list[Verified[R]]:
         try:
-            verified = self._trust.verify(entry.envelope, entry.index)
+            verified = self.trust.verify(entry.envelope, entry.index)
         except IntegrityError:
             return []
         return [cast("Verified[R]", cast("Any", verified))] if isinstance(verified.record, model) else []
@@ -121,7 +121,7 @@ def _why_not(log: StoredLog, release: Verified[Release]) -> str:
         *log.about(adapter.weights_id, Kind.SAFETY, Measurement, index),
         *log.about(record.base.id, Kind.BASE_STATUS, BaseStatus, index),
     )
-    approval = with_lapses(approval, lapses(verdict, approval.reviews, later, None, index))
+    approval = with_lapses(approval, lapses(verdict, approval, later, log.trust, index))
     if not approval.approved:
         return "; ".join(approval.missing)
     named = {*record.reviews, *record.waivers}

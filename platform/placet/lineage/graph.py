@@ -53,8 +53,16 @@ def build_lineage(records: Iterable[Verified[Any]], adapter: Digest | None = Non
     full = Lineage(tuple(build.nodes.values()), tuple(build.edges))
     if adapter is None:
         return full
-    focus = build.weights_of.get(adapter, adapter)
-    return _cut(full, _adapter_id(focus))
+    return cut_lineage(full, build.weights_of.get(adapter, adapter))
+
+
+def cut_lineage(full: Lineage, weights_id: Digest) -> Lineage:
+    """Return of a whole lineage the part about one adapter, as :func:`build_lineage` does.
+
+    Raises:
+        KeyError: It does not speak of these weights.
+    """
+    return _cut(full, _adapter_id(weights_id))
 
 
 def _cut(full: Lineage, focus: str) -> Lineage:
@@ -95,7 +103,7 @@ def _adapter_id(weights_id: str) -> str:
 class _Build:
     records: tuple[Verified[Any], ...]
     nodes: dict[str, Node] = field(default_factory=dict)
-    edges: list[Edge] = field(default_factory=list)
+    edges: dict[Edge, None] = field(default_factory=dict)
     weights_of: dict[str, Digest] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
 
@@ -135,9 +143,8 @@ class _Build:
         return node.id
 
     def link(self, source: str, target: str, label: str = "") -> None:
-        edge = Edge(source, target, label)
-        if source in self.nodes and target in self.nodes and edge not in self.edges:
-            self.edges.append(edge)
+        if source in self.nodes and target in self.nodes:
+            self.edges[Edge(source, target, label)] = None
 
     def base_node(self, base_id: str, label: str, *records: Digest) -> str:
         return self.add(Node(f"base:{base_id}", NodeKind.BASE, label, short(base_id), records=records))

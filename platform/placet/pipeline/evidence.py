@@ -22,7 +22,7 @@ from placet.domain.records import (
     Submission,
 )
 from placet.ledger.reader import LedgerReader, in_one_reading
-from placet.measuring.rows import load_rows, rows_digest
+from placet.measuring.rows import load_rows, load_values, rows_digest
 from placet.pipeline.references import find_references
 from placet.policy.evidence import (
     Dataset,
@@ -160,11 +160,30 @@ def load_rows_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
     rows = load_rows(blobs.read(measured.record.blob))
     same_documents = tuple(row.doc for row in rows) == measured.record.samples
     if not same_documents or rows_digest(rows) != measured.record.rows_digest:
-        raise IntegrityError(
-            f"the per-sample results of record {measured.index} are not the ones it was signed over",
-            hint="run `placet audit`",
-        )
+        raise _other_rows(measured)
     return Rows(measured.id, measured.record, tuple(row.value for row in rows), tuple(row.id for row in rows))
+
+
+def load_values_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
+    """Return a measurement that a past verdict rests on, with its values, without the texts of its rows.
+
+    The rows were held against the digest of their canonical form when the verdict was given; here the file is held
+    against its own, which the same signature covers.
+
+    Raises:
+        IntegrityError: The file is not the one that was signed.
+    """
+    documents, ids, values = load_values(blobs.read(measured.record.blob))
+    if documents != measured.record.samples:
+        raise _other_rows(measured)
+    return Rows(measured.id, measured.record, values, ids)
+
+
+def _other_rows(measured: Verified[Measurement]) -> IntegrityError:
+    return IntegrityError(
+        f"the per-sample results of record {measured.index} are not the ones it was signed over",
+        hint="run `placet audit`",
+    )
 
 
 def statement_of(training: Verified[Training]) -> TrainingStatement:

@@ -18,6 +18,7 @@ from placet.domain.digests import Digest, canonical_json
 from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
+    EngineInfo,
     LedgerHead,
     Plan,
     PlannedReference,
@@ -30,13 +31,22 @@ from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
 from placet.office import EVALUATOR_KEY, Office
-from placet.pipeline.costs import seconds_per_document
+from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
-from placet.pipeline.measurements import Work, measure, runner_of, submission_of, unmeasured
+from placet.pipeline.measurements import (
+    Work,
+    measure,
+    runner_of,
+    submission_of,
+    unmeasured,
+    whole_run_of_base,
+)
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
+from placet.policy.judgement import plural
 from placet.policy.loader import load_policy
+from placet.policy.model import ComparisonGate
 from placet.policy.planning import expected_documents, review_samples, sample_sizes
 from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
@@ -92,7 +102,10 @@ def gate(
     lock = office.folder("work") / "gate.lock"
     with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
         try:
-            plans = [_plan(work, item) for item in submissions]
+            # One state of the log for all: the adapters then run in one order, and the base once for all of them.
+            head = office.reader().head()
+            plans = [_plan(work, item, head) for item in submissions]
+            _tell_cost(work, plans)
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
                     measure(work, submission.record, plan)
@@ -111,8 +124,8 @@ def gate(
 # --- plan -----------------------------------------------------------------------------------------------
 
 
-def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
-    """Return the plan to follow: the newest that still fits, else a new one, logged now."""
+def _plan(work: Work, submission: Verified[Submission], head: LedgerHead) -> Verified[Plan]:
+    """Return the plan to follow: the newest that still fits, else a new one, drawn from `head` and logged now."""
     office, reader = work.office, work.office.reader()
     adapter = submission.record.adapter
     references = find_references(reader, work.policy.others, submission.record.base.id)
@@ -123,18 +136,21 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
             return plan
     documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
     sizes = sample_sizes(work.policy, documents)
-    pace = seconds_per_document(reader, submission.record.base.id)
+    pace = paces(reader, submission.record.base.id)
     for note in review_samples(work.policy, sizes, documents):
         if not note.adequate:
             work.progress.note(f"gate {note.gate}: {note.text}")
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
     office.blobs.put_bytes(canonical_json(work.policy.to_json()))
-    engine, head = runner_of(work, submission.record.base.id).info(), reader.head()
+    engine = runner_of(work, submission.record.base.id).info()
     record = Plan(
         adapter=adapter,
         base=submission.record.base,
         policy=work.policy.ref,
-        suites=tuple(_planned(work, name, size, head, pace) for name, size in sizes.items()),
+        suites=tuple(
+            _with_companions(work, _planned(work, name, size, head, pace), submission.record.base.id, engine)
+            for name, size in sizes.items()
+        ),
         engine=engine,
         head=head,
         planned_at=office.clock(),
@@ -154,6 +170,20 @@ def _plan(work: Work, submission: Verified[Submission]) -> Verified[Plan]:
         *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
     )
     return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
+
+
+def _tell_cost(work: Work, plans: Sequence[Verified[Plan]]) -> None:
+    """Say what is still to be run for `plans`, on the base and on others once for all of them."""
+    wanted: dict[tuple[Digest, Digest], tuple[str, Digest, int]] = {}
+    for plan in plans:
+        for planned, target in unmeasured(work, plan):
+            suite = planned.suite
+            documents = planned.expected_documents or len(planned.samples)
+            wanted[suite.digest, target.subject] = (suite.id, suite.digest, documents)
+    if wanted:
+        cost = cost_of(wanted.values(), paces(work.office.reader(), plans[0].record.base.id))
+        subjects = len({subject for _, subject in wanted})
+        work.progress.note(f"planned, on {plural(subjects, 'subject')}: {cost.told()}")
 
 
 def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
@@ -178,9 +208,7 @@ def _still_fits(
     )
 
 
-def _planned(
-    work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, float]
-) -> PlannedSuite:
+def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, Pace]) -> PlannedSuite:
     suite, sampling = work.suites[name], work.policy.suites[name]
     documents = len(suite.rows())
     samples = draw_order(documents, size, head.root, suite.ref.digest)
@@ -196,10 +224,20 @@ def _planned(
         samples=samples,
         groups=groups or None,
         expected_documents=expected if sequential else None,
-        expected_s=pace[suite.ref.digest] * expected if suite.ref.digest in pace else None,
+        expected_s=pace[suite.ref.digest].of(expected) if suite.ref.digest in pace else None,
         cluster=sampling.cluster,
         sequential=sequential,
     )
+
+
+def _with_companions(work: Work, planned: PlannedSuite, base: Digest, engine: EngineInfo) -> PlannedSuite:
+    """Return a suite that is planned as sequential with the run of the base whose values can steady its tests."""
+    if planned.sequential is None or planned.sequential.claim != "benchmark":
+        return planned
+    if not any(isinstance(gate, ComparisonGate) for gate in work.policy.gates_on(planned.suite.id)):
+        return planned
+    whole = whole_run_of_base(work, work.suites[planned.suite.id], base, engine)
+    return planned if whole is None else planned.model_copy(update={"companions": whole.id})
 
 
 def _groups(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:

@@ -1,22 +1,27 @@
 """Past verdicts and the evidence each rests on, for trying another policy on them.
 
 What is read of a verdict once is kept as facts in the office's work folder, by record id: a later call reads only
-what was added. The folder can be deleted at any time, and `--fresh` reads everything anew.
+what was added. It is kept while reading goes on, so that an interrupted reading goes on where it stopped. The folder
+can be deleted at any time, and `--fresh` reads everything anew.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, cast
 
 from placet.attest.predicates import Kind, Training, spec_of
 from placet.attest.strict_json import parse_json
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, IntegrityError, StorageError
+from placet.domain.errors import Error, StorageError
 from placet.domain.progress import Progress, tracked
 from placet.domain.records import (
     Base,
@@ -29,8 +34,10 @@ from placet.domain.records import (
     Submission,
     Verdict,
 )
+from placet.ledger.reader import LedgerReader
 from placet.office import Office
-from placet.pipeline.evidence import CARD, load_rows_of, statement_of
+from placet.pipeline.evidence import CARD, load_values_of, statement_of
+from placet.policy.about import About, about_from, kept_about
 from placet.policy.evidence import (
     Evidence,
     RecordedBase,
@@ -45,9 +52,19 @@ from placet.policy.facts import Facts, facts_of
 from placet.policy.modelcard import read_card
 from placet.policy.schema import Policy
 
-_FILE = "facts.json"
-_FORM = 1
+_FACTS, _ABOUT = "facts.json", "facts-about.json"
+"""Outcomes and counts, read each time; and what gates without a suite look at, read when such a gate is new."""
+
+_FORM = 2
 """Raised whenever facts are made or kept in another way, so that older ones are made anew."""
+
+_READING = "reading past verdicts"
+
+_BATCH = 64
+"""Verdicts whose records are fetched from the log together."""
+
+_KEEP_EVERY_S = 20.0
+_RECORDS_HELD, _RUNS_HELD = 4096, 256
 
 
 @dataclass
@@ -64,6 +81,11 @@ class History:
     read: int
     left_out: tuple[tuple[Digest, str], ...]
     _reader: _Reader
+    _kept: _Kept
+
+    def about_of(self, record: Digest) -> About | None:
+        """Return what is kept of a verdict's evidence beside what was measured."""
+        return self._kept.about_of(record)
 
     def evidence_of(self, record: Digest) -> tuple[Verdict, Evidence]:
         """Return a verdict and the evidence it rests on.
@@ -88,27 +110,27 @@ def load_history(office: Office, progress: Progress, *, fresh: bool = False) -> 
     """
     reader = _Reader(office)
     ids = office.store.record_ids(spec_of(Kind.VERDICT).predicate_type)
-    kept, channels = ({}, {}) if fresh else _load(office)
-    todo = [record for record in ids if record not in kept]
+    kept = _Kept(office) if fresh else _Kept.load(office)
+    todo = [record for record in ids if record not in kept.facts]
     left_out: list[tuple[Digest, str]] = []
     if todo:
-        with tracked(progress, "reading past verdicts", len(todo), "verdicts"):
-            for record in todo:
-                try:
-                    kept[record] = reader.facts_of(record).to_json()
-                except _UnreadablePolicyError as error:
-                    left_out.append((record, error.message))
-                progress.advance("reading past verdicts")
-    before = len(channels)
-    released = _released(office, channels)
-    if todo or len(channels) != before:
-        _save(office, kept, channels)
+        with tracked(progress, _READING, len(todo), "verdicts"), kept.being_filled():
+            for start in range(0, len(todo), _BATCH):
+                reader.fetch(todo[start : start + _BATCH])
+                for record in todo[start : start + _BATCH]:
+                    try:
+                        kept.add(record, *reader.facts_of(record))
+                    except _UnreadablePolicyError as error:
+                        left_out.append((record, error.message))
+                    progress.advance(_READING)
+                kept.save_now_and_then()
+    released = kept.released()
     facts = tuple(
-        replace(Facts.from_json(kept[record]), released=released.get(record, ()))
+        replace(Facts.from_json(kept.facts[record]), released=released.get(record, ()))
         for record in ids
-        if record in kept
+        if record in kept.facts
     )
-    return History(facts, len(todo) - len(left_out), tuple(left_out), reader)
+    return History(facts, len(todo) - len(left_out), tuple(left_out), reader, kept)
 
 
 class _UnreadablePolicyError(Error):
@@ -117,19 +139,42 @@ class _UnreadablePolicyError(Error):
 
 @dataclass
 class _Reader:
-    """Reads the whole log once, when first something is asked of it."""
+    """Reads what verdicts rest on. What several rest on, such as the base's runs, is held for the next."""
 
     office: Office
-    _records: dict[Digest, Verified[Any]] = field(default_factory=dict)
+    _records: OrderedDict[Digest, Verified[Any]] = field(default_factory=OrderedDict)
+    _runs: OrderedDict[Digest, Rows] = field(default_factory=OrderedDict)
     _policies: dict[Digest, Policy] = field(default_factory=dict)
 
-    def facts_of(self, record: Digest) -> Facts:
+    @cached_property
+    def _log(self) -> LedgerReader:
+        return self.office.reader()
+
+    def facts_of(self, record: Digest) -> tuple[Facts, Verdict, Evidence]:
         verdict, evidence = self.evidence_of(record)
-        return facts_of(self._policy(verdict), verdict, record, evidence)
+        return facts_of(self._policy(verdict), verdict, record, evidence), verdict, evidence
 
     def evidence_of(self, record: Digest) -> tuple[Verdict, Evidence]:
-        verdict = cast("Verdict", self._record(record).record)
+        self.fetch([record])
+        verdict = cast("Verdict", self._records[record].record)
         return verdict, self._evidence(verdict)
+
+    def fetch(self, verdicts: Sequence[Digest]) -> None:
+        """Read the records of some verdicts, and those they rest on, together."""
+        self._hold(verdicts)
+        wanted = dict[Digest, None]()
+        for record in verdicts:
+            verdict = cast("Verdict", self._records[record].record)
+            wanted.update(dict.fromkeys((verdict.plan, *verdict.evidence, *verdict.plans_on_weights)))
+        self._hold(list(wanted))
+        while len(self._records) > max(_RECORDS_HELD, len(wanted) + len(verdicts)):
+            self._records.popitem(last=False)
+
+    def _hold(self, wanted: Sequence[Digest]) -> None:
+        for record in wanted:
+            if record in self._records:
+                self._records.move_to_end(record)
+        self._records.update(self._log.get_many(item for item in wanted if item not in self._records))
 
     def _policy(self, verdict: Verdict) -> Policy:
         digest = verdict.policy.digest
@@ -143,18 +188,10 @@ class _Reader:
                 ) from error
         return self._policies[digest]
 
-    def _record(self, record: Digest) -> Verified[Any]:
-        if not self._records:
-            everything = self.office.reader().everything()
-            self._records = {item.id: item for item in everything if isinstance(item, Verified)}
-        if record not in self._records:
-            raise IntegrityError(f"the log has no record {record}", hint="run `placet audit`")
-        return self._records[record]
-
     def _evidence(self, verdict: Verdict) -> Evidence:
         """Return what a verdict names as its evidence, and nothing that was logged since."""
-        items = [self._record(record) for record in verdict.evidence]
-        plan = cast("Plan", self._record(verdict.plan).record)
+        items = [self._records[record] for record in verdict.evidence]
+        plan = cast("Plan", self._records[verdict.plan].record)
         own = {verdict.adapter.weights_id}
         rows = [self._rows(item) for item in items if isinstance(item.record, Measurement)]
         submission = next((item for item in items if isinstance(item.record, Submission)), None)
@@ -164,7 +201,7 @@ class _Reader:
             policy=verdict.policy,
             plan=verdict.plan,
             plans=tuple(
-                RecordedPlan(record, cast("Plan", self._record(record).record))
+                RecordedPlan(record, cast("Plan", self._records[record].record))
                 for record in verdict.plans_on_weights
             ),
             runs=tuple(run for run in rows if run.measurement.subject in own),
@@ -186,7 +223,15 @@ class _Reader:
         return replace(evidence, listed=tuple(evidence.records()))
 
     def _rows(self, item: Verified[Any]) -> Rows:
-        return load_rows_of(item, self.office.blobs)
+        if item.id in self._runs:
+            self._runs.move_to_end(item.id)
+            return self._runs[item.id]
+        rows = load_values_of(item, self.office.blobs)
+        # An adapter's own runs serve its own verdicts only; the others' serve many.
+        self._runs[item.id] = rows
+        while len(self._runs) > _RUNS_HELD:
+            self._runs.popitem(last=False)
+        return rows
 
     def _card(self, submission: Verified[Any]) -> Any:
         entry = next((item for item in submission.record.files if item.path == CARD), None)
@@ -202,36 +247,94 @@ def _last(items: list[Verified[Any]], model: type, wrap: Any) -> Any:
     return wrap(found[-1].id, found[-1].record) if found else None
 
 
-def _released(office: Office, known: dict[Digest, list[str]]) -> Mapping[Digest, tuple[str, ...]]:
-    """Return which channels each verdict was released to; add to `known`: release → verdict, channel."""
-    ids = office.store.record_ids(spec_of(Kind.RELEASE).predicate_type)
-    if any(record not in known for record in ids):
-        for item in office.reader().find(Kind.RELEASE, Release):
-            known[item.id] = [item.record.verdict, item.record.channel]
-    found: dict[Digest, tuple[str, ...]] = {}
-    for record in ids:
-        verdict, channel = known[record]
-        found[Digest(verdict)] = tuple(dict.fromkeys((*found.get(Digest(verdict), ()), channel)))
-    return found
+@dataclass
+class _Kept:
+    """What is kept in the office's work folder."""
+
+    office: Office
+    facts: dict[Digest, Any] = field(default_factory=dict)
+    releases: dict[Digest, list[str]] = field(default_factory=dict)
+    _about: dict[Digest, Any] | None = field(default_factory=dict)
+    _shared: dict[str, Any] = field(default_factory=dict)
+    _saved_at: float = 0.0
+
+    @classmethod
+    def load(cls, office: Office) -> _Kept:
+        """Return what is kept; nothing if it is of another form or cannot be read."""
+        held = _load(office, _FACTS)
+        if held is None:
+            return cls(office)
+        # The other part is read when something asks for it.
+        return cls(office, dict(held["facts"]), dict(held["releases"]), None)
+
+    def add(self, record: Digest, facts: Facts, verdict: Verdict, evidence: Evidence) -> None:
+        """Keep what was read of a verdict."""
+        about, shared = self._everything()
+        self.facts[record] = facts.to_json()
+        about[record] = kept_about(verdict, evidence, shared)
+
+    def about_of(self, record: Digest) -> About | None:
+        """Return what gates without a suite look at; None where it is lost."""
+        about, shared = self._everything()
+        return about_from(about[record], shared) if record in about else None
+
+    def released(self) -> Mapping[Digest, tuple[str, ...]]:
+        """Return which channels each verdict was released to."""
+        ids = self.office.store.record_ids(spec_of(Kind.RELEASE).predicate_type)
+        if any(record not in self.releases for record in ids):
+            for item in self.office.reader().find(Kind.RELEASE, Release):
+                self.releases[item.id] = [item.record.verdict, item.record.channel]
+            self._save_facts()
+        found: dict[Digest, tuple[str, ...]] = {}
+        for record in ids:
+            verdict, channel = self.releases[record]
+            found[Digest(verdict)] = tuple(dict.fromkeys((*found.get(Digest(verdict), ()), channel)))
+        return found
+
+    @contextmanager
+    def being_filled(self) -> Iterator[None]:
+        """Keep what is added every now and then, and at the end, however that comes."""
+        self._saved_at = time.monotonic()
+        try:
+            yield
+        finally:
+            self.save()
+
+    def save_now_and_then(self) -> None:
+        """Keep what was added, if that was not done lately."""
+        if time.monotonic() - self._saved_at > _KEEP_EVERY_S:
+            self.save()
+            self._saved_at = time.monotonic()
+
+    def save(self) -> None:
+        """Keep everything. What is asked of a verdict only later is written first, so that it is there for each."""
+        about, shared = self._everything()
+        _save(self.office, _ABOUT, {"about": about, "shared": shared})
+        self._save_facts()
+
+    def _save_facts(self) -> None:
+        _save(self.office, _FACTS, {"facts": self.facts, "releases": self.releases})
+
+    def _everything(self) -> tuple[dict[Digest, Any], dict[str, Any]]:
+        if self._about is None:
+            held = _load(self.office, _ABOUT) or {"about": {}, "shared": {}}
+            self._about, self._shared = dict(held["about"]), dict(held["shared"])
+        return self._about, self._shared
 
 
-def _load(office: Office) -> tuple[dict[Digest, Any], dict[Digest, list[str]]]:
-    """Return the kept facts and releases by record id; nothing if they are of another form or cannot be read."""
+def _load(office: Office, name: str) -> dict[str, Any] | None:
     try:
-        held = json.loads((office.folder("work") / _FILE).read_bytes())
-        if held["form"] == _FORM:
-            return dict(held["facts"]), dict(held["releases"])
+        held = json.loads((office.folder("work") / name).read_bytes())
+        return held if held["form"] == _FORM else None
     except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return {}, {}
+        return None
 
 
-def _save(office: Office, kept: Mapping[Digest, Any], releases: Mapping[Digest, list[str]]) -> None:
-    held = {"form": _FORM, "facts": kept, "releases": releases}
-    path = office.folder("work") / _FILE
+def _save(office: Office, name: str, held: Mapping[str, Any]) -> None:
+    path = office.folder("work") / name
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(json.dumps(held, separators=(",", ":")))
+        temporary.write_text(json.dumps({"form": _FORM, **held}, separators=(",", ":")))
         temporary.replace(path)
     except OSError as error:
         raise StorageError(

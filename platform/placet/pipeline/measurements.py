@@ -16,7 +16,7 @@ from placet.attest.trust import Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import EvaluationError, UndecidedError, UsageError
 from placet.domain.progress import Progress
-from placet.domain.records import Measurement, Plan, PlannedSuite, Stage, Submission
+from placet.domain.records import EngineInfo, Measurement, Plan, PlannedSuite, Stage, Submission
 from placet.measuring.measured import MeasuredSuite
 from placet.measuring.rows import Row, load_rows, rows_digest
 from placet.measuring.suite import Suite
@@ -142,16 +142,55 @@ def _measure_sequential(work: Work, plan: Verified[Plan], planned: PlannedSuite)
                 _record_measurement(work, plan, planned, target, measured)
         return
     known = {
-        target.subject: values
+        target.subject: _known_beginning(work, plan, planned, target)
         for target in compared.values()
-        if target.subject != own.subject and (values := _known(work, plan, planned, target)) is not None
+        if target.subject != own.subject
     }
-    made = run_until_settled(work.policy, planned, own, compared, known, _run(work, plan, planned))
+    companions = _companions(work, planned, base)
+    made = run_until_settled(
+        work.policy, planned, own, compared, known, _run(work, plan, planned), companions
+    )
     targets = {target.subject: target for target in (*compared.values(), own)}
     for subject, measured in made.items():
         beginning = planned.model_copy(update={"samples": measured.samples})
         if subject == own.subject or _known(work, plan, beginning, targets[subject]) is None:
             _record_measurement(work, plan, planned, targets[subject], measured)
+
+
+def whole_run_of_base(
+    work: Work, suite: Suite, base: Digest, engine: EngineInfo
+) -> Verified[Measurement] | None:
+    """Return the newest run of the base on every document of a suite that a plan of today may name, or None."""
+    limit, documents = work.policy.max_age_days, set(range(len(suite.rows())))
+    for run in reversed(measurements_of(work.office.reader(), base)):
+        record = run.record
+        young = limit is None or work.office.clock() - record.finished_at < timedelta(days=limit)
+        if (
+            young
+            and (record.suite, record.engine) == (suite.ref, engine)
+            and set(record.samples) == documents
+        ):
+            return run
+    return None
+
+
+def _companions(work: Work, planned: PlannedSuite, base: Target) -> dict[int, float] | None:
+    """Return the values of the base's run that the plan names.
+
+    Raises:
+        EvaluationError: They are not those that were signed.
+    """
+    if planned.companions is None:
+        return None
+    runs = measurements_of(work.office.reader(), base.subject)
+    named = next((run for run in runs if run.id == planned.companions), None)
+    rows = None if named is None else _signed_rows(work, named.record)
+    if rows is None:
+        raise EvaluationError(
+            f"the run of the base that the plan names for {planned.suite.id} is not what was signed",
+            hint="run `placet audit`",
+        )
+    return {row.doc: row.value for row in rows}
 
 
 def _recorded_beginning(
@@ -171,6 +210,25 @@ def _known(
             if rows is not None:
                 return {row.doc: row.value for row in rows}
     return None
+
+
+def _known_beginning(
+    work: Work, plan: Verified[Plan], planned: PlannedSuite, target: Target
+) -> dict[int, float]:
+    """Return another subject's values from the one run on record that has most of the plan's order, from its start."""
+    best, most = None, 0
+    for run in reversed(measurements_of(work.office.reader(), target.subject)):
+        held = set(run.record.samples)
+        beginning = next(
+            (place for place, document in enumerate(planned.samples) if document not in held),
+            len(planned.samples),
+        )
+        asked = planned.model_copy(update={"samples": planned.samples[:beginning]})
+        if beginning > most and _serves(work, run.record, plan, asked, own=False):
+            best, most = run.record, beginning
+    rows = None if best is None else _signed_rows(work, best)
+    values = {} if rows is None else {row.doc: row.value for row in rows}
+    return {document: values[document] for document in planned.samples[:most] if document in values}
 
 
 def _targets(work: Work, record: Plan, planned: PlannedSuite) -> tuple[Target, Target, dict[str, Target]]:

@@ -147,6 +147,9 @@ class _Here:
     """A base that is resident in this process; each plan has a journal of answers in `folder`."""
 
     def __init__(self, model: Model, folder: Path) -> None:
+        from placet.engine.startup import load_engine
+
+        load_engine()
         from placet.engine.harness import HarnessRunner
         from placet.engine.model import PlacetLM
 

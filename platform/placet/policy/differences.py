@@ -9,14 +9,22 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from placet.domain.digests import short
 from placet.domain.records import Outcome, PlannedSuite
 from placet.policy.baseline import Other, find_other, judge_against
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.intervals import adjusted, bounds_of_difference
-from placet.policy.judgement import Judgement, figure, percent, recorded_interval
+from placet.policy.judgement import Judgement, error, figure, missing, percent, recorded_interval
 from placet.policy.model import ComparisonGate
-from placet.policy.runs import judge_runs
-from placet.policy.sequential import difference_design, interval_of, recorded_path, replay, told
+from placet.policy.runs import damaged, judge_runs
+from placet.policy.sequential import (
+    companions_of,
+    difference_design,
+    interval_of,
+    recorded_path,
+    replay,
+    told,
+)
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import is_binary
 from placet.stats.paired import paired_table
@@ -30,11 +38,38 @@ def judge_difference(gate: ComparisonGate, limit: float, evidence: Evidence) -> 
         return other
 
     def against(run: Rows, planned: PlannedSuite) -> Judgement:
-        return judge_against(
-            other, run, evidence, lambda values, _: judge_pair(gate, limit, run, values, other, planned)
+        companions = find_companions(planned, run, other, evidence)
+        if isinstance(companions, Judgement):
+            return companions
+        judged = judge_against(
+            other,
+            run,
+            evidence,
+            lambda values, _: judge_pair(gate, limit, run, values, other, planned, companions),
         )
+        return judged if companions is None else judged.citing(companions.record)
 
     return judge_runs(gate, evidence, against)
+
+
+def find_companions(
+    planned: PlannedSuite, run: Rows, other: Other, evidence: Evidence
+) -> Rows | Judgement | None:
+    """Return the base's run that the plan names to steady a comparison with it; None if it names none.
+
+    MISSING if it is not among the evidence; ERROR if it is not a run of the base on all of these very documents.
+    """
+    if planned.companions is None or planned.sequential is None or other.kind != "base":
+        return None
+    found = next((one for one in other.runs if one.record == planned.companions), None)
+    what = f"run {short(planned.companions)} of the base, which the plan names for {planned.suite.id}"
+    if found is None:
+        return missing(f"R{what[1:]}, is not among the evidence.", "Gather the evidence again.")
+    theirs, mine = found.measurement, run.measurement
+    whole = set(theirs.samples) == set(range(planned.documents))
+    if (theirs.subject, theirs.suite, theirs.metric) != (other.subject, mine.suite, mine.metric) or not whole:
+        return error(f"R{what[1:]}, is not one of it on all documents.", "Plan again: run `placet gate`.")
+    return damaged(found) or found
 
 
 def outcome_of(bounds: Bounds, limit: float) -> Outcome:
@@ -51,8 +86,12 @@ def judge_pair(
     other_values: tuple[float, ...],
     other: Other,
     planned: PlannedSuite,
+    companions: Rows | None = None,
 ) -> Judgement:
-    """Return the outcome of one run against another's values on the same documents, in the same order."""
+    """Return the outcome of one run against another's values on the same documents, in the same order.
+
+    `companions` is the base's run that the plan names to steady a sequential test.
+    """
     measured = run.measurement
     mine = math.fsum(run.values) / measured.n
     theirs = math.fsum(other_values) / measured.n
@@ -74,7 +113,7 @@ def judge_pair(
         f"same {measured.n} documents"
     )
     if planned.sequential is not None:
-        return _sequential(gate, limit, run, other_values, planned, draft, said)
+        return _sequential(gate, limit, run, other_values, planned, draft, said, companions)
     try:
         samples = measured.samples
         bounds = bounds_of_difference(
@@ -108,22 +147,27 @@ def _sequential(
     planned: PlannedSuite,
     draft: Judgement,
     said: str,
+    companions: Rows | None,
 ) -> Judgement:
     """Return the outcome of the test that may stop early, on the documents up to where it stopped."""
     upward = run.measurement.higher_is_better
+    steadied = None
+    if companions is not None:
+        steadied = companions_of(planned, companions.by_document(), higher_is_better=upward)
     sign = 1.0 if upward else -1.0
     differences = [sign * (mine - other) for mine, other in zip(run.values, other_values, strict=True)]
-    result = replay(difference_design(gate, limit, planned), differences, planned, gate.suite)
+    result = replay(difference_design(gate, limit, planned, steadied), differences, planned, gate.suite)
     if isinstance(result, Judgement):
         return replace(result, comparison=draft.comparison, threshold=draft.threshold)
     used = result.used
     bounds = interval_of(result, mirrored=not upward)
+    steadily = " (the base's scores on all documents steady the test)" if steadied else ""
     mine, theirs = math.fsum(run.values[:used]) / used, math.fsum(other_values[:used]) / used
     return replace(
         draft,
         outcome=result.outcome,
         reason=f"{said}; on the first {used} the difference is {figure(bounds.estimate)}, "
-        f"{told(result, bounds, gate.alpha)}: {conclusion(result.outcome, limit)}.",
+        f"{told(result, bounds, gate.alpha)}{steadily}: {conclusion(result.outcome, limit)}.",
         fix=""
         if result.outcome is Outcome.PASS
         else "Lose less: a decided test stands, and more documents change nothing.",

@@ -7,7 +7,8 @@ Everything else is left to the evidence itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,6 @@ from placet.policy.model import Gate, SuiteGate
 from placet.policy.runs import runs_that_count, unsound
 from placet.policy.schema import Policy
 from placet.stats.mean import is_binary
-from placet.stats.paired import paired_table
 
 _NOT_ASKED = {"id", "why", "required", "waivable", "waivers", "planning"}
 
@@ -37,6 +37,9 @@ class SuiteFacts:
         ones: How many of the values are 1.
         pairs: What was compared with (``base`` or a reference's name) → documents gained and lost, in the metric's own
             direction: gained are those that are 1 for the adapter alone.
+        groups: Column that the plan knows → its value → what was compared with (``""`` for nothing) → counts of
+            documents that are 1 for both, for the adapter alone, for the other alone, and for neither. A column whose
+            groups are not the run's documents holds nothing.
     """
 
     metric: str
@@ -45,6 +48,21 @@ class SuiteFacts:
     documents: int
     ones: int
     pairs: Mapping[str, tuple[int, int]]
+    groups: Mapping[str, Mapping[str, Mapping[str, Sequence[int]]]] = field(default_factory=dict)
+
+    def values_by_group(self, column: str, other: str) -> dict[str, tuple[tuple[float, float], ...]] | None:
+        """Return the documents of each group of a column, each its value and the other's, in no order.
+
+        None where the column is not known, or `other` was not measured beside it.
+        """
+        found: dict[str, tuple[tuple[float, float], ...]] = {}
+        for name, tables in self.groups.get(column, {}).items():
+            if other not in tables:
+                return None
+            both, gained, lost, neither = tables[other]
+            pairs = ((1.0, 1.0),) * both + ((1.0, 0.0),) * gained + ((0.0, 1.0),) * lost
+            found[name] = pairs + ((0.0, 0.0),) * neither
+        return found or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +96,8 @@ class Facts:
             one = self.suite(name)
             if one is not None:
                 pairs = {other: list(pair) for other, pair in one.pairs.items()}
-                suites[name] = [one.metric, one.higher_is_better, one.n, one.documents, one.ones, pairs]
+                kept = [one.metric, one.higher_is_better, one.n, one.documents, one.ones, pairs]
+                suites[name] = [*kept, one.groups] if one.groups else kept
         return [
             self.record,
             self.label,
@@ -162,15 +181,48 @@ def _suite_facts(suite: str, evidence: Evidence) -> SuiteFacts | None:
                 one for one in evidence.reference_runs if one.measurement.subject == item.adapter.weights_id
             )
             others[item.name] = Other(item.name, "adapter", item.adapter.weights_id, runs)
-    pairs = {name: pair for name, other in others.items() if (pair := _pair(run, other, evidence))}
+    paired = {name: values for name, other in others.items() if (values := _paired(run, other, evidence))}
     return SuiteFacts(
         run.measurement.metric,
         run.measurement.higher_is_better,
         run.measurement.n,
         planned.documents,
         sum(1 for value in run.values if value),
-        pairs,
+        {name: _differing(run.values, values) for name, values in paired.items()},
+        _groups(run, planned, paired),
     )
+
+
+def _groups(
+    run: Rows, planned: PlannedSuite, paired: Mapping[str, tuple[float, ...]]
+) -> dict[str, dict[str, dict[str, tuple[int, ...]]]]:
+    place = {document: number for number, document in enumerate(run.measurement.samples)}
+    beside = {"": (0.0,) * len(run.values), **paired}
+    found: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {}
+    for column, parts in (planned.groups or {}).items():
+        whole = sorted(document for members in parts.values() for document in members) == sorted(place)
+        found[column] = {
+            name: {
+                other: _counts(
+                    [run.values[place[document]] for document in members],
+                    [values[place[document]] for document in members],
+                )
+                for other, values in beside.items()
+            }
+            # A plan whose groups are not its documents is left to the evidence.
+            for name, members in (parts.items() if whole else ())
+        }
+    return found
+
+
+def _differing(mine: Sequence[float], other: Sequence[float]) -> tuple[int, int]:
+    _, gained, lost, _ = _counts(mine, other)
+    return gained, lost
+
+
+def _counts(mine: Sequence[float], other: Sequence[float]) -> tuple[int, int, int, int]:
+    table = Counter(zip(mine, other, strict=True))
+    return table[1.0, 1.0], table[1.0, 0.0], table[0.0, 1.0], table[0.0, 0.0]
 
 
 def _plain(run: Rows, planned: PlannedSuite) -> bool:
@@ -183,7 +235,8 @@ def _plain(run: Rows, planned: PlannedSuite) -> bool:
     )
 
 
-def _pair(run: Rows, other: Other, evidence: Evidence) -> tuple[int, int] | None:
+def _paired(run: Rows, other: Other, evidence: Evidence) -> tuple[float, ...] | None:
+    """Return the other's values beside the run's, if exactly one of its runs pairs and its values are 0 or 1."""
     paired: list[tuple[float, ...]] = []
 
     def keep(values: tuple[float, ...], _: Rows) -> Judgement:
@@ -191,7 +244,4 @@ def _pair(run: Rows, other: Other, evidence: Evidence) -> tuple[int, int] | None
         return Judgement(Outcome.PASS, "")
 
     judge_against(other, run, evidence, keep)
-    if len(paired) != 1 or not is_binary(paired[0]):
-        return None
-    table = paired_table(run.values, paired[0])
-    return table.gained, table.lost
+    return paired[0] if len(paired) == 1 and is_binary(paired[0]) else None

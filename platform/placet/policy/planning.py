@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from placet.domain.errors import UsageError
@@ -16,10 +16,11 @@ from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.not_worse import NotWorseGate
-from placet.policy.model import Gate, SuiteGate
+from placet.policy.model import Gate, StatisticalGate, SuiteGate
 from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.stats.planning import (
     detectable_margin,
+    detectable_rate,
     documents_for_not_worse,
     least_successes,
     most_successes,
@@ -29,6 +30,9 @@ from placet.stats.sequential import Claim, Kind, SequentialDesign
 
 if TYPE_CHECKING:
     from placet.stats.simulation import Forecast
+
+_POWER = 0.8
+"""With which probability an adapter as good as expected should pass a gate whose policy names no power."""
 
 _FORECASTS = 400
 """Runs simulated for a forecast: the expected number of documents is then within a few percent."""
@@ -104,8 +108,9 @@ def review_samples(
 def expected_documents(policy: Policy, suite: str, documents: int) -> int:
     """Return how many documents of `suite` are expected to be run, of `documents` that it has.
 
-    For a sequential suite, on average over adapters as good as the gates' `planning` says; all that are drawn, if it is
-    not sequential, or if a gate on it asks for a mean, of which no guess is written.
+    For a sequential suite, on average over adapters as good as the gates' `planning` says; for a gate that asks for a
+    mean, of which no guess is written, over adapters that a fixed sample would just show. All that are drawn, if it is
+    not sequential, or nothing can be shown.
     """
     drawn = policy.samples_of(suite) or documents
     if policy.suites[suite].mode == "fixed":
@@ -115,28 +120,61 @@ def expected_documents(policy: Policy, suite: str, documents: int) -> int:
         forecast = _forecast(policy, gate, documents)
         if forecast is None:
             return drawn
-        most = max(most, math.ceil(forecast.mean))
+        most = max(most, math.ceil(forecast[0].mean))
     chunk = policy.suites[suite].chunk or DEFAULT_CHUNK
     return min(drawn, math.ceil(most / chunk) * chunk)
 
 
-def _forecast(policy: Policy, gate: Gate, documents: int) -> Forecast | None:
-    if not isinstance(gate, NotWorseGate | BetterGate):
-        return None
-    from placet.stats.simulation import forecast_not_worse
+def _forecast(policy: Policy, gate: Gate, documents: int) -> tuple[Forecast, str] | None:
+    """Return what a sequential gate is expected to take, and of which adapter, in words."""
+    from placet.stats.simulation import forecast_mean, forecast_not_worse
 
-    sampling, guess = policy.suites[gate.suite], gate.planning
-    design = SequentialDesign(
-        Kind.NOT_WORSE,
-        gate.margin if isinstance(gate, NotWorseGate) else 0.0,
+    if isinstance(gate, NotWorseGate | BetterGate):
+        guess = gate.planning
+        limit = gate.margin if isinstance(gate, NotWorseGate) else 0.0
+        design = replace(
+            _design(policy, gate, Kind.NOT_WORSE, limit, documents),
+            expected=guess.difference,
+            discordance=guess.discordance,
+        )
+        found = forecast_not_worse(design, guess.difference, guess.discordance, runs=_FORECASTS)
+        return found, (
+            f"an adapter that differs on {guess.discordance:g} of the documents, with a true difference of "
+            f"{guess.difference:g},"
+        )
+    if isinstance(gate, FloorGate | CeilingGate) and 0.0 <= gate.threshold <= 1.0:
+        rate = _just_shown(gate, policy.samples_of(gate.suite) or documents)
+        if rate is None:
+            return None
+        kind = Kind.FLOOR if isinstance(gate, FloorGate) else Kind.CEILING
+        design = _design(policy, gate, kind, gate.threshold, documents)
+        found = forecast_mean(design, rate, runs=_FORECASTS)
+        return (
+            found,
+            f"an adapter with a true mean of {rate:g}, which as many fixed documents would just show,",
+        )
+    return None
+
+
+def _design(
+    policy: Policy, gate: StatisticalGate, kind: Kind, limit: float, documents: int
+) -> SequentialDesign:
+    return SequentialDesign(
+        kind,
+        limit,
         documents=documents,
         planned=policy.samples_of(gate.suite),
         alpha=gate.alpha,
-        claim=Claim(sampling.claim or "population"),
-        expected=guess.difference,
-        discordance=guess.discordance,
+        claim=Claim(policy.suites[gate.suite].claim or "population"),
     )
-    return forecast_not_worse(design, guess.difference, guess.discordance, runs=_FORECASTS)
+
+
+def _just_shown(gate: FloorGate | CeilingGate, n: int) -> float | None:
+    """Return the true mean nearest to the limit that `n` fixed documents show with a power of 0.8; None if none."""
+    if isinstance(gate, FloorGate):
+        return detectable_rate(n, gate.threshold, gate.alpha)
+    rate = detectable_rate(n, 1.0 - gate.threshold, gate.alpha)
+    return None if rate is None else round(1.0 - rate, 4)
 
 
 def _note(
@@ -149,14 +187,10 @@ def _note(
         return _sequential_note(policy, gate, n, documents.get(gate.suite, n))
     if isinstance(gate, FloorGate):
         needed = least_successes(n, gate.threshold, gate.alpha)
-        return SampleNote(
-            gate.id, n, needed is not None, _limit_text(n, needed, "at least", "floor", gate.threshold)
-        )
+        return _limit_note(gate, n, needed, "at least", "floor")
     if isinstance(gate, CeilingGate):
         allowed = most_successes(n, gate.threshold, gate.alpha)
-        return SampleNote(
-            gate.id, n, allowed is not None, _limit_text(n, allowed, "at most", "ceiling", gate.threshold)
-        )
+        return _limit_note(gate, n, allowed, "at most", "ceiling")
     if isinstance(gate, NotWorseGate):
         return _difference_note(gate, -gate.margin, n)
     if isinstance(gate, BetterGate):
@@ -165,23 +199,30 @@ def _note(
 
 
 def _sequential_note(policy: Policy, gate: SuiteGate, n: int, documents: int) -> SampleNote | None:
-    forecast = _forecast(policy, gate, documents)
-    if forecast is None or not isinstance(gate, NotWorseGate | BetterGate):
+    found = _forecast(policy, gate, documents)
+    if found is None:
         return None
-    guess = gate.planning
+    forecast, who = found
     text = (
-        f"an adapter that differs on {guess.discordance:g} of the documents, with a true difference of "
-        f"{guess.difference:g}, is expected to need {forecast.mean:.0f} of {n}, and passes with probability "
-        f"{forecast.passes:.2f}"
+        f"{who} is expected to need {forecast.mean:.0f} of {n}, in nine runs of ten at most "
+        f"{forecast.ninth_decile:.0f}, and passes with probability {forecast.passes:.2f}"
     )
-    adequate = forecast.passes >= guess.power
-    return SampleNote(gate.id, n, adequate, text if adequate else f"{text}, below {guess.power:g}")
+    power = gate.planning.power if isinstance(gate, NotWorseGate | BetterGate) else _POWER
+    adequate = forecast.passes >= power
+    return SampleNote(gate.id, n, adequate, text if adequate else f"{text}, below {power:g}")
 
 
-def _limit_text(n: int, count: int | None, relation: str, word: str, threshold: float) -> str:
+def _limit_note(
+    gate: FloorGate | CeilingGate, n: int, count: int | None, relation: str, word: str
+) -> SampleNote:
     if count is None:
-        return f"no result on {n} documents can show the {word} of {threshold:g}"
-    return f"{relation} {count} of {n} documents must count to show the {word} of {threshold:g}"
+        text = f"no result on {n} documents can show the {word} of {gate.threshold:g}"
+        return SampleNote(gate.id, n, False, text)
+    text = f"{relation} {count} of {n} documents must count to show the {word} of {gate.threshold:g}"
+    rate = _just_shown(gate, n)
+    if rate is not None:
+        text += f"; a true rate of {rate:g} does so with probability {_POWER:g}"
+    return SampleNote(gate.id, n, True, text)
 
 
 def _difference_note(gate: NotWorseGate | BetterGate, limit: float, n: int) -> SampleNote:

@@ -8,7 +8,7 @@ a reason to look at the same values in another way.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from placet.domain.records import Outcome, PathPoint, PlannedSuite
 from placet.policy.judgement import Judgement, error, figure, missing, percent, plural
@@ -17,7 +17,7 @@ from placet.stats.bounds import Bounds
 from placet.stats.sequential import Claim, Kind, SequentialDesign, SequentialResult, Step, decide
 
 _PATH_POINTS = 60
-_CERTAIN = 99.0
+CERTAIN = 99.0
 """What a path says, as log10, where the evidence is certain: all documents were run, or no answer could change it."""
 
 
@@ -29,6 +29,7 @@ def design_of(
     *,
     expected: float | None = None,
     discordance: float = 0.1,
+    companions: tuple[float, ...] | None = None,
 ) -> SequentialDesign:
     """Return the test that a gate makes of a suite that is planned as sequential."""
     if planned.sequential is None:
@@ -42,11 +43,17 @@ def design_of(
         claim=Claim(planned.sequential.claim),
         expected=expected,
         discordance=discordance,
+        companions=companions,
     )
 
 
-def difference_design(gate: ComparisonGate, limit: float, planned: PlannedSuite) -> SequentialDesign:
-    """Return the test of a difference against `limit` (0 or a loss); the policy's guess steers its bets alone."""
+def difference_design(
+    gate: ComparisonGate, limit: float, planned: PlannedSuite, companions: tuple[float, ...] | None = None
+) -> SequentialDesign:
+    """Return the test of a difference against `limit` (0 or a loss).
+
+    The policy's guess steers its bets alone. So do `companions`, see :func:`companions_of`.
+    """
     guess: PlanningGuess = getattr(gate, "planning", PlanningGuess())
     return design_of(
         gate,
@@ -55,7 +62,33 @@ def difference_design(gate: ComparisonGate, limit: float, planned: PlannedSuite)
         -limit,
         expected=guess.difference,
         discordance=guess.discordance,
+        companions=companions,
     )
+
+
+def companions_of(
+    planned: PlannedSuite, values: Mapping[int, float], *, higher_is_better: bool
+) -> tuple[float, ...] | None:
+    """Return the base's own scores on all documents, in the order of the run and turned as its differences are.
+
+    The order of the run is random among all documents, and these numbers were on record before the plan that drew it:
+    the bet stays fair whatever they are. None where the claim is about more than the suite's documents.
+
+    Args:
+        planned: The suite as planned.
+        values: Document → the base's value.
+        higher_is_better: The metric's good direction.
+
+    Raises:
+        ValueError: They are not of exactly the suite's documents.
+    """
+    if planned.sequential is None or Claim(planned.sequential.claim) is not Claim.BENCHMARK:
+        return None
+    if values.keys() != set(range(planned.documents)):
+        raise ValueError(f"{len(values)} values for a suite of {planned.documents} documents")
+    sign = 1.0 if higher_is_better else -1.0
+    later = sorted(values.keys() - set(planned.samples))
+    return tuple(sign * values[document] for document in (*planned.samples, *later))
 
 
 def replay(
@@ -114,5 +147,5 @@ def _point(step: Step) -> PathPoint:
 
 def _log10(value: float) -> float:
     if value <= 0.0:
-        return -_CERTAIN
-    return min(_CERTAIN, max(-_CERTAIN, math.log10(value))) if math.isfinite(value) else _CERTAIN
+        return -CERTAIN
+    return min(CERTAIN, max(-CERTAIN, math.log10(value))) if math.isfinite(value) else CERTAIN

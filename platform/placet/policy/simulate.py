@@ -1,19 +1,23 @@
 """What would another policy have decided? Past verdicts, tried under it.
 
 Guarantees: a gate that asks what the old policy asked keeps its outcome; one that asks something else of counted values
-is judged by the very tests of a real verdict, on the counts; every other is left to :func:`decide` on the evidence
-itself. So a simulated decision is the decision. What the old plan did not measure is MISSING, as it would be.
+is judged by the very tests of a real verdict, on the counts; one that rests on no suite is judged on what is kept of
+the evidence beside the values; every other is left to :func:`decide` on the evidence itself. So a simulated decision is
+the decision. What the old plan did not measure is MISSING, as it would be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from placet.domain.digests import Digest
 from placet.domain.errors import UndecidedError
+from placet.domain.progress import NullProgress, Progress, tracked
 from placet.domain.records import Decision, Outcome, PlannedSuite, PolicyRef, Sequential, Verdict
+from placet.policy.about import About, outcome_about
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, RecordedPlan
 from placet.policy.facts import Facts, SuiteFacts, condition_of
@@ -21,17 +25,23 @@ from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.not_worse import NotWorseGate
-from placet.policy.model import Gate, OtherGate, StatisticalGate, SuiteGate
+from placet.policy.gates.subgroups import SubgroupsGate, outcome_by_group
+from placet.policy.model import OtherGate, StatisticalGate, SuiteGate
 from placet.policy.schema import DEFAULT_CHUNK, Policy
 from placet.stats.exact import least_gained
 from placet.stats.noninferiority import judge_ceiling, judge_floor
 from placet.stats.proportion import clopper_pearson
+
+_READING = "reading the evidence of past verdicts"
 
 UNDECIDED = "undecided"
 """The decision of a policy that could not decide."""
 
 EvidenceOf = Callable[[Digest], tuple[Verdict, Evidence]]
 """Gives the verdict of a record id, and the evidence it rests on."""
+
+AboutOf = Callable[[Digest], About | None]
+"""Gives what is kept of a verdict's evidence beside what was measured; None where nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +87,42 @@ class Simulation:
     from_counts: int
 
 
-def simulate(policy: Policy, past: Iterable[Facts], evidence_of: EvidenceOf) -> Simulation:
+def simulate(
+    policy: Policy,
+    past: Iterable[Facts],
+    evidence_of: EvidenceOf,
+    about_of: AboutOf = lambda _: None,
+    *,
+    progress: Progress | None = None,
+) -> Simulation:
     """Return how `policy` decides what was decided in `past`.
 
     Args:
         policy: The policy to try.
         past: Facts of past verdicts.
         evidence_of: Reads a verdict's evidence, where its facts do not say enough.
+        about_of: Gives what is kept beside the counts, for gates that rest on no suite.
+        progress: Listens; told of verdicts whose evidence has to be read.
 
     Raises:
         IntegrityError: Evidence that had to be read does not verify.
     """
     conditions = {gate.id: condition_of(policy, gate) for gate in policy.gates}
-    flips, total, counted = [], 0, 0
-    for facts in past:
-        total += 1
-        outcomes = _outcomes(policy, conditions, facts)
-        if outcomes is None:
-            verdict, evidence = evidence_of(facts.record)
-            after, outcomes = decide_anew(policy, verdict, evidence)
-        else:
-            counted += 1
-            after = _decision(policy, outcomes)
-        if after != facts.decision:
-            gates = tuple((gate, one.value) for gate, one in outcomes.items() if one is not Outcome.PASS)
-            flips.append(Flip(facts.record, facts.label, facts.decision, after, gates, facts.released))
-    return Simulation(policy.ref, total, tuple(flips), counted)
+    everything = list(past)
+    decided = [_outcomes(policy, conditions, facts, about_of) for facts in everything]
+    unread = decided.count(None)
+    flips = []
+    with tracked(progress or NullProgress(), _READING, unread, "verdicts") if unread else nullcontext():
+        for facts, outcomes in zip(everything, decided, strict=True):
+            if outcomes is None:
+                after, outcomes = decide_anew(policy, *evidence_of(facts.record))
+                (progress or NullProgress()).advance(_READING)
+            else:
+                after = _decision(policy, outcomes)
+            if after != facts.decision:
+                gates = tuple((gate, one.value) for gate, one in outcomes.items() if one is not Outcome.PASS)
+                flips.append(Flip(facts.record, facts.label, facts.decision, after, gates, facts.released))
+    return Simulation(policy.ref, len(everything), tuple(flips), len(everything) - unread)
 
 
 def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[str, dict[str, Outcome]]:
@@ -139,7 +159,9 @@ def _as_planned(policy: Policy, planned: PlannedSuite) -> PlannedSuite:
     return planned.model_copy(update={"sequential": sequential, "cluster": cluster})
 
 
-def _outcomes(policy: Policy, conditions: dict[str, str], facts: Facts) -> dict[str, Outcome] | None:
+def _outcomes(
+    policy: Policy, conditions: dict[str, str], facts: Facts, about_of: AboutOf
+) -> dict[str, Outcome] | None:
     """Return each gate's outcome, or None if one cannot be told without the evidence."""
     found = {}
     for gate in policy.gates:
@@ -147,18 +169,22 @@ def _outcomes(policy: Policy, conditions: dict[str, str], facts: Facts) -> dict[
         if recorded is not None:
             found[gate.id] = Outcome(recorded)
             continue
-        outcome = _counted(policy, gate, facts)
+        if isinstance(gate, SuiteGate):
+            outcome = _counted(policy, gate, facts)
+        else:
+            about = about_of(facts.record)
+            outcome = None if about is None else outcome_about(gate, about)
         if outcome is None:
             return None
         found[gate.id] = outcome
     return found
 
 
-def _counted(policy: Policy, gate: Gate, facts: Facts) -> Outcome | None:
+def _counted(policy: Policy, gate: SuiteGate, facts: Facts) -> Outcome | None:
     """Return a gate's outcome from counts alone, or None if they do not say it."""
-    if isinstance(gate, SuiteGate) and gate.suite not in facts.planned:
+    if gate.suite not in facts.planned:
         return Outcome.MISSING
-    if not isinstance(gate, SuiteGate) or not isinstance(gate, StatisticalGate):
+    if not isinstance(gate, StatisticalGate):
         return None
     sampling, counts = policy.suites[gate.suite], facts.suite(gate.suite)
     plain = sampling.mode == "fixed" and sampling.cluster is None and gate.judge_error is None
@@ -171,7 +197,17 @@ def _counted(policy: Policy, gate: Gate, facts: Facts) -> Outcome | None:
     if isinstance(gate, NotWorseGate | BetterGate):
         limit = -gate.margin if isinstance(gate, NotWorseGate) else gate.by
         return _paired(gate, counts, limit)
-    return None
+    return _grouped(gate, counts) if isinstance(gate, SubgroupsGate) else None
+
+
+def _grouped(gate: SubgroupsGate, counts: SuiteFacts) -> Outcome | None:
+    other = "" if gate.margin is None else gate.than
+    if gate.margin is not None and other not in counts.pairs:
+        return None
+    if gate.by not in counts.groups:
+        return Outcome.MISSING  # the plan does not say which documents are in which group
+    parts = counts.values_by_group(gate.by, other)
+    return None if parts is None else outcome_by_group(gate, parts, higher_is_better=counts.higher_is_better)
 
 
 def _paired(gate: OtherGate, counts: SuiteFacts, limit: float) -> Outcome | None:

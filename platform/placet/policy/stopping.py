@@ -15,7 +15,7 @@ from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.model import OtherGate, SuiteGate
 from placet.policy.schema import Policy
-from placet.policy.sequential import design_of, difference_design
+from placet.policy.sequential import companions_of, design_of, difference_design
 from placet.stats.sequential import Kind, SequentialDesign, SequentialTest
 
 
@@ -27,17 +27,27 @@ class Watch:
         planned: The suite as planned, sequential.
         others: What there is to compare with: ``base`` and the names of the plan's references.
         higher_is_better: The metric's good direction.
+        companions: Document → value of the base's run that the plan names to steady comparisons with it.
     """
 
     def __init__(
-        self, policy: Policy, planned: PlannedSuite, others: Sequence[str], *, higher_is_better: bool
+        self,
+        policy: Policy,
+        planned: PlannedSuite,
+        others: Sequence[str],
+        *,
+        higher_is_better: bool,
+        companions: Mapping[int, float] | None = None,
     ) -> None:
         self._sign = 1.0 if higher_is_better else -1.0
         self._tests: list[tuple[SuiteGate, str, SequentialTest]] = []
         self._never = False
         for gate in policy.gates_on(planned.suite.id):
-            design = _design(gate, planned)
             than = _than(gate, others)
+            steadied = None
+            if companions is not None and than == "base":
+                steadied = companions_of(planned, companions, higher_is_better=higher_is_better)
+            design = _design(gate, planned, steadied)
             # A gate that has nothing to compare with is MISSING whatever is run.
             if design is not None and than is not None:
                 self._tests.append((gate, than, SequentialTest(design)))
@@ -64,11 +74,13 @@ class Watch:
                 test.update(value)
 
 
-def _design(gate: SuiteGate, planned: PlannedSuite) -> SequentialDesign | None:
+def _design(
+    gate: SuiteGate, planned: PlannedSuite, companions: tuple[float, ...] | None
+) -> SequentialDesign | None:
     if isinstance(gate, NotWorseGate):
-        return difference_design(gate, -gate.margin, planned)
+        return difference_design(gate, -gate.margin, planned, companions)
     if isinstance(gate, BetterGate):
-        return difference_design(gate, gate.by, planned)
+        return difference_design(gate, gate.by, planned, companions)
     if isinstance(gate, FloorGate | CeilingGate) and 0.0 <= gate.threshold <= 1.0:
         kind = Kind.FLOOR if isinstance(gate, FloorGate) else Kind.CEILING
         return design_of(gate, planned, kind, gate.threshold)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from placet.attest.predicates import Training
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
@@ -15,10 +17,11 @@ from placet.domain.records import (
     Submission,
     Verdict,
 )
-from placet.lineage.graph import build_lineage
+from placet.lineage.graph import cut_lineage
 from placet.office import Office
 from placet.report.brief import brief_of
 from placet.report.cases import Dossier, dossier, find_submission, on_channels
+from placet.report.plans import PlanView, plan_of
 from placet.report.snapshot import Snapshot, load_snapshot
 from placet.report.text import figure, plain
 from placet.report.view import (
@@ -51,7 +54,8 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
     """Return the report of the adapter of `submission`."""
     case = dossier(snapshot, submission)
     record = submission.record
-    verdict, approval = _verdict(case), _approval(case)
+    plan = plan_of(office, snapshot, case)
+    verdict, approval = _verdict(snapshot, case, plan), _approval(case)
     figures = _figures(snapshot, case)
     releases = _releases(office, snapshot, case)
     return AdapterReport(
@@ -70,12 +74,13 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
         note=record.note,
         checks=case.intake.record.checks if case.intake else (),
         trainings=tuple(_training(item) for item in case.trainings),
+        plan=plan,
         verdict=verdict,
         approval=approval,
         figures=figures,
         evidence=_evidence(snapshot, case),
         releases=releases,
-        lineage=build_lineage(snapshot.records, record.adapter.id),
+        lineage=cut_lineage(snapshot.lineage, record.adapter.weights_id),
         brief=brief_of(case, verdict, approval, figures, releases),
     )
 
@@ -95,29 +100,44 @@ def plot_of(gate: GateResult) -> Plot | None:
         threshold=gate.threshold,
         sign=signs[0] if len(signs) == 1 else "",
         difference=difference,
+        against=gate.compared_with or "the base",
     )
 
 
-def _verdict(case: Dossier) -> VerdictView | None:
+def _verdict(snapshot: Snapshot, case: Dossier, plan: PlanView | None) -> VerdictView | None:
     verdict = case.verdict
     if verdict is None:
         return None
-    standing = [item for item in case.waivers if item.record.verdict == verdict.id]
     return VerdictView(
         record=verdict.id,
         decision=verdict.record.decision,
         policy=verdict.record.policy,
         decided_at=verdict.record.decided_at,
-        gates=tuple(
-            GateView(
-                gate,
-                plot_of(gate),
-                tuple(dict.fromkeys(item.person for item in standing if item.record.gate == gate.gate)),
-            )
-            for gate in verdict.record.gates
-        ),
+        gates=tuple(_gate(snapshot, case, gate, plan) for gate in verdict.record.gates),
         plans=len(verdict.record.plans_on_weights),
         older=len(case.verdicts) - 1,
+    )
+
+
+def _gate(snapshot: Snapshot, case: Dossier, gate: GateResult, plan: PlanView | None) -> GateView:
+    waivers = [
+        item
+        for item in case.waivers
+        if case.verdict is not None
+        and item.record.verdict == case.verdict.id
+        and item.record.gate == gate.gate
+    ]
+    used = {item.id for item in case.approval.waivers} if case.approval else set()
+    measured = (snapshot.by_id(record) for record in gate.evidence)
+    suites = {item.record.suite.id for item in measured if item and isinstance(item.record, Measurement)}
+    planned = [item for item in plan.suites if item.suite in suites] if plan else []
+    return GateView(
+        gate,
+        plot_of(gate),
+        tuple(dict.fromkeys(item.person for item in waivers)),
+        sum(item.id in used for item in waivers),
+        planned[0].planned if len(planned) == 1 else None,
+        planned[0].run if len(planned) == 1 else None,
     )
 
 
@@ -196,8 +216,15 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
     """Return the suites the verdict rests on: the adapter's figure, the base's, and the incumbents'."""
     if case.verdict is None:
         return ()
-    evidence = set(case.verdict.record.evidence)
-    cited = [item for item in snapshot.of(Measurement) if item.id in evidence]
+    named = (snapshot.by_id(record) for record in case.verdict.record.evidence)
+    cited = sorted(
+        (
+            cast("Verified[Measurement]", item)
+            for item in named
+            if item and isinstance(item.record, Measurement)
+        ),
+        key=lambda item: item.index,
+    )
     weights = case.submission.record.adapter.weights_id
     own: dict[tuple[Digest, str], Verified[Measurement]] = {}
     base: dict[tuple[Digest, str], Verified[Measurement]] = {}
@@ -216,7 +243,7 @@ def _figures(snapshot: Snapshot, case: Dossier) -> tuple[SuiteFigures, ...]:
         for channel, release in sorted(running.items()):
             if release.record.adapter.weights_id == weights:
                 continue
-            theirs = snapshot.measurements_of(release.record.adapter.weights_id)
+            theirs = snapshot.about(Measurement, release.record.adapter.weights_id)
             same = [m for m in theirs if (m.record.suite.digest, m.record.metric) == key]
             if same:
                 name = f"{channel}: {release.record.adapter.label}"
@@ -256,10 +283,9 @@ def _evidence(snapshot: Snapshot, case: Dossier) -> tuple[EvidenceView, ...]:
             wanted[record_id] = None
     for item in (*case.reviews, *case.waivers, *case.releases):
         wanted[item.id] = None
-    known = {item.id: item for item in snapshot.records}
     rows = []
     for record_id in wanted:
-        found = known.get(record_id)
+        found = snapshot.by_id(record_id)
         if found is None:
             missing = "the log has no such record"
             rows.append(EvidenceView(record_id, "?", "", "", None, None, verified=False, problem=missing))

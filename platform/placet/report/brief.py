@@ -84,7 +84,8 @@ def _risks(case: Dossier, verdict: VerdictView | None) -> tuple[Line, ...]:
 
 
 def _room(gate: GateView) -> float | None:
-    if gate.result.outcome is not Outcome.PASS or gate.plot is None:
+    # A test that stops as soon as it is decided leaves hardly any room: that says nothing about the adapter.
+    if gate.result.outcome is not Outcome.PASS or gate.plot is None or gate.result.path:
         return None
     return gate.plot.room
 

@@ -108,16 +108,18 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
     """Return everything on record about the adapter of `submission`."""
     ref, base = submission.record.adapter, submission.record.base
     verdicts = tuple(
-        i for i in snapshot.of(Verdict) if i.record.adapter.id == ref.id and i.record.base.id == base.id
+        i
+        for i in snapshot.about(Verdict, ref.id)
+        if i.record.adapter.id == ref.id and i.record.base.id == base.id
     )
-    reviews = tuple(item for item in snapshot.of(Review) if item.record.adapter.id == ref.id)
-    waivers = tuple(item for item in snapshot.of(Waiver) if item.record.adapter.id == ref.id)
+    reviews = tuple(i for i in snapshot.about(Review, ref.id) if i.record.adapter.id == ref.id)
+    waivers = tuple(i for i in snapshot.about(Waiver, ref.id) if i.record.adapter.id == ref.id)
     trainings = snapshot.trainings_of(ref.weights_id)
     verdict, approval, barred = newest(verdicts), None, {}
     if verdict is not None:
         resubmissions = tuple(
             item
-            for item in snapshot.of(Submission)
+            for item in snapshot.about(Submission, ref.weights_id)
             if item.id != submission.id and item.record.adapter.weights_id == ref.weights_id
         )
         barred = barred_people(verdict.record, submission, trainings, resubmissions)
@@ -130,33 +132,36 @@ def dossier(snapshot: Snapshot, submission: Verified[Submission]) -> Dossier:
             now=snapshot.now,
             resubmissions=resubmissions,
         )
-        later = (*snapshot.of(Measurement), *snapshot.of(BaseStatus))
-        reasons = lapses(verdict, approval.reviews, later, snapshot.trust, snapshot.head.size)
+        later = (*snapshot.about(Measurement, ref.weights_id), *snapshot.about(BaseStatus, base.id))
+        reasons = lapses(verdict, approval, later, snapshot.trust, snapshot.head.size)
         approval = with_lapses(approval, reasons)
-    releases = tuple(item for item in snapshot.of(Release) if item.record.adapter.id == ref.id)
+    releases = tuple(i for i in snapshot.about(Release, ref.id) if i.record.adapter.id == ref.id)
     held = {item.id for item in releases}
-    running = frozenset(c for c, item in on_channels(snapshot).items() if item.id in held)
+    running = (
+        frozenset(c for c, item in on_channels(snapshot).items() if item.id in held) if held else frozenset()
+    )
     targets = {ref.id, ref.weights_id, base.id}
     if verdict is not None:
         targets |= {verdict.id, *verdict.record.evidence}
+    revocation = revocation_of(snapshot, targets)
     return Dossier(
         submission=submission,
-        intake=newest([item for item in snapshot.of(Intake) if item.record.adapter == ref]),
+        intake=newest([item for item in snapshot.about(Intake, ref.id) if item.record.adapter == ref]),
         trainings=trainings,
         verdicts=verdicts,
         reviews=reviews,
         waivers=waivers,
         releases=releases,
-        revocation=revocation_of(snapshot, targets),
+        revocation=revocation,
         approval=approval,
         barred=barred,
-        standing=standing_of(verdict, approval, releases, revocation_of(snapshot, targets), running),
+        standing=standing_of(verdict, approval, releases, revocation, running),
     )
 
 
 def revocation_of(snapshot: Snapshot, targets: set[Digest]) -> Verified[Revocation] | None:
     """Return the newest revocation of any of `targets`."""
-    return newest([item for item in snapshot.of(Revocation) if item.record.target in targets])
+    return newest([item for target in targets for item in snapshot.about(Revocation, target)])
 
 
 def on_channels(snapshot: Snapshot) -> dict[str, Verified[Release]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from placet.lineage.graph import Lineage, build_lineage
+from placet.lineage.graph import Lineage, cut_lineage
 from placet.office import Office
 from placet.report.cases import find_submission
 from placet.report.snapshot import load_snapshot
@@ -16,5 +16,6 @@ def load_lineage(office: Office, text: str | None = None) -> Lineage:
         IntegrityError: The log does not verify.
     """
     snapshot = load_snapshot(office)
-    adapter = find_submission(snapshot, text).record.adapter.id if text is not None else None
-    return build_lineage(snapshot.records, adapter)
+    if text is None:
+        return snapshot.lineage
+    return cut_lineage(snapshot.lineage, find_submission(snapshot, text).record.adapter.weights_id)

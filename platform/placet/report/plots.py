@@ -58,7 +58,7 @@ def interval_svg(plot: Plot, *, passed: bool) -> Html:
 def words(plot: Plot) -> str:
     """Return what the picture shows, in words."""
     write = signed if plot.difference else figure
-    what = "against the base " if plot.difference else ""
+    what = f"against {plot.against} " if plot.difference else ""
     side = f"passes if {plot.sign}" if plot.sign else "limit"
     return (
         f"{what}{write(plot.point)}, interval {write(plot.low)} to {write(plot.high)}, "
@@ -70,7 +70,9 @@ def domain(plot: Plot) -> tuple[float, float]:
     """Return the axis' ends: 0 and 1 for shares, around 0 for differences, else what holds everything."""
     values = (plot.point, plot.low, plot.high, plot.threshold)
     if plot.difference:
-        reach = max(abs(value) for value in values) * 1.15
+        widest = max(abs(value) for value in values)
+        # A difference of shares goes no further than 1, so that an interval up to there needs no room beyond.
+        reach = min(widest * 1.15, 1.0) if widest <= 1.0 else widest * 1.15
         for nice in (0.1, 0.2, 0.5, 1.0):
             if reach <= nice:
                 return -nice, nice

@@ -86,10 +86,11 @@ def standing_of(
     count = f"{len(approval.approvers)} of {plural(record_.review.approvals, 'approval')}"
     waivers = [line for line in approval.missing if "waiver" in line]
     if record_.decision is Decision.NEEDS_REVIEW and waivers:
+        more = f", and {plural(len(waivers) - 1, 'more gate')} to waive" if len(waivers) > 1 else ""
         return Standing(
             State.NEEDS_REVIEW,
-            f"{plain(waivers[0], 160)}; {count}",
-            "approvers waive the gate, or reject the adapter",
+            f"{plain(waivers[0], 160)}{more}; {count}",
+            f"approvers waive {'the gates' if more else 'the gate'}, or reject the adapter",
         )
     return Standing(State.AWAITING_APPROVAL, count, "an approver signs a decision")
 

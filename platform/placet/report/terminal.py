@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from placet.domain.digests import short
-from placet.domain.records import Outcome
+from placet.domain.records import Decision, Outcome
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
 from placet.report.text import figure, moment, plain, plural, signed
@@ -58,7 +58,7 @@ def _head(console: Console, report: AdapterReport) -> None:
 
 
 def _gates(console: Console, gates: Sequence[GateView]) -> None:
-    table = _table("gate", "outcome", "figure", "base", "interval against limit", "", "passes if")
+    table = _table("gate", "outcome", "figure", "beside", "interval against limit", "", "passes if")
     for gate in gates:
         result = gate.result
         table.add_row(
@@ -75,8 +75,8 @@ def _gates(console: Console, gates: Sequence[GateView]) -> None:
         if gate.result.outcome is Outcome.PASS:
             continue
         _line(console, _signed_word(gate.status, gate.result.gate).append(f": {plain(gate.result.reason)}"))
-        if gate.result.fix:
-            _line(console, Text(f"  to pass: {plain(gate.result.fix)}"))
+        if gate.result.fix or gate.gap:
+            _line(console, Text("  to pass: " + " ".join(filter(None, (gate.gap, plain(gate.result.fix))))))
         if gate.result.why:
             _line(console, Text(f"  why this gate: {plain(gate.result.why)}", style="dim"))
         if gate.result.evidence:
@@ -149,7 +149,8 @@ def _section(console: Console, title: str, items: Iterable[tuple[Status, str]]) 
 
 
 def _missing(console: Console, report: AdapterReport) -> None:
-    if report.approval is None:
+    denied = report.verdict is not None and report.verdict.decision is Decision.DENY
+    if report.approval is None or denied:  # no approval can release what was denied, so none is missing
         return
     for text in report.approval.missing:
         _line(console, Text("  ! ", style="yellow").append(f"missing: {plain(text)}", style="none"))
@@ -191,7 +192,7 @@ def _signed_word(status: Status, word: str) -> Text:
 def _table(*heads: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for head in heads:
-        right = head in {"figure", "base", "adapter", "change", "documents", "index"}
+        right = head in {"figure", "beside", "base", "adapter", "change", "documents", "index"}
         table.add_column(head, overflow="fold", justify="right" if right else "left")
     return table
 

@@ -21,7 +21,9 @@ from placet.domain.records import (
     SourceRef,
 )
 from placet.lineage.graph import Lineage, Status
+from placet.report.plans import PlanView
 from placet.report.state import Standing
+from placet.report.text import figure, signed
 
 OUTCOME_STATUS = {
     Outcome.PASS: Status.GOOD,
@@ -47,7 +49,8 @@ class Plot:
         high: Upper end.
         threshold: The limit.
         sign: The condition that passes, point to threshold: ``≥``, ``>``, ``≤`` or ``<``; empty if unknown.
-        difference: Whether the axis is a difference to the base.
+        difference: Whether the axis is a difference to something.
+        against: What it is a difference to.
     """
 
     point: float
@@ -56,6 +59,7 @@ class Plot:
     threshold: float
     sign: str
     difference: bool
+    against: str = "the base"
 
     @property
     def passes_above(self) -> bool | None:
@@ -72,11 +76,23 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class GateView:
-    """A gate's result with what a reader needs beside it."""
+    """A gate's result with what a reader needs beside it.
+
+    Attributes:
+        result: What the verdict says.
+        plot: Its interval against the limit, where it has one.
+        waived_by: Who waived it.
+        waivers_count: How many of those waivers count today.
+        planned: How many documents of its suite were planned; None if it rests on no suite.
+        run: How many were run.
+    """
 
     result: GateResult
     plot: Plot | None
     waived_by: tuple[str, ...] = ()
+    waivers_count: int = 0
+    planned: int | None = None
+    run: int | None = None
 
     @property
     def status(self) -> Status:
@@ -88,6 +104,20 @@ class GateView:
         """Whether its figures are counts of things rather than measured shares."""
         given = [value for value in (self.result.figure, self.result.baseline) if value is not None]
         return self.plot is None and all(value.is_integer() for value in given)
+
+    @property
+    def gap(self) -> str:
+        """What is missing for it to pass, in figures: where the interval ends, and where it would have to."""
+        plot = self.plot
+        if self.result.outcome is Outcome.PASS or plot is None or plot.room is None or plot.room > 0:
+            return ""
+        write = signed if plot.difference else figure
+        end, word = (plot.low, "lower") if plot.passes_above else (plot.high, "upper")
+        beyond = {"≥": "at least", ">": "above", "≤": "at most", "<": "below"}[plot.sign]
+        return (
+            f"The {word} end of the interval is {write(end)} and has to be {beyond} {write(plot.threshold)}: "
+            f"{figure(-plot.room)} is missing."
+        )
 
     @property
     def may_be_waived(self) -> bool:
@@ -250,6 +280,7 @@ class AdapterReport:
     note: str
     checks: tuple[CheckResult, ...]
     trainings: tuple[TrainingView, ...]
+    plan: PlanView | None
     verdict: VerdictView | None
     approval: ApprovalView | None
     figures: tuple[SuiteFigures, ...]

@@ -119,7 +119,7 @@ def approval_of(office: Office, case: Case) -> Approval:
         *reader.find(Kind.SAFETY, Measurement, subject=about.adapter.weights_id),
         *reader.find(Kind.BASE_STATUS, BaseStatus, subject=about.base.id),
     )
-    reasons = lapses(case.verdict, approval.reviews, later, reader.trust, reader.head().size)
+    reasons = lapses(case.verdict, approval, later, reader.trust, reader.head().size)
     return with_lapses(approval, reasons)
 
 

@@ -2,6 +2,9 @@
 
 A policy says in `review.lapses_on` what does: something newer measured of the same weights, something newer stated
 about the base, an approver who is none any more. A new verdict always does: approvals are about the one before.
+
+Asked in three places: at the desk before a release is made, by the audit of the log as of each release, and by the
+offline verifier, which knows as much of it as its bundle and the office's feed tell.
 """
 
 from __future__ import annotations
@@ -12,27 +15,29 @@ from typing import Any
 
 from placet.attest.predicates import Role
 from placet.attest.trust import Trust, Verified
-from placet.domain.records import BaseStatus, Measurement, Review, Verdict
+from placet.domain.records import BaseStatus, Measurement, Verdict
 from placet.review.approval import Approval
 
 
 def lapses(
     verdict: Verified[Verdict],
-    reviews: Sequence[Verified[Review]],
+    approval: Approval,
     later: Iterable[Verified[Any]],
-    trust: Trust | None,
+    trust: Trust,
     index: int,
 ) -> tuple[str, ...]:
     """Return why the approvals of `verdict` do not hold any more; nothing if they do.
 
     Args:
         verdict: The verdict that was approved.
-        reviews: The approvals that would count.
+        approval: What it rests on, were nothing to lapse.
         later: Records about the adapter's weights and its base, of any age.
-        trust: Who holds which role; None to leave that out.
+        trust: Who holds which role, at `index` and before.
         index: The ledger index at which it is asked.
     """
-    return tuple(dict.fromkeys(_lapses(verdict, reviews, later, trust, index)))
+    on = verdict.record.review.lapses_on or ()
+    left = _left(verdict.record, approval, trust, index) if "approver_left" in on else ()
+    return tuple(dict.fromkeys((*_overtaken(verdict, on, later), *left)))
 
 
 def with_lapses(approval: Approval, reasons: tuple[str, ...]) -> Approval:
@@ -42,14 +47,10 @@ def with_lapses(approval: Approval, reasons: tuple[str, ...]) -> Approval:
     return replace(approval, approved=False, missing=(*approval.missing, *reasons))
 
 
-def _lapses(
-    verdict: Verified[Verdict],
-    reviews: Sequence[Verified[Review]],
-    later: Iterable[Verified[Any]],
-    trust: Trust | None,
-    index: int,
+def _overtaken(
+    verdict: Verified[Verdict], on: Sequence[str], later: Iterable[Verified[Any]]
 ) -> Iterator[str]:
-    on, record = set(verdict.record.review.lapses_on or ()), verdict.record
+    record = verdict.record
     for item in later:
         if item.index <= verdict.index:
             continue
@@ -64,8 +65,17 @@ def _lapses(
             )
         if "base_status" in on and isinstance(about, BaseStatus) and about.base.id == record.base.id:
             yield f"the approvals lapsed: the base's support was stated anew (record {item.index}); gate it again"
-    if "approver_left" in on and trust is not None:
-        approvers = trust.people_with(Role.APPROVER, index)
-        for review in reviews:
-            if review.person not in approvers:
-                yield f"the approval of {review.person} lapsed: no key of theirs is an approver's any more"
+
+
+def _left(verdict: Verdict, approval: Approval, trust: Trust, index: int) -> Iterator[str]:
+    """Yield whose word does not count any more, where those who stay are too few."""
+    approvers = trust.people_with(Role.APPROVER, index)
+    reviews = {item.person for item in approval.reviews}
+    if len(reviews.intersection(approvers)) < verdict.review.approvals:
+        for person in sorted(reviews.difference(approvers)):
+            yield f"the approval of {person} lapsed: no key of theirs is an approver's any more"
+    for gate in verdict.gates:
+        waivers = {item.person for item in approval.waivers if item.record.gate == gate.gate}
+        if len(waivers.intersection(approvers)) < gate.waivers_needed:
+            for person in sorted(waivers.difference(approvers)):
+                yield f"the waiver of {person} for {gate.gate} lapsed: no key of theirs is an approver's any more"

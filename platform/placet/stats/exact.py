@@ -55,15 +55,6 @@ def not_worse_p_value(gained: int, lost: int, n: int, margin: float) -> float:
     return _p_value(gained, lost, n, -margin)
 
 
-def worse_p_value(gained: int, lost: int, n: int, margin: float) -> float:
-    """Return the exact p-value of harmlessness, "the true difference is ``-margin`` or above".
-
-    Raises:
-        ValueError: As :func:`not_worse_p_value`.
-    """
-    return _p_value(lost, gained, n, margin)
-
-
 def exact_interval(gained: int, lost: int, n: int, alpha: float = 0.05, limit: float | None = None) -> Bounds:
     """Return the bounds of the difference (first minus second) of two paired proportions.
 

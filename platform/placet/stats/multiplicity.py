@@ -3,8 +3,8 @@
 When is what needed?
 
 - All gates of a policy must pass: nothing. A harmful adapter is allowed only if every gate that should catch it errs.
-- One subgroup is enough to refuse, and each is claimed to be fine: Holm's rule bounds the probability that any harmful
-  subgroup is declared fine.
+- Every subgroup must be shown to be fine: nothing, for the same reason. One of them is enough to refuse: Holm's rule
+  bounds the probability that any harmless one is declared harmful.
 - Many candidates, of which the good ones are picked: e-BH bounds the share of harmful ones among those picked.
 
 Guarantees: nothing is assumed of how the tests depend on each other.
@@ -13,38 +13,34 @@ Guarantees: nothing is assumed of how the tests depend on each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
-def holm(p_values: Sequence[float], alpha: float = 0.05) -> tuple[bool, ...]:
-    """Return which hypotheses of harm are rejected, so that any true one is with probability at most `alpha`.
+def holm(rejected_at: Sequence[Callable[[float], bool]], alpha: float = 0.05) -> tuple[bool, ...]:
+    """Return which hypotheses are rejected, so that any true one is with probability at most `alpha`.
 
-    The smallest of m p-values is compared with ``alpha / m``, the next with ``alpha / (m - 1)``, and so on until
-    one is too large.
+    Of m hypotheses, those rejected at ``alpha / m`` are, then of the k left those rejected at ``alpha / k``, and so on
+    until none is.
+
+    Args:
+        rejected_at: For each hypothesis, whether its test rejects it at a level: also at any higher one.
+        alpha: The level of all together.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
 
     Raises:
-        ValueError: No p-values, one is not in [0, 1], or `alpha` is not in (0, 1).
+        ValueError: No hypotheses, or `alpha` is not in (0, 1).
     """
     _require_level(alpha)
-    return tuple(adjusted <= alpha for adjusted in holm_adjusted(p_values))
-
-
-def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return each p-value as the smallest `alpha` at which :func:`holm` rejects it.
-
-    Raises:
-        ValueError: No p-values, or one is not in [0, 1].
-    """
-    if not p_values or not all(0.0 <= value <= 1.0 for value in p_values):
-        raise ValueError("p-values must be in [0, 1], and there must be one")
-    adjusted = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return tuple(adjusted)
+    if not rejected_at:
+        raise ValueError("there must be a hypothesis")
+    left = list(range(len(rejected_at)))
+    while left:
+        now = {place for place in left if rejected_at[place](alpha / len(left))}
+        if not now:
+            break
+        left = [place for place in left if place not in now]
+    return tuple(place not in left for place in range(len(rejected_at)))
 
 
 def e_bh(e_values: Sequence[float], alpha: float = 0.05) -> tuple[bool, ...]:

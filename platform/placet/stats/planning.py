@@ -60,18 +60,6 @@ def most_successes(n: int, threshold: float, alpha: float = 0.05) -> int | None:
     return None if failures is None else n - failures
 
 
-def floor_power(n: int, threshold: float, rate: float, alpha: float = 0.05) -> float:
-    """Return the probability that a floor passes on `n` documents if the true rate is `rate`.
-
-    Raises:
-        ValueError: As :func:`least_successes`, or `rate` not in [0, 1].
-    """
-    if not 0.0 <= rate <= 1.0:
-        raise ValueError(f"a rate is in [0, 1], not {rate}")
-    needed = least_successes(n, threshold, alpha)
-    return 0.0 if needed is None else binomial_at_least(needed, n, rate)
-
-
 def detectable_rate(n: int, threshold: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
     """Return the smallest true rate, to 0.0001, that passes the floor `threshold` on `n` documents with `power`.
 

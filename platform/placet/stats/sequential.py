@@ -211,7 +211,7 @@ class SequentialTest:
 
     @property
     def ended(self) -> bool:
-        """Whether it takes no more values: decided, at its last document, or given up."""
+        """Whether it takes no more values: decided, or at its last document."""
         return self._ended
 
     @property
@@ -270,10 +270,6 @@ class SequentialTest:
             self._outcome = Outcome.FAIL
         self._ended = self._outcome is not Outcome.INCONCLUSIVE or self.used == self.design.most
         return self._outcome
-
-    def give_up(self) -> None:
-        """End the test where it stands; what is not decided stays INCONCLUSIVE for good."""
-        self._ended = True
 
     def interval(self) -> Bounds:
         """Return the bounds of the mean (or mean difference) that hold at any stopping time.

@@ -21,7 +21,6 @@ class Forecast:
     Attributes:
         documents: Documents that it may take at most.
         mean: Documents that it takes on average.
-        median: Documents that half of the runs take at most.
         ninth_decile: Documents that nine runs in ten take at most.
         passes: Share of runs that end with PASS.
         fails: Share of runs that end with FAIL.
@@ -30,20 +29,10 @@ class Forecast:
 
     documents: int
     mean: float
-    median: float
     ninth_decile: float
     passes: float
     fails: float
     runs: int
-
-    @property
-    def share(self) -> float:
-        """Mean share of the documents that is used."""
-        return self.mean / self.documents
-
-    def seconds(self, seconds_per_document: float) -> float:
-        """Return the expected time, given what one document takes."""
-        return self.mean * seconds_per_document
 
 
 def forecast_not_worse(
@@ -151,7 +140,6 @@ def _forecast(design: SequentialDesign, values: list[float], runs: int, seed: in
     return Forecast(
         design.most,
         mean,
-        float(np.quantile(used, 0.5)),
         float(np.quantile(used, 0.9)),
         float((outcome == 1).mean()),
         float((outcome == -1).mean()),

@@ -25,6 +25,7 @@ from placet.attest.trust import Trust, Verified, establish_trust
 from placet.domain.digests import Digest, canonical_json, digest_json, short
 from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import (
+    BaseStatus,
     Decision,
     FeedStatement,
     Intake,
@@ -41,7 +42,8 @@ from placet.domain.records import (
 )
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import leaf_hash, verify_inclusion
-from placet.review.approval import weigh_approval
+from placet.review.approval import Approval, weigh_approval
+from placet.review.lapse import lapses
 from placet.verify.layout import (
     ADAPTER_FOLDER,
     Bundle,
@@ -89,7 +91,7 @@ class _State:
     checkpoint: Checkpoint | None = None
     feed_as_of: FeedStatement | None = None
     records: list[Verified[Record]] = field(default_factory=list)
-    approvers: tuple[str, ...] = ()
+    approval: Approval | None = None
 
     @property
     def now(self) -> datetime:
@@ -149,7 +151,7 @@ def verify_bundle(
         release=state.only(Kind.RELEASE, Release).record,
         office=trust.root.office,
         checkpoint=checkpoint,
-        approvers=state.approvers,
+        approvers=state.approval.approvers if state.approval else (),
         steps=tuple(passed),
         revocations_checked=revocations is not None,
         as_of=state.now,
@@ -368,8 +370,28 @@ def _approval(state: _State) -> str:
             raise IntegrityError(
                 f"the release does not rest on the {counted.kind} of {counted.person}", hint=_AGAIN
             )
-    state.approvers = approval.approvers
+    state.approval = approval
+    checkpoint, trust = _checked(state)
+    # Judged as of the release, what came after it ends nothing.
+    _refuse_lapsed(state, trust, release.index if state.at is None else checkpoint.size)
     return "approved by " + ", ".join(approval.approvers)
+
+
+def _refuse_lapsed(state: _State, trust: Trust, index: int) -> None:
+    """Return if nothing that `trust` and the bundle's records show before `index` has ended the approvals."""
+    release = state.only(Kind.RELEASE, Release)
+    verdict = state.by_id(release.record.verdict, Kind.VERDICT, Verdict)
+    about = (
+        *state.all(Kind.EVALUATION, Measurement),
+        *state.all(Kind.SAFETY, Measurement),
+        *state.all(Kind.BASE_STATUS, BaseStatus),
+    )
+    later = [item for item in about if item.index < index]
+    reasons = lapses(verdict, state.approval, later, trust, index) if state.approval else ()
+    if reasons:
+        raise IntegrityError(
+            "it is not approved any more: " + "; ".join(reasons), hint="ask the office for a review"
+        )
 
 
 def _revocation(state: _State) -> str:
@@ -420,6 +442,8 @@ def _fed(state: _State) -> list[Verified[Revocation]]:
             hint="something was left out of it or put into it: get the newest feed",
         )
     root.require_fresh(state.now)
+    if state.at is not None:
+        _refuse_lapsed(state, newer, fed.size)
     state.feed_as_of = told
     return found
 

@@ -5,7 +5,7 @@ An old measurement is one by an old engine, old scorers and an old reading of wh
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -33,11 +33,11 @@ def judge_evidence_age_gate(gate: EvidenceAgeGate, evidence: Evidence, setting: 
     oldest = min(runs, key=lambda run: run.measurement.finished_at)
     said = f"the oldest of {plural(len(runs), 'run')} is that of {_name(oldest.measurement)}"
     when = f"{oldest.measurement.finished_at:%Y-%m-%d}"
-    if any(run.measurement.finished_at > setting.at for run in runs):
+    outcome = judge_ages(gate, measured_between(evidence), setting.at)
+    if outcome is Outcome.ERROR:
         return error("A run is dated after this decision.", "Check the clocks.").citing(*cited)
     condition = f"measured within {gate.max_days} days"
-    young = setting.at - oldest.measurement.finished_at <= timedelta(days=gate.max_days)
-    if young:
+    if outcome is Outcome.PASS:
         return Judgement(
             Outcome.PASS,
             f"Measured lately: {said}, of {when}.",
@@ -53,6 +53,21 @@ def judge_evidence_age_gate(gate: EvidenceAgeGate, evidence: Evidence, setting: 
         n=len(runs),
         evidence=cited,
     )
+
+
+def measured_between(evidence: Evidence) -> tuple[datetime, datetime] | None:
+    """Return when the oldest and the newest run that counts were finished; None if nothing was measured."""
+    times = [run.measurement.finished_at for run in _runs(evidence)]
+    return (min(times), max(times)) if times else None
+
+
+def judge_ages(gate: EvidenceAgeGate, span: tuple[datetime, datetime] | None, at: datetime) -> Outcome:
+    """Return the gate's outcome at `at`, of what :func:`measured_between` gave."""
+    if span is None:
+        return Outcome.MISSING
+    if span[1] > at:
+        return Outcome.ERROR
+    return Outcome.PASS if at - span[0] <= timedelta(days=gate.max_days) else Outcome.MISSING
 
 
 def _runs(evidence: Evidence) -> list[Rows]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from functools import partial
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from placet.domain.records import Outcome, PlannedSuite
+from placet.domain.records import Interval, Outcome, PlannedSuite
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
@@ -24,6 +25,9 @@ from placet.policy.model import ComparisonGate, Count, Number, Setting, Text
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import difference_bounds, mean_bounds
+from placet.stats.multiplicity import holm
+
+T = TypeVar("T")
 
 SMALL = "(small groups)"
 """The name of the group that groups below `min_documents` are put into."""
@@ -100,12 +104,7 @@ def _judge(
         return error(f"The plan's groups of {gate.suite} are not its documents.", "Plan again.")
     groups = _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs)
     limit = _limit(gate, run.measurement.higher_is_better)
-    alone = {group.name: group.outcome(gate.alpha, limit) for group in groups}
-    failed = _holm(groups, gate.alpha, limit)
-    if failed:
-        outcome = Outcome.FAIL
-    else:
-        outcome = Outcome.PASS if all(one is Outcome.PASS for one in alone.values()) else Outcome.INCONCLUSIVE
+    outcome, failed, alone = _outcome(gate, groups, limit)
     worst = min(
         groups, key=lambda group: (group.name not in failed, _margin_of_safety(group, gate.alpha, limit))
     )
@@ -180,7 +179,39 @@ def _limit(gate: SubgroupsGate, upward: bool) -> float:
     return -(gate.ceiling or 0.0) - 1e-7
 
 
-def _pooled(parts: Mapping[str, tuple[int, ...]], least: int) -> dict[str, tuple[int, ...]]:
+def outcome_by_group(
+    gate: SubgroupsGate, parts: Mapping[str, tuple[tuple[float, float], ...]], *, higher_is_better: bool
+) -> Outcome:
+    """Return the gate's outcome on documents that stand for themselves: by group, each its value and the other's.
+
+    Without a `margin` the other's value is not looked at.
+    """
+    groups = []
+    for name, pairs in _pooled(parts, gate.min_documents).items():
+        own = tuple(mine for mine, _ in pairs)
+        beside = tuple(other for _, other in pairs) if gate.margin is not None else None
+        groups.append(_group(gate, name, own, beside, higher_is_better, None))
+    return _outcome(gate, groups, _limit(gate, higher_is_better))[0]
+
+
+def _outcome(
+    gate: SubgroupsGate, groups: list[_Group], limit: float
+) -> tuple[Outcome, list[str], dict[str, Outcome]]:
+    """Return the outcome, the groups that were shown not to hold, and each group's outcome by itself."""
+    alone = {group.name: group.outcome(gate.alpha, limit) for group in groups}
+    shown = [partial(_fails, group, limit) for group in groups]
+    failed = [group.name for group, one in zip(groups, holm(shown, gate.alpha), strict=True) if one]
+    if failed:
+        return Outcome.FAIL, failed, alone
+    held = all(one is Outcome.PASS for one in alone.values())
+    return Outcome.PASS if held else Outcome.INCONCLUSIVE, failed, alone
+
+
+def _fails(group: _Group, limit: float, alpha: float) -> bool:
+    return group.outcome(alpha, limit) is Outcome.FAIL
+
+
+def _pooled(parts: Mapping[str, tuple[T, ...]], least: int) -> dict[str, tuple[T, ...]]:
     large = {name: members for name, members in sorted(parts.items()) if len(members) >= least}
     small = tuple(document for members in parts.values() if len(members) < least for document in members)
     return {**large, SMALL: small} if small else large
@@ -201,27 +232,24 @@ def _groups(
         own = tuple(mine[document] for document in members)
         beside = tuple(other[document] for document in members) if other is not None else None
 
-        cluster = clusters(planned, members)
-
-        def bounds(
-            alpha: float,
-            own: tuple[float, ...] = own,
-            beside: tuple[float, ...] | None = beside,
-            cluster: tuple[str, ...] | None = cluster,
-        ) -> Bounds:
-            made = _bounds(own, beside, alpha, gate, upward, cluster)
-            return made if _as_written(gate, upward) else made.mirrored()
-
-        groups.append(
-            _Group(
-                name,
-                len(own),
-                math.fsum(own) / len(own),
-                None if beside is None else math.fsum(beside) / len(beside),
-                bounds,
-            )
-        )
+        groups.append(_group(gate, name, own, beside, upward, clusters(planned, members)))
     return groups
+
+
+def _group(
+    gate: SubgroupsGate,
+    name: str,
+    own: tuple[float, ...],
+    beside: tuple[float, ...] | None,
+    upward: bool,
+    cluster: tuple[str, ...] | None,
+) -> _Group:
+    def bounds(alpha: float) -> Bounds:
+        made = _bounds(own, beside, alpha, gate, upward, cluster)
+        return made if _as_written(gate, upward) else made.mirrored()
+
+    baseline = None if beside is None else math.fsum(beside) / len(beside)
+    return _Group(name, len(own), math.fsum(own) / len(own), baseline, bounds)
 
 
 def _bounds(
@@ -238,20 +266,46 @@ def _bounds(
     return difference_bounds(own, beside, alpha, limit=-margin if upward else margin, groups=cluster)
 
 
-def _holm(groups: list[_Group], alpha: float, limit: float) -> list[str]:
-    """Return the groups shown not to hold: again and again those that fail at alpha over the number left."""
-    left, failed = list(groups), list[str]()
-    while left:
-        now = [group for group in left if group.outcome(alpha / len(left), limit) is Outcome.FAIL]
-        if not now:
-            break
-        failed += [group.name for group in now]
-        left = [group for group in left if group not in now]
-    return failed
-
-
 def _margin_of_safety(group: _Group, alpha: float, limit: float) -> float:
     try:
         return group.bounds(alpha).low - limit
     except NotEstimableError:
         return -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class GroupResult:
+    """One group by itself, as the gate looks at it before it decides about all of them together.
+
+    `figure` and `baseline` are means; the interval and the limit are of the difference where there is a baseline.
+    """
+
+    name: str
+    n: int
+    figure: float
+    baseline: float | None
+    interval: Interval | None
+    limit: float
+    outcome: Outcome
+
+
+def judge_each_group(
+    gate: SubgroupsGate, run: Rows, planned: PlannedSuite, theirs: tuple[float, ...] | None
+) -> tuple[GroupResult, ...]:
+    """Return every group of a run by itself, at the gate's `alpha`; none where the plan does not tell the groups."""
+    parts = (planned.groups or {}).get(gate.by)
+    if parts is None:
+        return ()
+    upward = run.measurement.higher_is_better
+    limit = _limit(gate, upward)
+    found = []
+    for group in _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs):
+        try:
+            bounds = group.bounds(gate.alpha).rounded_outward()
+            interval = recorded_interval(bounds if _as_written(gate, upward) else bounds.mirrored())
+        except NotEstimableError:
+            interval = None
+        shown = (limit if upward else -limit) + 0.0
+        outcome = group.outcome(gate.alpha, limit)
+        found.append(GroupResult(group.name, group.n, group.figure, group.baseline, interval, shown, outcome))
+    return tuple(found)

@@ -1,20 +1,4 @@
-"""An office: the folder where ledger, blobs, trust root, keys and settings live together.
-
-Opening an office checks its trust root against the pin in its settings. Every record goes through
-:meth:`Office.record`: signed, checked for its role at the index it gets, appended, durable when it returns.
-
-Layout of the folder::
-
-    office.json        name, the log's origin, the pin of the trust root's first version
-    trust/N.root.json  the trust root, version N
-    keys/NAME.pem      encrypted private keys (only those that work here), NAME.pem.pub beside each;
-                       NAME.uri instead for one that a token or a key service holds
-    ledger.duckdb      the log
-    blobs/             adapters' files, per-sample results, by digest
-    bases/             base models ready to load
-    work/              what can be made again: answers of interrupted runs, staging
-    releases/          bundles, by channel
-"""
+"""The office itself: see the package for what is in its folder."""
 
 from __future__ import annotations
 
@@ -35,7 +19,6 @@ from placet.attest.root import (
     RootKey,
     TrustRoot,
     default_expiry,
-    new_root,
     next_root,
     parse_root,
 )
@@ -51,13 +34,15 @@ from placet.attest.trust import (
 )
 from placet.blobs import BlobStore
 from placet.domain.digests import Digest, canonical_json
-from placet.domain.errors import IntegrityError, KeyAccessError, LedgerBusyError, StorageError, UsageError
+from placet.domain.errors import KeyAccessError, LedgerBusyError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, Seen, StaleError
+from placet.office.grants import Change, KeyInfo, ended, held, new_grant, require_person
+from placet.office.root_files import first_root, root_files, root_path, settle, write_pending, write_whole
 
 R = TypeVar("R", bound=Record)
 
@@ -70,9 +55,6 @@ HOME_VARIABLE = "PLACET_HOME"
 ROOT_KEY, LOG_KEY, EVALUATOR_KEY, FILES_KEY = "root", "log", "evaluator", "files"
 SERVICE_ROLES = {LOG_KEY: Role.LOG, EVALUATOR_KEY: Role.EVALUATOR}
 """The office's own keys, each by the name of its first file, and the role it works in."""
-
-Change = Callable[[tuple[KeyGrant, ...], int], tuple[KeyGrant, ...]]
-"""Makes the next grants from the last ones and the ledger index from which they are in force."""
 
 _ATTEMPTS = 20
 
@@ -95,18 +77,6 @@ class Settings(Record):
     root_pin: Sha256
     postgres: str | None = None
     """The database that the log lives in, as libpq names it; without one it lives in the office's folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyInfo:
-    """A key as people see it."""
-
-    key_id: str
-    person: str
-    roles: tuple[str, ...]
-    valid_from: int
-    valid_until: int | None
-    file: str | None
 
 
 @dataclass
@@ -165,7 +135,7 @@ class Office:
         holders = holders or ((ROOT_KEY, f"{name}: root"),)
         for key_name, person in holders:
             require_name(key_name)
-            _require_person(person)
+            require_person(person)
         expires = default_expiry(clock(), root_days)
         kinds = dict.fromkeys((*(key for key, _ in holders), LOG_KEY, EVALUATOR_KEY), KeyKind.ED25519)
         signers: dict[str, Signer] = {
@@ -173,7 +143,7 @@ class Office:
             for key_name, kind in {**kinds, FILES_KEY: KeyKind.P256}.items()
         }
         root_keys = [RootKey(signers[key].public, person) for key, person in holders]
-        root = _first_root(home, name, root_keys, [signers[key] for key, _ in holders], threshold, expires)
+        root = first_root(home, name, root_keys, [signers[key] for key, _ in holders], threshold, expires)
         origin = "placet.dev/" + "".join(c if c.isalnum() or c in "-._" else "-" for c in name.lower())
         store = DuckStore(home / "ledger.duckdb", origin)
         if not store.path.exists():
@@ -197,7 +167,7 @@ class Office:
                 for signer in office._root_signers(root)
             ]
             store.append(envelopes, signers[LOG_KEY])
-        _write(home / "office.json", canonical_json(settings.to_json()))
+        write_whole(home / "office.json", canonical_json(settings.to_json()))
         return office
 
     @classmethod
@@ -223,7 +193,7 @@ class Office:
                 hint=f"make one with `placet init`, or name it with --home or ${HOME_VARIABLE}",
             ) from error
         store = DuckStore(home / "ledger.duckdb", settings.origin, wait_s=wait_s)
-        root = parse_root(_root_files(home, store), settings.root_pin)
+        root = parse_root(root_files(home, store), settings.root_pin)
         return cls(home, settings, root, clock=clock, ask=ask, wait_s=wait_s)
 
     # --- parts ----------------------------------------------------------------------------------------
@@ -249,9 +219,9 @@ class Office:
 
     def reader(self) -> LedgerReader:
         """Return a reader of verified records, with the trust as it stands now."""
-        if _root_path(self.home, self.root.current.version + 1).exists():
+        if root_path(self.home, self.root.current.version + 1).exists():
             # Another process continued the root meanwhile.
-            self.root = parse_root(_root_files(self.home, self.store), self.settings.root_pin)
+            self.root = parse_root(root_files(self.home, self.store), self.settings.root_pin)
         return LedgerReader(self.store, self.root)
 
     def folder(self, *parts: str) -> Path:
@@ -288,7 +258,7 @@ class Office:
         """
         require_name(key_name)
         self.check_roles(roles)
-        _require_person(person)
+        require_person(person)
         self._root_signers(self.root)  # before anything is made
         if not self._is_left_over(key_name):
             signer = new_signer()
@@ -332,10 +302,10 @@ class Office:
     def grant(self, key: PublicKey, person: str, roles: Sequence[Role]) -> KeyInfo:
         """Grant `roles` to `person`'s `key` from the next ledger index on, by a new roles statement."""
         self.check_roles(roles)
-        _require_person(person)
+        require_person(person)
 
         def add(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
-            return (*grants, _grant(key, person, tuple(roles), index))
+            return (*grants, new_grant(key, person, tuple(roles), index))
 
         return self._info(self._change_grants(add)[-1])
 
@@ -345,15 +315,15 @@ class Office:
         Raises:
             UsageError: The key holds nothing that could end.
         """
-        ended = 0
+        count = 0
 
         def end(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
-            nonlocal ended
-            ended = len(_held(grants, key_id))
-            return _ended(grants, key_id, index)
+            nonlocal count
+            count = len(held(grants, key_id))
+            return ended(grants, key_id, index)
 
         self._change_grants(end)
-        return ended
+        return count
 
     def rotate_key(self, key_id: str, key: PublicKey) -> tuple[KeyInfo, ...]:
         """Let `key` take over every role of another one, from one ledger index to the next.
@@ -365,8 +335,8 @@ class Office:
             raise UsageError("the new key is the old one", hint="make another: `placet keys new`")
 
         def replace(grants: tuple[KeyGrant, ...], index: int) -> tuple[KeyGrant, ...]:
-            new = [_grant(key, item.person, item.roles, index) for item in _held(grants, key_id)]
-            return (*_ended(grants, key_id, index), *new)
+            new = [new_grant(key, item.person, item.roles, index) for item in held(grants, key_id)]
+            return (*ended(grants, key_id, index), *new)
 
         made = self._change_grants(replace)
         return tuple(
@@ -383,7 +353,7 @@ class Office:
             KeyAccessError: Too few of them can sign here.
         """
         for item in holders:
-            _require_person(item.person)
+            require_person(item.person)
         expires = default_expiry(self.clock(), days)
         # Tried on a copy, so that what cannot work is refused before anything is written.
         signers = self._root_signers(self.root, (holders, threshold))
@@ -435,7 +405,7 @@ class Office:
                 if made.roles is None:
                     if continued is not None:
                         made.root = continued(index)
-                        _write_pending(self.home, made.root)
+                        write_pending(self.home, made.root)
                     made.roles = self._next_roles(trust, made.root, change, index + last)
                 return sign_record(
                     Kind.ROLES, made.roles, roles_subjects(made.root, index, signer.public), signer
@@ -446,7 +416,7 @@ class Office:
             except StaleError:
                 continue  # another process changed the roles: change what they are now
             if made.root is not self.root:
-                _settle(self.home, made.root)
+                settle(self.home, made.root)
                 self.root = made.root
             for key_name in SERVICE_ROLES:
                 self._signers.pop(key_name, None)
@@ -599,39 +569,6 @@ class Office:
         return replace(report, findings=report.findings + found, checked=(*report.checked, line))
 
 
-def migrate_ledger(office: Office, postgres: str | None) -> Office:
-    """Move the office's log to a PostgreSQL database, or (None) back into its folder; return the office as it is now.
-
-    Every record and checkpoint is audited before it moves and is the same afterwards. An interrupted move is simply
-    repeated. Other machines of the office name the database in their own office.json.
-
-    Raises:
-        UsageError: The log is there already, or the database holds another log.
-        IntegrityError: The log is not whole: it is not moved.
-        StorageError, LedgerBusyError: A store refused; the log is where it was.
-    """
-    from placet.ledger.migrate import move_to_file, move_to_postgres
-    from placet.ledger.store.postgres import PostgresStore
-
-    if postgres == office.settings.postgres:
-        where = "in that database" if postgres else "in the office's folder"
-        raise UsageError(f"the log is {where} already", hint="`placet ledger checkpoint` shows its state")
-    if postgres is not None and office.settings.postgres is not None:
-        raise UsageError("the log is in another database", hint="move it to the folder first: --to folder")
-    report = office.audit(blobs=False)
-    if not report.whole:
-        raise IntegrityError(
-            f"the log is not whole and is not moved: {report.findings[0].message}", hint="run `placet audit`"
-        )
-    settings = office.settings.model_copy(update={"postgres": postgres})
-    if postgres is not None:
-        move_to_postgres(office.store.local(), postgres, office.root)
-    elif isinstance(office.store, PostgresStore):
-        move_to_file(office.store)
-    _write(office.home / "office.json", canonical_json(settings.to_json()), overwrite=True)
-    return Office.open(office.home, ask=office.ask, clock=office.clock, wait_s=office.wait_s)
-
-
 def _as_logged(entry: Entry, trust: Trust, checked: Verified[Record] | None) -> Verified[Record]:
     """Return the record of `entry`: as it was checked before it was added, if it was added here."""
     if checked is not None and (checked.index, checked.envelope.raw) == (entry.index, entry.envelope):
@@ -647,33 +584,6 @@ class _Statement:
     roles: Roles | None = None
 
 
-def _grant(key: PublicKey, person: str, roles: tuple[Role, ...], index: int) -> KeyGrant:
-    return KeyGrant(key_id=key.key_id, public_key=key.pem, person=person, roles=roles, valid_from=index)
-
-
-def _held(grants: Sequence[KeyGrant], key_id: str) -> list[KeyGrant]:
-    held = [grant for grant in grants if grant.key_id == key_id and grant.valid_until is None]
-    if not held:
-        raise UsageError(f"key {key_id} holds no role now", hint="`placet trust show` shows who holds what")
-    return held
-
-
-def _ended(grants: tuple[KeyGrant, ...], key_id: str, index: int) -> tuple[KeyGrant, ...]:
-    held = _held(grants, key_id)
-    return tuple(
-        grant.model_copy(update={"valid_until": index}) if grant in held else grant for grant in grants
-    )
-
-
-def _require_person(person: str) -> None:
-    try:
-        one_name(person)
-    except ValueError as error:
-        raise UsageError(
-            f"{person!r} cannot name a person: {error}", hint="--person 'Ada Lovelace'"
-        ) from error
-
-
 def _made(home: Path, key_name: str, ask: Ask | None, kind: KeyKind) -> LocalSigner:
     """Return the signer of a key of a new office; one that an interrupted init left is used again."""
     path = home / "keys" / f"{key_name}.pem"
@@ -685,87 +595,8 @@ def _made(home: Path, key_name: str, ask: Ask | None, kind: KeyKind) -> LocalSig
     return signer
 
 
-# --- the root's files ------------------------------------------------------------------------------------
-
-
-def _root_path(home: Path, version: int) -> Path:
-    return home / "trust" / f"{version}.root.json"
-
-
-def _pending_path(home: Path) -> Path:
-    return home / "trust" / "next.root.json"
-
-
-def _first_root(
-    home: Path, name: str, holders: list[RootKey], signers: list[Signer], threshold: int, expires: datetime
-) -> TrustRoot:
-    path = _root_path(home, 1)
-    if not path.exists():
-        root = new_root(name, holders, signers, threshold=threshold, expires=expires)
-        _write(path, root.current.raw)
-        return root
-    # An interrupted init left it: used again, so that init can simply be repeated.
-    root = parse_root([path.read_bytes()])
-    if (root.office, set(root.current.keys), root.current.threshold) != (name, set(holders), threshold):
-        raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
-    return root
-
-
-def _root_files(home: Path, store: LedgerStore) -> list[bytes]:
-    """Return the root's versions; one that was being added is kept if the log knows it, and dropped if not."""
-    paths = sorted((home / "trust").glob("[0-9]*.root.json"), key=lambda path: int(path.name.split(".")[0]))
-    files = [path.read_bytes() for path in paths]
-    if not files and (home / "trust" / "root.json").exists():
-        raise UsageError(
-            f"{home} was made by an earlier version, whose trust root is not read any more",
-            hint="make a new office in another folder: `placet init --home FOLDER`",
-        )
-    pending = _pending_path(home)
-    if pending.exists():
-        try:
-            root = parse_root([*files, pending.read_bytes()])
-        except IntegrityError:
-            root = None  # torn before anything could refer to it
-        named = store.find(subject=root.pin) if root is not None else ()
-        # Otherwise it is left alone: another process may be about to log what refers to it.
-        if root is not None and named:
-            _settle(home, root)
-            files.append(root.current.raw)
-    return files
-
-
-def _write_pending(home: Path, root: TrustRoot) -> None:
-    _pending_path(home).unlink(missing_ok=True)
-    _write(_pending_path(home), root.current.raw)
-
-
-def _settle(home: Path, root: TrustRoot) -> None:
-    _write(_root_path(home, root.current.version), root.current.raw)
-    _pending_path(home).unlink(missing_ok=True)
-
-
 def _contended() -> LedgerBusyError:
     return LedgerBusyError(
         f"the roles of the office changed {_ATTEMPTS} times while this was tried",
         hint="somebody is changing keys: try again when they are done; nothing was added",
     )
-
-
-def _write(path: Path, data: bytes, *, overwrite: bool = False) -> None:
-    """Write `data` to `path` whole or not at all; over other bytes only with `overwrite`."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not overwrite:
-            if path.read_bytes() != data:
-                raise IntegrityError(f"{path.name} exists with other content", hint="choose an empty folder")
-            return
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path.name} cannot be written: {error.strerror}", hint="check free space and permissions"
-        ) from error
