@@ -38,12 +38,15 @@ from placet.ledger.note import verify_cosignature
 from placet.ledger.reader import load_trust
 from placet.ledger.releases import StoredLog, find_unallowed
 from placet.ledger.store import DuckStore
-from placet.ledger.tiles import build_tiles
+from placet.ledger.tiles import TILE_HASHES, build_tiles
 
 BlobCheck = Callable[[Digest], None]
 """Returns if a blob is there and whole; raises :class:`Error` otherwise."""
 
-PART_RECORDS = 8192
+PART_RECORDS = 32_768
+"""The longest stretch: what opening the file costs is shared by so many, and 100 MB hold them."""
+
+_LEAST_RECORDS = 4096
 _PARALLEL_FROM = 4096
 
 
@@ -232,14 +235,15 @@ def _outside(run: _Audit, outside: Sequence[Outside]) -> list[Checkpoint]:
 
 def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | None) -> None:
     sizes = sorted({item.size for item in run.outside})
-    jobs = _jobs(run, start, sizes)
+    count = workers or len(os.sched_getaffinity(0))
+    jobs = _jobs(run, start, sizes, count)
     # What was audited before stands under the checkpoint that was given: held against it from stored hashes.
     for checkpoint in run.outside:
         if checkpoint.size <= start:
             _compare_outside(run, checkpoint.size, _root_at(run, checkpoint.size))
     with (
         tracked(progress, "records", run.size - start, "records"),
-        _runner(run.size - start, workers) as each,
+        _runner(run.size - start, count) as each,
     ):
         for part in each(jobs):
             _take(run, part)
@@ -247,19 +251,21 @@ def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | Non
     _check_upper_tiles(run, start)
 
 
-def _jobs(run: _Audit, start: int, sizes: Sequence[int]) -> Iterator[Job]:
+def _jobs(run: _Audit, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
+    # Short enough that each process gets several, so that none is left with the last one for long; whole tiles.
+    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.size - start) // (4 * workers)))
+    length = -(-wanted // TILE_HASHES) * TILE_HASHES
     low = start
     while low < run.size:
-        high = min(run.size, (low // PART_RECORDS + 1) * PART_RECORDS)
+        high = min(run.size, (low // length + 1) * length)
         inside = tuple(size for size in sizes if low < size <= high)
         yield Job(run.store.path, run.store.origin, low, high, run.trust, run.scope, inside)
         low = high
 
 
 @contextmanager
-def _runner(records: int, workers: int | None) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
+def _runner(records: int, count: int) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
     """Give what runs jobs and yields their parts in order: in processes of their own where that is worth it."""
-    count = workers or len(os.sched_getaffinity(0))
     if count == 1 or records < _PARALLEL_FROM:
         yield lambda jobs: map(audit_part, jobs)
         return
