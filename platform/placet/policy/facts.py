@@ -198,7 +198,7 @@ def _groups(
 ) -> dict[str, dict[str, dict[str, tuple[int, int, int, int]]]]:
     place = {document: number for number, document in enumerate(run.measurement.samples)}
     beside = {"": (0.0,) * len(run.values), **paired}
-    found = {}
+    found: dict[str, dict[str, dict[str, tuple[int, int, int, int]]]] = {}
     for column, parts in (planned.groups or {}).items():
         whole = sorted(document for members in parts.values() for document in members) == sorted(place)
         found[column] = {
