@@ -13,6 +13,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from placet.attest.predicates import Role
+from placet.domain.text import duration
 from placet.ledger.note import cosign
 from placet.office import Office
 from placet.report import ledger as ledger_page
@@ -128,7 +129,12 @@ def test_the_plan_says_sizes_order_cost_and_what_it_can_show(home: Path) -> None
     assert row is not None
     assert ">1000<" in row[0]
     assert "of 2400" in row[0]
-    assert "2 min 00 s" in row[0]
+    plan = load_adapter_report(Office.open(home), "town-undecided").plan
+    assert plan is not None
+    tickets = plan.suites[0]
+    assert tickets.expected_s is not None
+    assert f">{duration(tickets.expected_s)}<" in row[0]
+    assert f">{tickets.expected}<" in row[0]
 
 
 def test_a_plan_in_another_order_than_the_ledger_gives_is_told(home: Path) -> None:
