@@ -30,6 +30,7 @@ from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
+from placet.domain.text import plural
 from placet.ledger.audit.part import Facts, Job, Part, Scope, audit_part, tile_words
 from placet.ledger.audit.report import AuditReport, Findings
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
@@ -473,7 +474,7 @@ def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None
             except Error as error:
                 run.found.add("damaged-blob", f"a file that record {index} names: {error}", index)
             progress.advance("blobs")
-    run.checked.append(f"{len(run.blobs)} blobs that records refer to")
+    run.checked.append(f"{plural(len(run.blobs), 'blob')} that records refer to")
 
 
 # --- words ---------------------------------------------------------------------------------------------------
@@ -481,21 +482,26 @@ def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None
 
 def _summary(run: _Audit, start: int) -> list[str]:
     count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
-    lines = [f"{run.size - start} records: indices without gaps, stored hashes match the bytes"]
+    lines = [f"{plural(run.size - start, 'record')}: indices without gaps, stored hashes match the bytes"]
     if start:
-        lines.append(f"they continue the {start} records of the last audited checkpoint")
+        lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
     if run.trust is not None:
-        lines.append(f"{count('checkpoints')} checkpoints: signed by the log's key, each root recomputed")
+        lines.append(
+            f"{plural(count('checkpoints'), 'checkpoint')}: signed by the log's key, each root recomputed"
+        )
         if run.scope.signatures:
-            lines.append(f"{count('signatures')} signatures, each by a key that held the role at that index")
+            lines.append(
+                f"{plural(count('signatures'), 'signature')}, each by a key that held the role at that index"
+            )
         _check_roles(run, start)
     if count("unknown"):
-        lines.append(f"{count('unknown')} records of types not known here: kept, not trusted")
+        lines.append(f"{plural(count('unknown'), 'record')} of types not known here: kept, not trusted")
     if run.scope.meaning and run.trust is not None:
         lines += [
             "references: what a record rests on was logged before it; verdicts leave no plan out",
-            f"{count('heads')} ledger states that plans, verdicts and reviews were signed over",
-            f"{run.releases} releases: each approved by enough people when it was made, on its newest verdict",
+            f"{plural(count('heads'), 'ledger state')} that plans, verdicts and reviews were signed over",
+            f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
+            " on its newest verdict",
         ]
     if run.scope.derived:
         lines.append("derived tables, compared with the envelopes")
