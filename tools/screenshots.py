@@ -1,6 +1,8 @@
-"""Take the pictures of the README: every page of the review app and the HTML report, of a given office.
+"""Take the pictures of the README and the guides: every page of the review app and the HTML report, of a given office.
 
-Usage: .venv/bin/python tools/screenshots.py OFFICE [--adapter LABEL] [--out docs/images]
+Usage: .venv/bin/python tools/screenshots.py OFFICE [--adapter LABEL] [--out docs/images] [--gate OFFICE LABEL GATE]
+
+`--gate` takes the row of one gate of an adapter in another office instead: a sequential one, for the guide.
 
 Needs the `ui` and `dev` extras and Debian's `chromium` and `graphviz`. The office is only read.
 """
@@ -25,9 +27,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from placet.office import Office
 from placet.report.adapter import load_adapter_report
 from placet.report.app import ADDRESS, STREAMLIT_FLAGS
-from placet.report.page import render_html
+from placet.report.page import whole_report
 from placet.report.queue import load_queue
-from placet.report.samples import load_samples
 from placet.resources import app_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,14 +49,25 @@ CHROMIUM_ARGS = (
 def main() -> int:
     """Take the pictures and name them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("office", type=Path)
+    parser.add_argument("office", type=Path, nargs="?", default=Path("office"))
     parser.add_argument("--adapter", help="label or id for the adapter pages; else the first released one")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images")
+    parser.add_argument(
+        "--gate", nargs=3, metavar=("OFFICE", "LABEL", "GATE"), help="only the row of one gate"
+    )
     arguments = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
         print("the program 'chromium' is not installed (Debian: apt-get install chromium)", file=sys.stderr)
         return 3
+    if arguments.gate:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGS))
+            home, label, gate = arguments.gate
+            with _served(Path(home).resolve()) as address:
+                _row(browser, f"{address}/adapter?adapter={label}", gate, arguments.out / "gate.png")
+            browser.close()
+        return 0
     office = Office.open(arguments.office.resolve())
     items = [item for item in load_queue(office).items if item.adapter and not item.refused]
     chosen = arguments.adapter or next((i.label for i in items if i.state == "released"), items[0].label)
@@ -72,6 +84,7 @@ def main() -> int:
                 ("ledger", "ledger"),
             ):
                 _app(browser, f"{address}/{path}", arguments.out / f"{name}.png")
+            _app(browser, f"{address}/adapter?adapter={adapter}", arguments.out / "plan.png", tab="Plan")
         browser.close()
     return 0
 
@@ -80,20 +93,34 @@ def _report(browser: Browser, office: Office, label: str, target: Path) -> None:
     report = load_adapter_report(office, label)
     with tempfile.TemporaryDirectory() as folder:
         page_file = Path(folder) / "report.html"
-        page_file.write_text(
-            render_html(report, [load_samples(office, row) for row in report.figures]), encoding="utf-8"
-        )
+        page_file.write_text(whole_report(office, report), encoding="utf-8")
         page = _page(browser)
         page.goto(page_file.as_uri())
         _shoot(page, int(page.evaluate("document.documentElement.scrollHeight")), target)
 
 
-def _app(browser: Browser, url: str, target: Path) -> None:
+def _row(browser: Browser, url: str, gate: str, target: Path) -> None:
     page = _page(browser)
+    _open(page, url)
+    page.locator(f"#gate-{gate}").screenshot(path=target)
+    print(f"{target}: {target.stat().st_size:,} bytes")
+
+
+def _open(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector(".placet h1, .placet p", timeout=60_000)
     page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
-    page.wait_for_timeout(2_000)  # the canvas of a table draws itself after its data came
+    # Widgets are fetched when they are first needed, and the canvas of a table draws itself after its data came.
+    page.wait_for_function("document.querySelector('[data-testid=stSkeleton]') === null", timeout=60_000)
+    page.wait_for_timeout(2_000)
+
+
+def _app(browser: Browser, url: str, target: Path, tab: str = "") -> None:
+    page = _page(browser)
+    _open(page, url)
+    if tab:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(800)
     _shoot(page, int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")), target)
 
 

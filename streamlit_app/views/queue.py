@@ -18,6 +18,8 @@ PAGE = 25
 def card(item: QueueItem) -> Html:
     """Return one submission as a row: where it stands, what it is, what comes next."""
     facts = [f"on {item.base}", "examined" if item.refused else f"by {item.submitter}", moment(item.at)]
+    if item.under_way:
+        facts.insert(0, item.under_way)
     if item.gates:
         facts.insert(0, f"{item.gates_passed} of {item.gates} gates")
     if item.approvals_needed and item.decision != "DENY":

@@ -487,6 +487,32 @@ def test_edited_derived_tables(made: Released, statement: str) -> None:
     assert made.office.audit().whole
 
 
+def test_what_was_found_whole_is_not_read_again_until_somebody_else_writes(
+    made: Released, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = DuckStore.snapshot
+
+    def snapshot(self: DuckStore, start: int = 0, stop: int | None = None, **options: Any) -> Any:
+        read.append(start)
+        return real(self, start, stop, **options)
+
+    monkeypatch.setattr(DuckStore, "snapshot", snapshot)
+    office, size = made.office, made.office.store.size()
+    office.store.local()._whole = None
+    office.reader().require_whole()
+    office.reader().require_whole()
+    assert read == [0]
+    offices.add_base(made.sample, "another-base")
+    office.reader().require_whole()
+    assert read == [0, size]
+    # Another process's write is not known to be good.
+    another = Office.open(office.home, ask=office.ask, clock=office.clock)
+    another.store.append([_revocation_by("ada", "ada")], office.signer(LOG_KEY))
+    office.reader().require_whole()
+    assert read == [0, size, 0]
+
+
 def test_a_rejection_hidden_from_the_derived_tables_does_not_let_a_release_through(made: Released) -> None:
     offices.add_person(made.sample, "cleo", Role.APPROVER)
     rejection = offices.reject(made.sample, made.walk.ref, "cleo")

@@ -23,7 +23,7 @@ from placet.attest.predicates import Kind, spec_of
 from placet.attest.statement import Subject
 from placet.attest.trust import sign_record
 from placet.domain.digests import digest_bytes
-from placet.domain.errors import Error, IntegrityError, LedgerBusyError, NotAuthorizedError
+from placet.domain.errors import Error, IntegrityError, LedgerBusyError, NotAuthorizedError, StorageError
 from placet.domain.records import Revocation
 from placet.ledger.store import DuckStore, Entry, Seen, StaleError
 from placet.ledger.store import postgres_queue as queue_module
@@ -315,6 +315,28 @@ def test_an_answer_is_not_believed_before_the_log_bears_it_out(team: Team, claim
 
     assert isinstance(results[0], IntegrityError)
     assert "the log has another one there" in str(results[0])
+
+
+def test_what_failed_is_not_done_by_another_writer_afterwards(team: Team) -> None:
+    size = team.office.store.size()
+    team.sql(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'No space left on device'; END $$"
+    )
+    team.sql("CREATE TRIGGER full_disk BEFORE INSERT ON placet_checkpoints EXECUTE FUNCTION full_disk()")
+    with team.held():
+        started = [team.append_waiting([n]) for n in (1, 2)]
+    for thread, results in started:
+        thread.join(60)
+        assert isinstance(results[0], StorageError)
+        assert "No space left" in str(results[0])
+    team.sql("DROP TRIGGER full_disk ON placet_checkpoints")
+
+    thread, results = team.append([3])
+    thread.join(60)
+
+    assert [entry.index for entry in _entries(results)] == [size]
+    assert team.office.store.size() == size + 1
 
 
 def test_a_database_of_the_form_before_is_brought_up_to_date(team: Team) -> None:

@@ -23,7 +23,7 @@ from placet.report.data import render_json
 from placet.report.keys import check_service_key, load_approver_keys
 from placet.report.ledger import load_ledger_page, record_text
 from placet.report.lineage import load_lineage
-from placet.report.page import render_html
+from placet.report.page import render_html, whole_report
 from placet.report.queue import load_queue
 from placet.report.samples import Flip, load_samples
 from placet.report.state import State
@@ -253,6 +253,30 @@ def test_the_html_report_is_one_file_without_script_or_reference_outwards(
     assert not re.search(r"url\(|@import", html)
     assert html.index("Gates") < html.index("Evidence")
     assert str(report.verdict.decision if report.verdict else "") in page.text
+
+
+def test_the_whole_report_says_what_the_plan_was_and_could_show(demo: SampleOffice) -> None:
+    page = Page(whole_report(demo.office, load_adapter_report(demo.office, "desk-terse")))
+    assert "What would have to change" in page.text
+    assert "What its samples can show" in page.text
+    # The made-up plans name their documents one after the other, which is not what the ledger gives.
+    assert "order does not hold" in page.text
+    assert "ANOTHER ORDER" in page.text
+
+
+def test_a_policy_that_is_not_in_the_store_costs_the_report_only_what_is_made_of_it(
+    demo: SampleOffice, tmp_path: Path
+) -> None:
+    home = tmp_path / "office"
+    shutil.copytree(demo.office.home, home)
+    office = Office.open(home)
+    report = load_adapter_report(office, "desk-terse")
+    assert report.plan is not None
+    office.blobs.path(report.plan.policy.digest).unlink()
+    text = Page(whole_report(office, report)).text
+    assert "are left out: the document of policy default" in text
+    assert "What its samples can show" not in text
+    assert "What would have to change" in text
 
 
 def test_every_record_a_gate_rests_on_is_an_anchor_of_the_report(demo: SampleOffice) -> None:

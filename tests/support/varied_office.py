@@ -154,12 +154,8 @@ _GOOD: Rates = {
 ADAPTERS: dict[str, Rates] = {
     "town-first": _GOOD,
     "town-current": {**_GOOD, "reading": (0.09, 0.03)},
-    "town-undecided": {
-        **_GOOD,
-        "reading": (0.08, 0.105),
-        "even-handed": (0.02, 0.07),
-        "harmless-requests": (0.16, 0.0),
-    },
+    # Undecided on suites that are run as a whole, so that no draw of an order can decide it.
+    "town-undecided": {**_GOOD, "even-handed": (0.02, 0.13), "harmless-requests": (0.20, 0.0)},
     "town-blunt": {
         **_GOOD,
         "reading": (0.03, 0.16),
@@ -217,7 +213,7 @@ def make_varied_office(home: Path) -> SampleOffice:
             )
             offices.release(sample, adapter, "production")
             sample.clock.advance(days=3)
-    _waive(sample, "reads-pages")
+    _waive(sample, "answers-harmless")
     stale, plan = _handed_in(sample, suites, STALE, base)
     _measure(sample, suites, stale, plan, base)
     sample.clock.advance(days=75)
@@ -407,7 +403,7 @@ def _waive(sample: SampleOffice, gate: str) -> None:
     ]
     outcomes = {item.gate: item.outcome for item in verdict.record.gates}
     assert outcomes[gate] is Outcome.INCONCLUSIVE, outcomes
-    reason = "What it lost are puns; nobody asks the desk for puns."
+    reason = "What it refused are riddles; nobody asks the desk for riddles."
     review_desk.waive(sample.office, verdict.record.adapter.id, gate, reason, 20, sample.signers["ada"])
     sample.clock.advance(minutes=4)
 

@@ -12,7 +12,7 @@ from placet.domain.records import Decision, GateResult, Interval, LedgerHead, Ou
 from placet.lineage.graph import Lineage, Status
 from placet.report.adapter import plot_of
 from placet.report.data import render_json, to_data
-from placet.report.fragments import badge, gates_table
+from placet.report.fragments import badge, gates_table, worded
 from placet.report.markup import Html, el, join
 from placet.report.paths import path_svg, path_words
 from placet.report.pictures import as_image
@@ -179,7 +179,9 @@ def test_the_path_of_a_sequential_test_is_drawn_and_told() -> None:
     assert svg is not None
     root = ET.fromstring(svg)
     assert root.findtext("{http://www.w3.org/2000/svg}title") == path_words(sequential)
-    assert "after 90 documents the evidence for PASS is certain" in path_words(sequential)
+    told = "decided PASS after 90 documents: the evidence for PASS is certain, for FAIL 0; it decides at 20"
+    assert told in path_words(sequential)
+    assert "after 90 of 1000 planned documents (9.0 %)" in path_words(sequential, 1000)
     lines = root.findall("{http://www.w3.org/2000/svg}polyline")
     assert [line.get("class") for line in lines] == ["p-path-fail", "p-path-pass"]
     for line in lines:
@@ -281,3 +283,23 @@ def test_json_has_camel_case_names_decimal_strings_and_utc_moments() -> None:
 def test_json_of_something_else_is_an_error() -> None:
     with pytest.raises(TypeError):
         to_data(object())
+
+
+def test_a_gate_says_how_far_its_interval_is_from_the_limit() -> None:
+    ceiling = Plot(0.3, 0.25, 0.35, 0.2, "≤", difference=False)
+    told = GateView(gate(outcome=Outcome.FAIL), ceiling).gap
+    assert told == "The upper end of the interval is 0.35 and has to be at most 0.20: 0.15 is missing."
+    loss = Plot(-0.04, -0.06, -0.02, -0.05, ">", difference=True)
+    told = GateView(gate(outcome=Outcome.INCONCLUSIVE), loss).gap
+    assert told == "The lower end of the interval is −0.06 and has to be above −0.05: 0.01 is missing."
+    assert GateView(gate(), ceiling).gap == ""
+    assert GateView(gate(outcome=Outcome.MISSING), None).gap == ""
+
+
+def test_a_difference_to_a_release_is_not_called_one_to_the_base() -> None:
+    against = Plot(-0.04, -0.06, -0.02, -0.05, ">", True, "channel:production (desk-7)")
+    assert words(against).startswith("against channel:production (desk-7) −0.04")
+
+
+def test_what_stands_in_backticks_is_code_and_nothing_else_becomes_markup() -> None:
+    assert join(worded("run `placet gate <x>` now")) == "run <code>placet gate &lt;x&gt;</code> now"

@@ -13,6 +13,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from placet.attest.keys import PublicKey, Signer
 from placet.attest.statement import Statement, parse_statement
@@ -24,7 +25,8 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 _START = b'{"payload":"'
 _TAIL = re.compile(
     rb'","payloadType":"' + re.escape(PAYLOAD_TYPE.encode()) + rb'",'
-    rb'"signatures":\[\{"keyid":"([0-9a-f]{64})","sig":"([A-Za-z0-9+/]{86}==)"\}\]\}'
+    # Of the last letter's six bits two belong to the 64 bytes; the others are zero.
+    rb'"signatures":\[\{"keyid":"([0-9a-f]{64})","sig":"([A-Za-z0-9+/]{85}[AQgw]==)"\}\]\}'
 )
 _TAIL_BYTES = len(f'","payloadType":"{PAYLOAD_TYPE}","signatures":[{{"keyid":"","sig":""}}]}}') + 64 + 88
 
@@ -46,8 +48,13 @@ class Envelope:
 
 def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     """Return DSSE's PAE: what is signed."""
+    return b"%s %d %s" % (_pae_start(payload_type), len(payload), payload)
+
+
+@lru_cache(maxsize=8)
+def _pae_start(payload_type: str) -> bytes:
     kind = payload_type.encode()
-    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    return b"DSSEv1 %d %s" % (len(kind), kind)
 
 
 def sign_statement(statement: Statement, signer: Signer) -> Envelope:
@@ -77,20 +84,18 @@ def parse_envelope(raw: bytes) -> Envelope:
     # What an Ed25519 key signed, as it is nearly always written. All else is read strictly.
     match = _TAIL.fullmatch(raw, max(0, len(raw) - _TAIL_BYTES))
     if match is not None and raw.startswith(_START):
-        text, signed = raw[len(_START) : -_TAIL_BYTES], match[2]
+        text = raw[len(_START) : -_TAIL_BYTES]
         try:
             payload = binascii.a2b_base64(text, strict_mode=True)
-            signature = binascii.a2b_base64(signed, strict_mode=True)
         except ValueError:
             return _parse_strictly(raw)
         # Stray bits at the end would be another spelling of the same bytes, which the decoder passes over.
-        if _ends_alike(payload, text) and _ends_alike(signature, signed):
-            return Envelope(payload, Digest("sha256:" + match[1].decode()), signature, raw)
+        left = len(payload) % 3
+        if not left or binascii.b2a_base64(payload[-left:], newline=False) == text[-4:]:
+            return Envelope(
+                payload, Digest("sha256:" + match[1].decode()), binascii.a2b_base64(match[2]), raw
+            )
     return _parse_strictly(raw)
-
-
-def _ends_alike(data: bytes, text: bytes) -> bool:
-    return binascii.b2a_base64(data[-(len(data) % 3 or 3) :], newline=False) == text[-4:]
 
 
 def _parse_strictly(raw: bytes) -> Envelope:

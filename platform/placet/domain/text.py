@@ -31,3 +31,8 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `count` with its noun: ``1 gate``, ``2 gates``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

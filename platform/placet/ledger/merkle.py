@@ -39,6 +39,11 @@ class GrowingTree:
         self._subtrees: list[tuple[int, bytes]] = list(frontier)
         self.size = sum(size for size, _ in frontier)
 
+    @property
+    def frontier(self) -> tuple[tuple[int, bytes], ...]:
+        """The complete subtrees (leaves, root) that make the tree up, largest first."""
+        return tuple(self._subtrees)
+
     def add(self, leaf: bytes) -> None:
         """Append a leaf hash."""
         self.add_subtree(1, leaf)

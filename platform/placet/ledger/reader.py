@@ -143,7 +143,8 @@ class LedgerReader:
     def require_whole(self) -> None:
         """Return if the stored log is the one its newest checkpoint signs, and the derived tables agree with it.
 
-        Signatures are not checked again: that is what reading and :mod:`placet.ledger.audit` do.
+        Signatures are not checked again: that is what reading and :mod:`placet.ledger.audit` do. What this process
+        found whole before is not read again while nobody else wrote to the file; with other writers all of it is.
 
         Raises:
             IntegrityError: Somebody changed the ledger file.
@@ -151,18 +152,22 @@ class LedgerReader:
         with self._store.reading():
             size, note = self._store.size(), self._store.latest_checkpoint() or ""
             signed = verify_log_checkpoint(self.trust, note, self._store.origin)
-            tree, whole = GrowingTree(), size == signed.size and not self._store.extra_rows(size)
-            for start in range(0, size, _CHUNK):
+            file = self._store.local()
+            tree = GrowingTree(file.whole_up_to())
+            whole = size == signed.size and not self._store.extra_rows(size)
+            for start in range(tree.size, size, _CHUNK):
                 stored = self._store.snapshot(start, min(start + _CHUNK, size))
                 for entry in stored.entries:
                     whole = whole and entry.index == tree.size
                     tree.add(leaf_hash(entry.envelope))
                 expected = tuple(derive(entry.index, entry.envelope) for entry in stored.entries)
                 whole = whole and expected == stored.derived
-        if not whole or tree.root() != signed.root:
-            raise IntegrityError(
-                "the ledger file was changed behind the office's back", hint="run `placet audit` to see what"
-            )
+            if not whole or tree.root() != signed.root:
+                raise IntegrityError(
+                    "the ledger file was changed behind the office's back",
+                    hint="run `placet audit` to see what",
+                )
+            file.note_whole(tree.frontier)
 
     def _verified(self, entry: Entry, kind: Kind, model: type[R]) -> Verified[R]:
         verified = self.trust.verify(_unedited(entry), entry.index)

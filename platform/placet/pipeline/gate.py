@@ -27,6 +27,7 @@ from placet.domain.records import (
     Submission,
     Verdict,
 )
+from placet.domain.text import plural
 from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
 from placet.measuring.suite import Suite, load_suite
@@ -44,7 +45,6 @@ from placet.pipeline.measurements import (
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
-from placet.policy.judgement import plural
 from placet.policy.loader import load_policy
 from placet.policy.model import ComparisonGate
 from placet.policy.planning import expected_documents, review_samples, sample_sizes

@@ -12,9 +12,10 @@ from datetime import datetime
 from placet.domain.digests import short
 from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Plan, Verdict
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence
 from placet.policy.gates import kind_of
-from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Gate, Setting, SuiteGate
 from placet.policy.runs import subjects_of
 from placet.policy.schema import Policy

@@ -75,11 +75,6 @@ def figure(value: float) -> str:
     return "0.00" if text == "-0.00" else text
 
 
-def plural(count: int, noun: str) -> str:
-    """Return `count` with its noun: ``1 document``, ``2 documents``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def worst(judgements: Sequence[Judgement]) -> Judgement:
     """Return the worst of `judgements` (at least one), the first of equals, resting on the records of all."""
     chosen = max(judgements, key=lambda one: badness(one.outcome))

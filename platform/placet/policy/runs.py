@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome, Plan, PlannedReference, PlannedSuite
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence, RecordedPlan, Rows
-from placet.policy.judgement import Judgement, badness, error, missing, plural
+from placet.policy.judgement import Judgement, badness, error, missing
 from placet.policy.model import OtherGate, SuiteGate
 
 _MEASURE = "Run `placet gate` again; it resumes what is missing."

@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from placet.domain.records import Outcome, PathPoint, PlannedSuite
-from placet.policy.judgement import Judgement, error, figure, missing, percent, plural
+from placet.domain.text import plural
+from placet.policy.judgement import Judgement, error, figure, missing, percent
 from placet.policy.model import ComparisonGate, PlanningGuess, StatisticalGate
 from placet.stats.bounds import Bounds
 from placet.stats.sequential import Claim, Kind, SequentialDesign, SequentialResult, Step, decide

@@ -310,11 +310,11 @@ def about(item: Verified[Record]) -> str:
         case Measurement() as record:
             return plain(f"{record.suite.id}, {record.subject_kind}: {figure(record.mean)} on {record.n}", 80)
         case Verdict() as record:
-            return str(record.decision)
+            return f"{record.decision} for {plain(record.adapter.label, 40)}"
         case Plan() as record:
             return f"{len(record.suites)} suites for {plain(record.adapter.label, 40)}"
         case Review() as record:
-            return str(record.decision)
+            return f"{record.decision} {plain(record.adapter.label, 40)}"
         case Intake() as record:
             return "refused" if record.refused else f"{len(record.checks)} checks"
         case _:

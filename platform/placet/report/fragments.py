@@ -344,6 +344,8 @@ def _planned_row(item: PlannedView) -> Html:
     if item.mode == "sequential":
         about = "these documents" if item.claim == "benchmark" else "all documents of this kind"
         how = f"may stop early, looked at after every {item.chunk}; about {about}"
+    if item.steadied:
+        how += "; steadied by the base's run on the whole suite"
     if item.groups:
         how += f"; groups by {', '.join(item.groups)}"
     used = None

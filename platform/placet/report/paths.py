@@ -148,4 +148,6 @@ def _share(used: int, planned: int) -> str:
 
 
 def _power(value: float) -> str:
-    return "certain" if value >= _CERTAIN else f"{10**value:.3g}"
+    if abs(value) >= _CERTAIN:
+        return "certain" if value > 0 else "0"
+    return f"{10**value:.3g}"

@@ -37,6 +37,7 @@ class PlannedView:
         took_s: Seconds it took on the adapter.
         drawn: Whether the order is the one that the plan's ledger state gives: it was drawn again for this view.
         groups: Columns whose values make groups.
+        steadied: Whether the base's own values on the whole suite steady the comparison with it.
     """
 
     suite: str
@@ -53,6 +54,7 @@ class PlannedView:
     took_s: float | None
     drawn: bool
     groups: tuple[str, ...]
+    steadied: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,4 +184,5 @@ def _planned(item: PlannedSuite, head: LedgerHead, run: Measurement | None) -> P
         took_s=None if run is None else (run.finished_at - run.started_at).total_seconds(),
         drawn=order == item.samples,
         groups=tuple(item.groups or ()),
+        steadied=item.companions is not None,
     )

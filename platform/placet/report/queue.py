@@ -8,7 +8,8 @@ from datetime import datetime
 
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.records import Decision, Finding, Intake, LedgerHead, Outcome
+from placet.domain.records import Decision, Finding, Intake, LedgerHead, Measurement, Outcome, Plan
+from placet.domain.text import duration
 from placet.lineage.graph import Status
 from placet.office import Office
 from placet.report.cases import (
@@ -19,14 +20,17 @@ from placet.report.cases import (
     refused_intakes,
     refused_label,
 )
-from placet.report.snapshot import Snapshot, load_snapshot
+from placet.report.snapshot import Snapshot, load_snapshot, newest
 from placet.report.state import Standing, State
-from placet.report.text import plain
+from placet.report.text import moment, plain, plural
 
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A submission, or files that intake refused. `adapter` is absent where no subject could be made of them."""
+    """A submission, or files that intake refused. `adapter` is absent where no subject could be made of them.
+
+    `under_way` tells, before there is a verdict, of the plan: how much of it was run, and how long it was to take.
+    """
 
     label: str
     adapter: Digest | None
@@ -44,6 +48,7 @@ class QueueItem:
     refused: bool = False
     barred: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    under_way: str = ""
 
     @property
     def state(self) -> State:
@@ -93,7 +98,7 @@ def load_queue(office: Office) -> Queue:
 
 def queue_of(snapshot: Snapshot) -> Queue:
     """Return the queue in `snapshot`."""
-    items = [_item(dossier(snapshot, submission)) for submission in latest_submissions(snapshot)]
+    items = [_item(snapshot, dossier(snapshot, submission)) for submission in latest_submissions(snapshot)]
     items += [_refused(intake) for intake in refused_intakes(snapshot)]
     order = list(State)
     items.sort(key=lambda item: (order.index(item.state), -item.index))
@@ -104,7 +109,7 @@ def queue_of(snapshot: Snapshot) -> Queue:
     return Queue(snapshot.office, snapshot.head, tuple(items), running)
 
 
-def _item(case: Dossier) -> QueueItem:
+def _item(snapshot: Snapshot, case: Dossier) -> QueueItem:
     record, verdict = case.submission.record, case.verdict
     gates = verdict.record.gates if verdict else ()
     return QueueItem(
@@ -122,7 +127,22 @@ def _item(case: Dossier) -> QueueItem:
         approvals=len(case.approval.approvers) if case.approval else 0,
         approvals_needed=verdict.record.review.approvals if verdict else 0,
         barred=tuple(sorted(case.barred)),
+        under_way="" if verdict else _under_way(snapshot, case),
     )
+
+
+def _under_way(snapshot: Snapshot, case: Dossier) -> str:
+    """Return how far the newest plan of an adapter got; nothing if there is none."""
+    adapter, base = case.submission.record.adapter, case.submission.record.base
+    plan = newest([item for item in snapshot.about(Plan, adapter.id) if item.record.base == base])
+    if plan is None:
+        return ""
+    measured = snapshot.about(Measurement, adapter.weights_id)
+    run = {item.record.suite.digest for item in measured if item.record.plan == plan.id}
+    times = [item.expected_s for item in plan.record.suites]
+    known = sum(item for item in times if item is not None)
+    took = "" if None in times else f", about {duration(known)} expected"
+    return f"planned {moment(plan.record.planned_at)}: {len(run)} of {plural(len(times), 'suite')} run{took}"
 
 
 def _refused(intake: Verified[Intake]) -> QueueItem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from placet.domain.text import plain, printable
+from placet.domain.text import plain, plural, printable
 
 __all__ = ["figure", "moment", "plain", "plural", "printable", "signed"]
 
@@ -31,8 +31,3 @@ def signed(value: float | None, places: int = 4) -> str:
 def moment(value: datetime) -> str:
     """Return a moment as people read it, in UTC."""
     return f"{value:%Y-%m-%d %H:%M} UTC"
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `count` with its noun: ``1 gate``, ``2 gates``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

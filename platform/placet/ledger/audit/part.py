@@ -149,9 +149,10 @@ def audit_part(job: Job) -> Part:
 def _check_rows(part: Part, entries: Sequence[Entry], leaves: Sequence[bytes]) -> None:
     expected = part.start
     for entry, leaf in zip(entries, leaves, strict=True):
-        for missing in range(expected, entry.index):
-            part.add("deleted-record", f"record {missing} is missing from the ledger file", missing)
-        part.broken = part.broken or entry.index != expected
+        if entry.index != expected:
+            part.broken = True
+            for missing in range(expected, entry.index):
+                part.add("deleted-record", f"record {missing} is missing from the ledger file", missing)
         expected = entry.index + 1
         if leaf != entry.leaf:
             message = f"record {entry.index} was edited: its bytes do not have their hash"
@@ -234,7 +235,7 @@ class Verifier:
             and not trust.root.ever_held(grant.key_id)
         }
         self._person = {grant.key_id: grant.person for grant in trust.roles.grants}
-        self._spans: dict[tuple[str, Kind], tuple[tuple[int, int], ...]] = {}
+        self._spans: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {}
 
     def verify(self, envelope: Envelope, index: int, spec: PredicateSpec) -> str:
         """Return who signed the record.
@@ -249,7 +250,7 @@ class Verifier:
             key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
         except InvalidSignature:
             return self._trust.verify(envelope, index).person
-        for start, stop in self._spans.get((envelope.key_id, spec.kind)) or self._spans_of(
+        for start, stop in self._spans.get((envelope.key_id, spec.predicate_type)) or self._spans_of(
             envelope.key_id, spec
         ):
             if start <= index < stop:
@@ -259,7 +260,7 @@ class Verifier:
         return self._person[envelope.key_id]
 
     def _spans_of(self, key_id: str, spec: PredicateSpec) -> tuple[tuple[int, int], ...]:
-        spans = self._spans[key_id, spec.kind] = tuple(
+        spans = self._spans[key_id, spec.predicate_type] = tuple(
             (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
             for grant in self._trust.grants_of(key_id)
             if set(grant.roles) & set(spec.roles)

@@ -30,6 +30,7 @@ from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
+from placet.domain.text import plural
 from placet.ledger.audit.part import Facts, Job, Part, Scope, audit_part, tile_words
 from placet.ledger.audit.report import AuditReport, Findings
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
@@ -38,12 +39,15 @@ from placet.ledger.note import verify_cosignature
 from placet.ledger.reader import load_trust
 from placet.ledger.releases import StoredLog, find_unallowed
 from placet.ledger.store import DuckStore
-from placet.ledger.tiles import build_tiles
+from placet.ledger.tiles import TILE_HASHES, build_tiles
 
 BlobCheck = Callable[[Digest], None]
 """Returns if a blob is there and whole; raises :class:`Error` otherwise."""
 
-PART_RECORDS = 8192
+PART_RECORDS = 32_768
+"""The longest stretch: what opening the file costs is shared by so many, and 100 MB hold them."""
+
+_LEAST_RECORDS = 4096
 _PARALLEL_FROM = 4096
 
 
@@ -232,14 +236,15 @@ def _outside(run: _Audit, outside: Sequence[Outside]) -> list[Checkpoint]:
 
 def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | None) -> None:
     sizes = sorted({item.size for item in run.outside})
-    jobs = _jobs(run, start, sizes)
+    count = workers or len(os.sched_getaffinity(0))
+    jobs = _jobs(run, start, sizes, count)
     # What was audited before stands under the checkpoint that was given: held against it from stored hashes.
     for checkpoint in run.outside:
         if checkpoint.size <= start:
             _compare_outside(run, checkpoint.size, _root_at(run, checkpoint.size))
     with (
         tracked(progress, "records", run.size - start, "records"),
-        _runner(run.size - start, workers) as each,
+        _runner(run.size - start, count) as each,
     ):
         for part in each(jobs):
             _take(run, part)
@@ -247,19 +252,21 @@ def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | Non
     _check_upper_tiles(run, start)
 
 
-def _jobs(run: _Audit, start: int, sizes: Sequence[int]) -> Iterator[Job]:
+def _jobs(run: _Audit, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
+    # Short enough that each process gets several, so that none is left with the last one for long; whole tiles.
+    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.size - start) // (4 * workers)))
+    length = -(-wanted // TILE_HASHES) * TILE_HASHES
     low = start
     while low < run.size:
-        high = min(run.size, (low // PART_RECORDS + 1) * PART_RECORDS)
+        high = min(run.size, (low // length + 1) * length)
         inside = tuple(size for size in sizes if low < size <= high)
         yield Job(run.store.path, run.store.origin, low, high, run.trust, run.scope, inside)
         low = high
 
 
 @contextmanager
-def _runner(records: int, workers: int | None) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
+def _runner(records: int, count: int) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
     """Give what runs jobs and yields their parts in order: in processes of their own where that is worth it."""
-    count = workers or len(os.sched_getaffinity(0))
     if count == 1 or records < _PARALLEL_FROM:
         yield lambda jobs: map(audit_part, jobs)
         return
@@ -467,7 +474,7 @@ def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None
             except Error as error:
                 run.found.add("damaged-blob", f"a file that record {index} names: {error}", index)
             progress.advance("blobs")
-    run.checked.append(f"{len(run.blobs)} blobs that records refer to")
+    run.checked.append(f"{plural(len(run.blobs), 'blob')} that records refer to")
 
 
 # --- words ---------------------------------------------------------------------------------------------------
@@ -475,21 +482,26 @@ def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None
 
 def _summary(run: _Audit, start: int) -> list[str]:
     count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
-    lines = [f"{run.size - start} records: indices without gaps, stored hashes match the bytes"]
+    lines = [f"{plural(run.size - start, 'record')}: indices without gaps, stored hashes match the bytes"]
     if start:
-        lines.append(f"they continue the {start} records of the last audited checkpoint")
+        lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
     if run.trust is not None:
-        lines.append(f"{count('checkpoints')} checkpoints: signed by the log's key, each root recomputed")
+        lines.append(
+            f"{plural(count('checkpoints'), 'checkpoint')}: signed by the log's key, each root recomputed"
+        )
         if run.scope.signatures:
-            lines.append(f"{count('signatures')} signatures, each by a key that held the role at that index")
+            lines.append(
+                f"{plural(count('signatures'), 'signature')}, each by a key that held the role at that index"
+            )
         _check_roles(run, start)
     if count("unknown"):
-        lines.append(f"{count('unknown')} records of types not known here: kept, not trusted")
+        lines.append(f"{plural(count('unknown'), 'record')} of types not known here: kept, not trusted")
     if run.scope.meaning and run.trust is not None:
         lines += [
             "references: what a record rests on was logged before it; verdicts leave no plan out",
-            f"{count('heads')} ledger states that plans, verdicts and reviews were signed over",
-            f"{run.releases} releases: each approved by enough people when it was made, on its newest verdict",
+            f"{plural(count('heads'), 'ledger state')} that plans, verdicts and reviews were signed over",
+            f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
+            " on its newest verdict",
         ]
     if run.scope.derived:
         lines.append("derived tables, compared with the envelopes")

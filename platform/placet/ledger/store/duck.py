@@ -12,6 +12,7 @@ import base64
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -47,6 +48,7 @@ class DuckStore:
         self._lock_path = path.with_name(path.name + ".lock")
         self._wait_s = wait_s
         self._shared = _Shared()
+        self._whole: _Whole | None = None
 
     def create(self, *, follows: str = "") -> None:
         """Make the file and its tables.
@@ -135,6 +137,28 @@ class DuckStore:
             if tables.size() != size:
                 raise StaleError("the ledger changed meanwhile", hint="look again and repeat it")
             tables.follow(log)
+
+    # --- what was looked at -----------------------------------------------------------------------------
+
+    def whole_up_to(self) -> tuple[tuple[int, bytes], ...]:
+        """Return the subtrees of the records that were found whole, if the file is as it was then; else none.
+
+        As it was then, but for what this object wrote to it since: the file system's own moments of change say so.
+        Somebody who can set the machine's clock, or write to the disk below the file system, can deceive this.
+        """
+        with self._reading():
+            known = self._whole
+            return known.frontier if known is not None and known.file == self._file() else ()
+
+    def note_whole(self, frontier: tuple[tuple[int, bytes], ...]) -> None:
+        """Remember, within :meth:`reading`, that the records under `frontier` and all about them were found whole."""
+        self._whole = _Whole(self._file(), frontier)
+
+    def _file(self) -> tuple[int, ...]:
+        """Return what the file system changes whenever somebody writes to the file or puts another in its place."""
+        found = self.path.stat()
+        wal = self.path.with_name(self.path.name + ".wal").exists()
+        return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, wal)
 
     def _match_checkpoint(self, tables: Tables, keys: Sequence[PublicKey], seen: Seen | None) -> TileTree:
         """Return the log's tree, if the stored hashes are those of the last checkpoint."""
@@ -296,6 +320,7 @@ class DuckStore:
     def rebuild(self) -> int:
         """Make all derived tables again from the envelopes and return how many records they hold."""
         self._shared.let_go()
+        self._whole = None
         with ledger_lock(self._lock_path, exclusive=True, wait_s=self._wait_s), self._writing() as tables:
             return tables.rebuild()
 
@@ -304,6 +329,8 @@ class DuckStore:
     @contextmanager
     def _writing(self) -> Iterator[Tables]:
         """Run the block in a transaction. The lock is held already."""
+        known = self._whole
+        untouched = known is not None and self.path.exists() and known.file == self._file()
         with self._open() as db:
             tables = Tables(db)
             version = _known_version(tables)
@@ -316,6 +343,8 @@ class DuckStore:
                 db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
+        if untouched and known is not None:
+            self._whole = _Whole(self._file(), known.frontier)
 
     @contextmanager
     def _reading(self) -> Iterator[Tables]:
@@ -390,6 +419,14 @@ def subject_values(subject: str) -> list[object]:
     except ValueError:
         raw = b""
     return [digest_key(raw), raw]
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """A file as it was when its first records were found whole."""
+
+    file: tuple[int, ...]
+    frontier: tuple[tuple[int, bytes], ...]
 
 
 class _Waiting:

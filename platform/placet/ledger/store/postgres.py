@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
@@ -458,16 +458,22 @@ class PostgresStore:
                 self._mine.ready = True
             try:
                 yield db
-            except BaseException as error:
-                # An error of ours comes between two statements. Otherwise nobody knows what the connection still
-                # holds; the server finds out when it is closed.
-                if isinstance(error, Error):
-                    with suppress(psycopg.Error):
-                        db.execute("ROLLBACK")
-                        db.execute("SELECT pg_advisory_unlock_all()")
-                else:
-                    db.close()
+            except Exception:
+                self._let_go(db)
                 raise
+            except BaseException:
+                # Interrupted between two words: the server finds out what the connection held when it is closed.
+                db.close()
+                raise
+
+    def _let_go(self, db: Connection) -> None:
+        """End what the connection is in, so that what failed is not done by another writer afterwards."""
+        try:
+            db.execute("ROLLBACK")
+            self._mine.queue.withdraw(db)
+            db.execute("SELECT pg_advisory_unlock_all()")
+        except (psycopg.Error, LedgerBusyError):
+            db.close()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

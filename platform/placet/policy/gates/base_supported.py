@@ -11,8 +11,9 @@ from typing import Literal
 from pydantic import Field
 
 from placet.domain.records import Outcome
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence
-from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.judgement import Judgement, error, missing
 from placet.policy.model import Count, Gate, Setting
 
 _STATE = "Look it up and state it: `placet base status`."

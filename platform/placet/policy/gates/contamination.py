@@ -18,8 +18,9 @@ from pydantic import Field
 
 from placet.domain.digests import Digest, decimal_string
 from placet.domain.records import Outcome, Overlap, PlannedSuite
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence, RecordedOverlap, RecordedPlan, Rows
-from placet.policy.judgement import Judgement, badness, figure, missing, percent, plural
+from placet.policy.judgement import Judgement, badness, figure, missing, percent
 from placet.policy.model import Count, Number, Setting, Slug, SuiteGate
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import NotEstimableError

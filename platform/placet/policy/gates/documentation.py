@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from placet.domain.records import Outcome
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence
-from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Gate, Setting, Text
 
 _WRITE = "Write it in README.md beside the weights (fields in its YAML head, sections under headings) and submit again."

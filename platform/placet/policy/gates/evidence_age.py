@@ -12,8 +12,9 @@ from pydantic import Field
 
 from placet.domain.digests import Digest
 from placet.domain.records import Measurement, Outcome
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.judgement import Judgement, error, missing
 from placet.policy.model import Count, Gate, Setting
 
 

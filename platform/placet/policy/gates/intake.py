@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from placet.domain.records import CheckStatus, Intake, Outcome, Severity
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence
-from placet.policy.judgement import Judgement, error, missing, plural
+from placet.policy.judgement import Judgement, error, missing
 from placet.policy.model import Gate, Setting, Text
 
 

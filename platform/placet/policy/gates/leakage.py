@@ -12,9 +12,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from placet.domain.records import Outcome, PlannedSuite
+from placet.domain.text import plural
 from placet.policy.baseline import judge_against, the_base
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.judgement import Judgement, error, figure, plural
+from placet.policy.judgement import Judgement, error, figure
 from placet.policy.model import Number, Setting, SuiteGate
 from placet.policy.runs import judge_runs
 from placet.stats.mean import is_binary

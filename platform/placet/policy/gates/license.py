@@ -13,8 +13,9 @@ from license_expression import ExpressionError, Licensing, get_spdx_licensing
 from pydantic import AfterValidator, Field, StrictBool
 
 from placet.domain.records import Outcome
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence
-from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Gate, Setting, Text
 
 _OWN = "LicenseRef-"

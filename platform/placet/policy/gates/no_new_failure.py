@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from placet.domain.records import Outcome, PlannedSuite
+from placet.domain.text import plural
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Number, OtherGate, Setting, Text
 from placet.policy.runs import judge_runs
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome
+from placet.domain.text import plural
 from placet.policy.evidence import Evidence, TrainingStatement
-from placet.policy.judgement import Judgement, missing, plural
+from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Gate, Setting
 
 _SIGN = "Train with the recorder on, or have the trainer sign a statement for these weights."

@@ -16,11 +16,12 @@ from typing import Literal, Self, TypeVar
 from pydantic import Field, model_validator
 
 from placet.domain.records import Interval, Outcome, PlannedSuite
+from placet.domain.text import plural
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.intervals import clusters
-from placet.policy.judgement import Judgement, error, figure, missing, percent, plural, recorded_interval
+from placet.policy.judgement import Judgement, error, figure, missing, percent, recorded_interval
 from placet.policy.model import ComparisonGate, Count, Number, Setting, Text
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
