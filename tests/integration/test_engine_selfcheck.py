@@ -19,7 +19,7 @@ from placet.engine.identity import EngineSettings
 from placet.engine.model import PlacetLM
 from placet.engine.packed import Seed
 from placet.engine.tasks import TaskSpec
-from tests.support.tiny_models import save_model
+from tests.support.tiny_models import save_adapter, save_model
 
 SHOTS = "Question: which of these is a fruit? Answer: an apple, yes. The fox. "
 PAIRS = [(f"{SHOTS}Question {n}: the fox?", f" {option}") for n in range(6) for option in ("apple", "no dog")]
@@ -65,6 +65,27 @@ def test_every_scored_suite_has_a_noise_floor_however_small(
         assert 0 <= float(report["noise_floor_max_difference"]) <= 2e-4
         assert int(report["logprob_checked"]) > 0
         assert report["tolerance"] == "0.0002"
+
+
+def test_a_task_is_checked_in_full_once_for_each_weights_at_work(base: Path, tmp_path: Path) -> None:
+    docs = [{"id": f"d{n}", "q": f"fox number {n}?", "choices": ["a", "no"], "gold": 0} for n in range(40)]
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    lm.add_adapter("A", save_adapter(base, tmp_path / "adapter"))
+    runner = HarnessRunner(lm)
+
+    def checked(task: str, numbers: range) -> tuple[int, int]:
+        runner.run(TaskSpec(task, CHOICES, docs, tuple(numbers)), NullProgress(), "step")
+        report = runner.self_check()
+        return int(report["logprob_checked"]), int(report["noise_floor_checked"])
+
+    full = checked("t", range(10))
+    assert min(full) > 1
+    assert checked("t", range(10, 20)) == checked("t", range(20, 30)) == (1, 1)
+    assert checked("other", range(10)) == full
+    lm.use_adapter("A")
+    assert checked("t", range(10)) == full
+    lm.use_adapter(None)
+    assert checked("t", range(30, 40)) > (1, 1)
 
 
 def test_the_noise_floor_is_measured_in_another_layout(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

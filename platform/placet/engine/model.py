@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,6 +106,7 @@ class PlacetLM(HFLM):
             )
         )
         self._check = SelfCheck(tolerance)
+        self._checked_tasks: set[str] = set()  # whose requests were checked with the weights at work
         self._adapter: AdapterAtWork | None = None
         self._documents: DocumentProgress | None = None
         self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
@@ -139,6 +141,7 @@ class PlacetLM(HFLM):
             raise UsageError(f"no adapter {weights_id} was added", hint="add_adapter comes first")
         self._resident.restore()
         self._current, self._adapter = None, None
+        self._checked_tasks.clear()
         if weights_id is not None:
             self._adapter = self._resident.attach(self._adapters[weights_id], weights_id[:19])
             self._current = weights_id
@@ -216,33 +219,52 @@ class PlacetLM(HFLM):
         self._logits.clear()
         ids = self._ids("generate_until", requests)
         answers = answer_all(ids, self._answers, compute, self._expect(requests))
-        self._check_generations(ids, prompts, answers)
+        self._check_generations(ids, prompts, answers, self._checks(requests).checked_generations)
+        self._checked_tasks.update(request.task_name for request in requests if request.task_name)
         return [answer.text for answer in answers if isinstance(answer, Generated)]
 
     def _loglikelihood_tokens(
         self, requests: list[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         # Code of lm-eval's that calls this is answered by packs as well; it is not checked.
-        found = {place: answer for batch in self._scoring().score(requests) for place, answer in batch}
+        scoring = self._scoring(self._settings)
+        found = {place: answer for batch in scoring.score(requests) for place, answer in batch}
         return [(found[place].logprob, found[place].greedy) for place in range(len(requests))]
 
     # --- computing ---------------------------------------------------------------------------------------
 
     def _likelihoods(self, kind: str, requests: list[Any], pieces: list[list[Encoded]]) -> list[Likelihood]:
         """Answer requests, each the sum over its pieces, and check a few."""
-        ids, scoring = self._ids(kind, requests), self._scoring()
+        ids, scoring = self._ids(kind, requests), self._scoring(self._checks(requests))
 
         def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
             return scoring.compute(ids, pieces, indices)
 
         answers = answer_all(ids, self._answers, compute, self._expect(requests))
         scoring.verify(ids, pieces, answers)
+        self._checked_tasks.update(request.task_name for request in requests if request.task_name)
         return cast("list[Likelihood]", answers)
 
-    def _scoring(self) -> Scoring:
+    def _checks(self, requests: list[Any]) -> EngineSettings:
+        """Return the settings, with one check of each kind where the same weights' task was checked before.
+
+        A sequential run asks for a task's documents in many small calls, each of which would be checked like a large
+        one. Requests of no task are always checked in full.
+        """
+        settings = self._settings
+        if not {request.task_name for request in requests} <= self._checked_tasks:
+            return settings
+        return replace(
+            settings,
+            checked_requests=min(1, settings.checked_requests),
+            noise_requests=min(1, settings.noise_requests),
+            checked_generations=min(1, settings.checked_generations),
+        )
+
+    def _scoring(self, settings: EngineSettings) -> Scoring:
         return Scoring(
             self.model,
-            self._settings,
+            settings,
             self._sizes,
             max_length=self.max_length,
             ordinary=_Ordinary(self),
@@ -366,10 +388,10 @@ class PlacetLM(HFLM):
         return self._documents.done
 
     def _check_generations(
-        self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer]
+        self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer], count: int
     ) -> None:
-        """Hold each chosen token against the likeliest one of an ordinary pass over the whole text."""
-        for index in choose(ids, self._settings.checked_generations):
+        """Hold each token of `count` texts against the likeliest one of an ordinary pass over the whole text."""
+        for index in choose(ids, count):
             prompt, answer = prompts[index], cast("Generated", answers[index])
             if prompt is None or not answer.tokens:  # lm-eval's own, or out of a record, which keeps the text
                 continue
