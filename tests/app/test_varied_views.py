@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from placet.attest.predicates import Role
 from placet.domain.text import duration
 from placet.ledger.note import cosign
-from placet.office import Office
+from placet.office import Office, utc_now
 from placet.report import ledger as ledger_page
 from placet.report.adapter import load_adapter_report
 from placet.resources import app_dir
@@ -246,7 +247,8 @@ def test_a_log_regrown_under_a_co_signed_checkpoint_is_found_on_the_page(home: P
     witnessed(home)
     # The operator puts the office back to before, and goes on with real keys to the same length.
     shutil.copy(made / "ledger.duckdb", home / "ledger.duckdb")
-    office = Office.open(home, ask=lambda _: PASSPHRASE)
+    # Another second than before: the same statement, signed again, would be the same record.
+    office = Office.open(home, ask=lambda _: PASSPHRASE, clock=lambda: utc_now() + timedelta(minutes=1))
     office.grant(offices.signer_named("witness").public, "City archive", [Role.WITNESS])
     office.grant(offices.signer_named("other").public, "Yan", [Role.APPROVER])
     html = text_of(view("ledger"))

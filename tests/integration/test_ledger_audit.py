@@ -78,7 +78,7 @@ def test_an_honest_office_is_whole_and_says_what_was_looked_at_and_what_cannot_b
         "checkpoints",
         "signatures",
         "references",
-        "releases",
+        "release",
         "blobs",
         "derived",
     ):
@@ -370,7 +370,7 @@ def test_a_record_of_a_future_type_is_kept_shown_and_no_finding(made: Released) 
     report = made.office.audit()
 
     assert report.whole
-    assert any("1 records of types not known here" in item for item in report.checked)
+    assert any("1 record of types not known here" in item for item in report.checked)
     shown = made.office.reader().everything()[index]
     assert not hasattr(shown, "person")
 
