@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import LocalSigner
-from placet.attest.predicates import Kind, spec_of
+from placet.attest.predicates import Kind, spec_for_type, spec_of
 from placet.attest.statement import Subject
 from placet.attest.trust import sign_record
 from placet.domain.digests import Digest, digest_bytes
@@ -57,6 +57,7 @@ from placet.domain.records import (
 from placet.ledger.audit import Scope, audit
 from placet.ledger.audit.part import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
+from placet.ledger.derived import predicate_type_of
 from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.ledger.reader import load_trust
 from placet.ledger.store import DuckStore, Seen
@@ -166,11 +167,9 @@ def roles_check(office: Office) -> tuple[Callable[[Envelope, int], None], Seen]:
     """Return a check of signature and role at the index, and what it rests on."""
     trust = office.reader().trust
     verifier = Verifier(trust)
-    kinds = {spec_of(kind).predicate_type.encode(): spec_of(kind) for kind in Kind}
 
     def check(envelope: Envelope, index: int) -> None:
-        found = next(spec for name, spec in kinds.items() if b'"predicateType":"' + name in envelope.payload)
-        verifier.verify(envelope, index, found)
+        verifier.verify(envelope, index, spec_for_type(predicate_type_of(envelope.payload)))
 
     return check, Seen(spec_of(Kind.ROLES).predicate_type, trust.roles.version)
 
