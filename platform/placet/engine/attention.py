@@ -89,7 +89,8 @@ def _stretches(seen: torch.Tensor, size: int) -> Iterator[tuple[int, int]]:
     count, depth = len(seen), seen.shape[1] - len(seen)
     most, fewest = size + depth // _PREFIX_PER_QUERY, int(size * _FEWEST) + depth // _PREFIX_PER_FEWEST
     # A query goes on with the sequence before it if it sees what that one's last sees, and itself.
-    goes_on = (seen[1:] >= seen[:-1]).all(1) & (seen[1:].sum(1) == seen[:-1].sum(1) + 1)
+    visible = seen.sum(1)
+    goes_on = (seen[1:] >= seen[:-1]).all(1) & (visible[1:] == visible[:-1] + 1)
     start = 0
     for stop, same in enumerate(goes_on.tolist(), 1):
         if stop - start >= (most if same else fewest):

@@ -220,7 +220,7 @@ class PlacetLM(HFLM):
         ids = self._ids("generate_until", requests)
         answers = answer_all(ids, self._answers, compute, self._expect(requests))
         self._check_generations(ids, prompts, answers, self._checks(requests).checked_generations)
-        self._checked_tasks.update(request.task_name for request in requests if request.task_name)
+        self._note_checked(requests)
         return [answer.text for answer in answers if isinstance(answer, Generated)]
 
     def _loglikelihood_tokens(
@@ -242,7 +242,7 @@ class PlacetLM(HFLM):
 
         answers = answer_all(ids, self._answers, compute, self._expect(requests))
         scoring.verify(ids, pieces, answers)
-        self._checked_tasks.update(request.task_name for request in requests if request.task_name)
+        self._note_checked(requests)
         return cast("list[Likelihood]", answers)
 
     def _checks(self, requests: list[Any]) -> EngineSettings:
@@ -260,6 +260,9 @@ class PlacetLM(HFLM):
             noise_requests=min(1, settings.noise_requests),
             checked_generations=min(1, settings.checked_generations),
         )
+
+    def _note_checked(self, requests: list[Any]) -> None:
+        self._checked_tasks.update(request.task_name for request in requests if request.task_name)
 
     def _scoring(self, settings: EngineSettings) -> Scoring:
         return Scoring(
