@@ -11,25 +11,16 @@ from placet.domain.records import AdapterRef, EngineInfo, PlannedSuite, Sequenti
 from placet.measuring.measured import MeasuredSuite
 from placet.measuring.rows import Row, rows_digest, rows_to_parquet
 from placet.pipeline.sequential import Target, run_until_settled
-from placet.policy.schema import Policy
+from tests.support.policies import small_policy
 
 SUITE = SuiteRef(id="a", version="1", digest=digest_bytes(b"a"))
 ENGINE = EngineInfo(name="e", version="1", dtype="float32", device="cpu", layout="one")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ADAPTER = AdapterRef(id=digest_bytes(b"files"), weights_id=digest_bytes(b"weights"), label="mine")
 BASE, OWN = Target(digest_bytes(b"base"), "base", None), Target(ADAPTER.weights_id, "mine", ADAPTER)
-POLICY = Policy.model_validate(
-    {
-        "id": "p",
-        "version": "1",
-        "title": "t",
-        "description": "d",
-        "risk_tier": "minimal",
-        "risk": "r",
-        "review": {"approvals": 1, "valid_days": 1},
-        "suites": {"a": {"samples": "all", "mode": "sequential", "claim": "benchmark", "chunk": 10}},
-        "gates": [{"id": "keep", "kind": "not_worse", "suite": "a", "margin": "0.2", "why": "w"}],
-    }
+POLICY = small_policy(
+    {"a": {"samples": "all", "mode": "sequential", "claim": "benchmark", "chunk": 10}},
+    [{"id": "keep", "kind": "not_worse", "suite": "a", "margin": "0.2", "why": "w"}],
 )
 ORDER = tuple((7 * number) % 100 for number in range(100))
 PLANNED = PlannedSuite(

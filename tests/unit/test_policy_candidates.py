@@ -16,27 +16,19 @@ from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
 from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.schema import Policy
+from tests.support.policies import small_policy
 
 HEAD = LedgerHead(size=1, root="0" * 64)
 
 
 def policy_of(*gates: dict[str, Any], alpha: float = 0.05, mode: dict[str, Any] | None = None) -> Policy:
     suites = sorted({gate["suite"] for gate in gates if "suite" in gate})
-    return Policy.model_validate(
-        {
-            "id": "p",
-            "version": "1",
-            "title": "t",
-            "description": "d",
-            "risk_tier": "minimal",
-            "risk": "r",
-            "review": {"approvals": 1, "valid_days": 1},
-            "suites": {suite: {"samples": "all", **(mode or {})} for suite in suites},
-            "gates": [
-                {"why": "w", **({"alpha": alpha} if gate["kind"] in {"floor", "ceiling"} else {}), **gate}
-                for gate in ({"id": "files", "kind": "intake"}, *gates)
-            ],
-        }
+    return small_policy(
+        {suite: {"samples": "all", **(mode or {})} for suite in suites},
+        [
+            {"why": "w", **({"alpha": alpha} if gate["kind"] in {"floor", "ceiling"} else {}), **gate}
+            for gate in ({"id": "files", "kind": "intake"}, *gates)
+        ],
     )
 
 

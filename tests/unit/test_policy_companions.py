@@ -19,23 +19,15 @@ from placet.policy.sequential import companions_of
 from placet.policy.stopping import Watch
 from placet.stats.sequential import Claim, Kind, SequentialDesign
 from placet.stats.sequential import decide as decide_sequentially
+from tests.support.policies import small_policy
 
 HEAD = LedgerHead(size=1, root="0" * 64)
 
 
 def policy_of(claim: str = "benchmark") -> Policy:
-    return Policy.model_validate(
-        {
-            "id": "p",
-            "version": "1",
-            "title": "t",
-            "description": "d",
-            "risk_tier": "minimal",
-            "risk": "r",
-            "review": {"approvals": 1, "valid_days": 1},
-            "suites": {"a": {"samples": "all", "mode": "sequential", "claim": claim, "chunk": 10}},
-            "gates": [{"id": "keep", "kind": "not_worse", "suite": "a", "margin": 0.05, "why": "w"}],
-        }
+    return small_policy(
+        {"a": {"samples": "all", "mode": "sequential", "claim": claim, "chunk": 10}},
+        [{"id": "keep", "kind": "not_worse", "suite": "a", "margin": 0.05, "why": "w"}],
     )
 
 

@@ -17,6 +17,7 @@ from placet.policy.evidence import Evidence, Rows
 from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.gates import KINDS
 from placet.policy.schema import Policy
+from tests.support.policies import small_policy
 
 HEAD = LedgerHead(size=1, root="0" * 64)
 NOW = THEN
@@ -78,18 +79,8 @@ def policy_of(gates: list[dict[str, Any]]) -> Policy:
         {**gate, "recheck": [name for name in gate["recheck"] if name in ids]} if "recheck" in gate else gate
         for gate in gates
     ]
-    return Policy.model_validate(
-        {
-            "id": "p",
-            "version": "1",
-            "title": "t",
-            "description": "d",
-            "risk_tier": "minimal",
-            "risk": "r",
-            "review": {"approvals": 1, "valid_days": 1},
-            "suites": {suite: SUITES[suite] for suite in suites},
-            "gates": [{"why": "because", **gate} for gate in gates],
-        }
+    return small_policy(
+        {suite: SUITES[suite] for suite in suites}, [{"why": "because", **gate} for gate in gates]
     )
 
 
