@@ -11,7 +11,7 @@ import torch
 from placet.domain.records import EngineInfo
 from placet.engine.memory import pass_tokens
 
-ENGINE_VERSION = "2"
+ENGINE_VERSION = "3"
 """Part of every answer's id: raised whenever a change can change an answer."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")
