@@ -198,6 +198,7 @@ def _contradictions(policy: Policy) -> Iterator[tuple[Location, str]]:
     yield from _sampling(policy)
     yield from _suites(policy)
     yield from _rechecks(policy)
+    yield from _ages(policy)
     yield from _single_gates(policy)
     yield from _pairs(policy)
 
@@ -281,6 +282,19 @@ def _rechecks(policy: Policy) -> Iterator[tuple[Location, str]]:
                 yield where, f"gate {name} does not judge {gate.suite}; name one that does"
             elif isinstance(other, NoNewFailureGate | LeakageGate):
                 yield where, f"gate {name} needs every document; leave it out"
+
+
+def _ages(policy: Policy) -> Iterator[tuple[Location, str]]:
+    # It would never pass; and a gate with a suite, added to it, would let pass what was refused before.
+    if policy.suites:
+        return
+    for index, gate in enumerate(policy.gates):
+        if isinstance(gate, EvidenceAgeGate):
+            yield (
+                ("gates", index),
+                "nothing is measured under this policy, so no evidence has an age; remove this gate, "
+                "or add one that rests on a suite",
+            )
 
 
 def _suites(policy: Policy) -> Iterator[tuple[Location, str]]:
