@@ -26,7 +26,7 @@ from placet.policy.gates.no_new_failure import NoNewFailureGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.gates.subgroups import SubgroupsGate
 from placet.policy.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
-from placet.policy.tiers import RULES, Lapse, RiskTier, too_lax
+from placet.policy.tiers import RULES, Review, RiskTier, too_lax
 
 if TYPE_CHECKING:
     AnyGate = Gate
@@ -69,23 +69,6 @@ class Sampling(Document):
     )
     chunk: Count | None = Field(
         default=None, description="after how many documents a sequential run looks; left out: 50"
-    )
-
-
-class Review(Document):
-    """Who has to approve, and for how long that holds."""
-
-    approvals: Count = Field(description="how many different people must approve")
-    separate_from: tuple[Literal["trainer", "submitter"], ...] = Field(
-        default=("trainer", "submitter"), description="who may not be among them"
-    )
-    valid_days: Count = Field(description="after how many days an approval lapses")
-    waivers_needed: Count = Field(
-        default=2, description="how many people must sign a waiver, where its gate says nothing else"
-    )
-    lapses_on: tuple[Lapse, ...] = Field(
-        default=("new_evidence", "base_status"),
-        description="what ends an approval before its days are over",
     )
 
 
