@@ -343,7 +343,8 @@ class PlacetLM(HFLM):
     @contextmanager
     def _batches_of(self, size: int) -> Iterator[None]:
         """Let lm-eval's code take batches of `size`, whatever was asked for, while the ``with`` lasts."""
-        asked, self.batch_size_per_gpu = self.batch_size_per_gpu, size
+        asked = self.batch_size
+        self.batch_size_per_gpu = size
         try:
             yield
         finally:
@@ -442,7 +443,7 @@ class PlacetLM(HFLM):
     @contextmanager
     def _reported(
         self, kind: str, requests: list[Any], disable_tqdm: bool
-    ) -> Iterator[Callable[[int], object]]:
+    ) -> Iterator[Callable[[int], None]]:
         """Give what is to be told of each request that is answered: a listener for documents, or lm-eval's bar."""
         if self._documents is not None:
             self._documents.expect([(request.task_name, request.doc_id) for request in requests])
@@ -450,7 +451,11 @@ class PlacetLM(HFLM):
             return
         hidden = disable_tqdm or self.rank != 0
         with tqdm(total=len(requests), disable=hidden, desc=f"Running {kind} requests") as bar:
-            yield lambda _: bar.update()
+
+            def done(_: int) -> None:
+                bar.update()
+
+            yield done
 
     def _check_generations(
         self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer], count: int
