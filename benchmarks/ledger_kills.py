@@ -97,8 +97,11 @@ class Kills:
             return int((self.folder / "ledger.duckdb.lock").read_text().split()[1])
         return None
 
-    def run(self, kills: int, holders: int) -> Outcome:
-        """Kill so many times, at least `holders` of them the process that has the lock, and look at what is left."""
+    def run(self, kills: int, holders: int, limit_s: float = float("inf")) -> Outcome:
+        """Kill so many times, at least `holders` of them the process that has the lock, and look at what is left.
+
+        After `limit_s` seconds it is looked at what as many kills as there were until then left.
+        """
         rng, outcome, started = random.Random(self.seed), Outcome(), time.monotonic()
         self.create()
         self.running = [Writer(f"w{number}") for number in range(self.writers)]
@@ -106,6 +109,8 @@ class Kills:
             for writer in self.running:
                 self._start(writer)
             while outcome.kills < kills or outcome.holders < holders:
+                if time.monotonic() - started > limit_s:
+                    break
                 time.sleep(rng.uniform(0.0, 0.04))
                 wanted = outcome.holders < holders and rng.random() < 1.3 * holders / kills
                 victim = self._stopped_holder() if wanted else rng.choice(self.running)
@@ -211,6 +216,7 @@ class PostgresKills(Kills):
 
     dsn: str = ""
     root: TrustRoot | None = None
+    watch: psycopg.Connection | None = None
 
     @property
     def store(self) -> PostgresStore:
@@ -230,8 +236,9 @@ class PostgresKills(Kills):
             "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
             "WHERE locktype = 'advisory' AND granted AND application_name LIKE 'placet-%%'"
         )
-        with psycopg.connect(self.dsn, autocommit=True) as db:
-            row = db.execute(query).fetchone()
+        if self.watch is None:  # one connection for all looks; writers that inherit its handle never use it
+            self.watch = psycopg.connect(self.dsn, autocommit=True)
+        row = self.watch.execute(query).fetchone()
         return None if row is None else int(row[0].removeprefix("placet-"))
 
     def _look(self, outcome: Outcome) -> None:

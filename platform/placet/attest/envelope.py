@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from placet.attest.keys import PublicKey, Signer
+from placet.attest.signatures import GoodSignatures
 from placet.attest.statement import Statement, parse_statement
 from placet.attest.strict_json import parse_base64, parse_json
 from placet.domain.digests import Digest, canonical_json, digest_bytes, parse_digest
@@ -120,13 +121,20 @@ def _parse_strictly(raw: bytes) -> Envelope:
     return Envelope(payload, key_id, signature, raw)
 
 
-def verify_envelope(envelope: Envelope, key: PublicKey) -> Statement:
+def verify_envelope(envelope: Envelope, key: PublicKey, good: GoodSignatures | None = None) -> Statement:
     """Return the statement if `key` signed it.
+
+    Args:
+        envelope: The envelope.
+        key: The key that it has to name.
+        good: Signatures that are being verified already.
 
     Raises:
         IntegrityError: Another key is named, the signature is wrong, or the payload is no statement.
     """
     if envelope.key_id != key.key_id:
         raise IntegrityError("an envelope names another key", hint="verify it with the key it names")
-    key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
+    message = pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload)
+    if good is None or not good.has(key, envelope.signature, message):
+        key.verify(envelope.signature, message)
     return parse_statement(envelope.payload)

@@ -69,6 +69,9 @@ class PublicKey:
     raw: bytes
     kind: KeyKind = KeyKind.ED25519
 
+    def __hash__(self) -> int:
+        return hash(self.raw)  # asked for several times a record
+
     @property
     def der(self) -> bytes:
         """The key as SubjectPublicKeyInfo."""

@@ -11,13 +11,22 @@ What this does not do: it cannot tell that a key was stolen before its grant was
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from placet.attest.envelope import Envelope, parse_envelope, sign_statement, verify_envelope
+from placet.attest.envelope import (
+    PAYLOAD_TYPE,
+    Envelope,
+    parse_envelope,
+    pre_authentication_encoding,
+    sign_statement,
+    verify_envelope,
+)
 from placet.attest.keys import KeyKind, PublicKey, Signer, parse_public_key
 from placet.attest.predicates import KeyGrant, Kind, PredicateSpec, Role, Roles, spec_for_type, spec_of
 from placet.attest.root import RootKey, TrustRoot
+from placet.attest.signatures import GoodSignatures, checking
 from placet.attest.statement import Statement, Subject, build_statement
 from placet.domain.digests import Digest, digest_json
 from placet.domain.errors import IntegrityError, NotAuthorizedError
@@ -106,8 +115,15 @@ class Trust:
         found = {grant.person for grant in self.roles.grants if role in grant.roles and grant.holds_at(index)}
         return tuple(sorted(found))
 
-    def verify(self, raw: bytes | Envelope, index: int) -> Verified[Record]:
+    def verify(
+        self, raw: bytes | Envelope, index: int, good: GoodSignatures | None = None
+    ) -> Verified[Record]:
         """Return the record in an envelope: signature, role at `index` and form all checked.
+
+        Args:
+            raw: The envelope.
+            index: Where in the log it is, or would be.
+            good: Signatures that are being verified already: :meth:`checking`.
 
         Raises:
             IntegrityError: Any of them does not hold.
@@ -115,7 +131,7 @@ class Trust:
         envelope = raw if isinstance(raw, Envelope) else parse_envelope(raw)
         holder = self.root.at(index).holder(envelope.key_id)
         if holder is not None:
-            statement = verify_envelope(envelope, holder.key)
+            statement = verify_envelope(envelope, holder.key, good)
             spec, person = spec_for_type(statement.predicate_type), holder.person
             if Role.ROOT not in spec.roles:
                 raise NotAuthorizedError(
@@ -125,10 +141,22 @@ class Trust:
             grants = self.grants_of(envelope.key_id)
             if not grants:
                 self.authorize(envelope.key_id, (Role.EVALUATOR,), index)
-            statement = verify_envelope(envelope, parse_public_key(grants[0].public_key))
+            statement = verify_envelope(envelope, parse_public_key(grants[0].public_key), good)
             spec = spec_for_type(statement.predicate_type)
             _, person = self.authorize(envelope.key_id, spec.roles, index)
         return _verified(index, spec, statement, envelope, person)
+
+    def checking(self, envelopes: Iterable[Envelope]) -> AbstractContextManager[GoodSignatures]:
+        """Check the signatures of many envelopes while the block hands them to :meth:`verify`, in this order."""
+        return checking(
+            (
+                parse_public_key(grants[0].public_key),
+                item.signature,
+                pre_authentication_encoding(PAYLOAD_TYPE, item.payload),
+            )
+            for item in envelopes
+            if (grants := self.grants_of(item.key_id))
+        )
 
 
 def _verified(

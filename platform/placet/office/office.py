@@ -488,23 +488,23 @@ class Office:
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""
         for _ in range(_ATTEMPTS):
-            trust, verified = self.reader().trust, dict[Digest, Verified[Record]]()
-
-            def check(
-                envelope: Envelope,
-                index: int,
-                trust: Trust = trust,
-                verified: dict[Digest, Verified[Record]] = verified,
-            ) -> Statement:
-                found = verified[envelope.record_id] = trust.verify(envelope, index)
-                return found.statement
-
             try:
-                entries = self._append(trust, envelopes, check)
+                return self._append_checked(self.reader().trust, envelopes)
             except StaleError:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
-            return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
         raise _contended()
+
+    def _append_checked(self, trust: Trust, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+        verified: dict[Digest, Verified[Record]] = {}
+
+        with trust.checking(envelopes) as good:
+
+            def check(envelope: Envelope, index: int) -> Statement:
+                found = verified[envelope.record_id] = trust.verify(envelope, index, good)
+                return found.statement
+
+            entries = self._append(trust, envelopes, check)
+        return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def _append(
         self, trust: Trust, envelopes: Sequence[Envelope | Draft], check: Check | None = None
