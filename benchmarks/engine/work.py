@@ -172,7 +172,7 @@ def write_large_base(tokenizer: Path, folder: Path) -> Path:
         tie_word_embeddings=True,
         eos_token_id=words.eos_token_id,
     )
-    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)  # type: ignore[no-untyped-call]
     words.save_pretrained(folder)
     return folder
 
@@ -192,6 +192,6 @@ def write_adapters(base: Path, folder: Path, count: int) -> list[Path]:
             for name, parameter in model.named_parameters():
                 if "lora_B" in name:
                     parameter.mul_(0.1)
-        model.save_pretrained(folder / f"adapter-{number}")
+        model.save_pretrained(str(folder / f"adapter-{number}"))
         found.append(folder / f"adapter-{number}")
     return found
