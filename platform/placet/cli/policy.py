@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
+from placet.cli.judge import judge
 from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
@@ -55,6 +56,8 @@ def register(app: typer.Typer) -> None:
         "placet policy choose sweep.yaml --rate 0.1 --base tiny",
     )
     add_command(group, "choose", choose, *lines)
+    lines = ("placet policy judge labels.csv", "placet policy judge labels.csv --documents 500")
+    add_command(group, "judge", judge, *lines)
     add_command(group, "diff", diff, "placet policy diff policies/default.yaml stricter.yaml")
     app.add_typer(group, name="policy")
 
