@@ -34,7 +34,7 @@ CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _at
 def scored(lm: PlacetLM, work: Work) -> list[Any]:
     from lm_eval.utils import apply_template
 
-    scoring = lm._scoring()
+    scoring = lm._scoring(lm._settings)
     found = []
     for doc in work.docs:
         prompt = apply_template(work.config["doc_to_text"], doc)
