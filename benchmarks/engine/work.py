@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,10 @@ WORDS = VOCABULARY.split()
 
 @dataclass(frozen=True)
 class Work:
-    """One row: a task for `adapters` adapters and the base. `least` and `aim` are ratios."""
+    """One row: a task for `adapters` adapters and the base.
+
+    `least` and `aim` are ratios; `least_16_bit` is that of the row that is also run in a 16-bit type.
+    """
 
     name: str
     title: str
@@ -41,10 +44,15 @@ class Work:
     adapters: int
     least: float
     aim: float
+    least_16_bit: float | None = None
 
     @property
     def runs(self) -> int:
         return self.adapters + 1
+
+    @property
+    def generates(self) -> bool:
+        return self.config["output_type"] == "generate_until"
 
 
 def text(rng: random.Random, words: int) -> str:
@@ -125,8 +133,9 @@ def all_work(scratch: Path, share: float) -> list[Work]:
     def some(docs: int) -> int:
         return max(4, round(docs * share))
 
+    five_shot = few_shot("five-shot", f"5-shot, 4 options, {some(100)} documents", 5, some(100), 8, 20, 25)
     return [
-        few_shot("five-shot", f"5-shot, 4 options, {some(100)} documents", 5, some(100), 8, 20, 25),
+        replace(five_shot, least_16_bit=35),
         few_shot("many-shot", f"25-shot, 4 options, {some(25)} documents", 25, some(25), 2, 45, 55),
         piqa(some(400), scratch),
         generation(some(200)),
