@@ -52,7 +52,7 @@ class Work:
 
     @property
     def generates(self) -> bool:
-        return self.config["output_type"] == "generate_until"
+        return bool(self.config["output_type"] == "generate_until")
 
 
 def text(rng: random.Random, words: int) -> str:
