@@ -39,7 +39,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import LocalSigner
-from placet.attest.predicates import Kind, spec_for_type, spec_of
+from placet.attest.predicates import Kind, spec_for_type
 from placet.attest.statement import Subject
 from placet.attest.trust import sign_record
 from placet.domain.digests import Digest, digest_bytes
@@ -60,7 +60,7 @@ from placet.ledger.audit.part import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.derived import predicate_type_of
 from placet.ledger.merkle import leaf_hash, verify_inclusion
-from placet.ledger.reader import load_trust
+from placet.ledger.reader import load_trust, seen_in
 from placet.ledger.store import DuckStore, Seen
 from placet.office import EVALUATOR_KEY, LOG_KEY, Office, migrate_ledger
 from tests.support.postgres import new_database, server
@@ -172,7 +172,7 @@ def roles_check(office: Office) -> tuple[Callable[[Envelope, int], None], Seen]:
     def check(envelope: Envelope, index: int) -> None:
         verifier.verify(envelope, index, spec_for_type(predicate_type_of(envelope.payload)))
 
-    return check, Seen(spec_of(Kind.ROLES).predicate_type, trust.roles.version)
+    return check, seen_in(trust)
 
 
 # --- a large log ---------------------------------------------------------------------------------------------
@@ -321,7 +321,8 @@ def appender(folder: Path, number: int, seconds: float) -> None:
     office.store.append([results.result(70_000)], log, check, seen=seen)
     print("ready", flush=True)
     sys.stdin.readline()
-    took, end, before = [], time.monotonic() + seconds, time.process_time()
+    took: list[float] = []
+    end, before = time.monotonic() + seconds, time.process_time()
     while (start := time.monotonic()) < end:
         office.store.append([results.result(len(took))], log, check, seen=seen)
         took.append(time.monotonic() - start)
@@ -452,8 +453,8 @@ def _bare(job: tuple[Path, int, int]) -> tuple[float, float]:
         )
     log = next(opened[grant.key_id] for grant in trust.roles.grants if "log" in grant.roles)
     for _, note in stored.checkpoints:
-        text, _, signature = note.partition("\n\n")
-        blob = base64.b64decode(signature.split(" ")[2])
+        text, _, line = note.partition("\n\n")
+        blob = base64.b64decode(line.split(" ")[2])
         work.append((log, blob[4:], (text + "\n").encode()))
     start, before = time.perf_counter(), time.process_time()
     for key, signature, message in work:

@@ -34,7 +34,7 @@ from placet.ledger.tiles import build_tiles
 
 ORIGIN = "placet.dev/kills"
 TYPE = "https://placet.dev/test/v1"
-SEEN = Seen("https://placet.dev/roles/v1", 0)
+SEEN = Seen(("https://placet.dev/roles/v1",), 0)
 
 
 @dataclass

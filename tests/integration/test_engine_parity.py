@@ -521,6 +521,52 @@ def test_a_run_killed_in_the_middle_resumes_from_its_journal(
     assert 0 < kept < len(JournalAnswers(path)) == whole.count(b"\n")
 
 
+def test_whatever_may_change_an_answer_makes_it_another_one(
+    models: Callable[[str], tuple[Path, Path]],
+) -> None:
+    base, adapter = models("llama")
+
+    def asked(settings: EngineSettings = SMALL, **options: Any) -> PlacetLM:
+        return PlacetLM(str(base), base_id=options.pop("base_id", "b"), settings=settings, **options)
+
+    variants = [
+        asked(),
+        asked(base_id="c"),
+        asked(dtype="bfloat16"),
+        asked(softmax_dtype="float64"),
+        asked(attn_implementation="eager"),
+        asked(max_length=64),
+        asked(add_bos_token=True),
+        asked(prefix_token_id=5),
+        asked(truncation=True),
+        asked(EngineSettings(pack_tokens=99, threads=1)),
+        asked(EngineSettings(pack_tokens=100, generation_rows=5, threads=1)),
+        asked(EngineSettings(packed=False, threads=1)),
+        asked(EngineSettings(packed=False, threads=1), batch_size=2),
+    ]
+    ids = [lm.answer_ids("loglikelihood", [("The fox", " jumps")])[0] for lm in variants]
+    lm = asked()
+    assert lm.answer_ids("loglikelihood", [("The fox", " jumps")]) == ids[:1]
+    lm.add_adapter("A", adapter)
+    lm.use_adapter("A")
+    ids += lm.answer_ids("loglikelihood", [("The fox", " jumps")])
+    assert len(set(ids)) == len(variants) + 1
+
+
+def test_on_its_own_the_engine_shows_lm_evals_bars(
+    models: Callable[[str], tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = PlacetLM(str(models("llama")[0]), settings=SMALL)
+    capsys.readouterr()
+    lm.loglikelihood(instances("loglikelihood", PAIRS))
+    lm.generate_until(instances("generate_until", PROMPTS[:3]))
+    said = capsys.readouterr().err
+    assert f"Running loglikelihood requests: 100%|██████████| {len(PAIRS)}/{len(PAIRS)}" in said
+    assert "Running generate_until requests: 100%|██████████| 3/3" in said
+    scores(lm)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_store_needs_to_know_the_base(models: Callable[[str], tuple[Path, Path]]) -> None:
     with pytest.raises(UsageError, match="base's id"):
         PlacetLM(str(models("llama")[0]), answers=MemoryAnswers())

@@ -262,3 +262,26 @@ def test_the_check_of_a_generation_asks_for_the_logits_it_looks_at(base: Path) -
 def test_settings_that_would_check_or_compute_nothing_are_refused(setting: str) -> None:
     with pytest.raises(UsageError, match=setting):
         EngineSettings(**{setting: 0})
+
+
+def test_scores_of_another_position_of_the_head_are_caught(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = packed.target_logprobs
+    monkeypatch.setattr(
+        packed, "target_logprobs", lambda logits, rows, targets: found(logits.roll(1, 0), rows, targets)
+    )
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        scores(base)
+
+
+def test_a_token_that_is_not_the_likeliest_is_caught(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values, tokens = logits.topk(2, -1)
+        return tokens[:, 1], values[:, 1].float()
+
+    monkeypatch.setattr("placet.engine.generation._likeliest", second)
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    asked = [(SHOTS, {"until": [], "max_gen_toks": 5})]
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)

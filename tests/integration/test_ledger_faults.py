@@ -34,7 +34,7 @@ PYTHONPATH = os.pathsep.join((str(ROOT / "platform"), str(ROOT)))
 LOG, ADA = signer_named("log"), signer_named("ada")
 ORIGIN = "placet.dev/acme"
 TYPE = "https://placet.dev/verdict/v1"
-NONE_SEEN = Seen("https://placet.dev/roles/v1", 0)
+NONE_SEEN = Seen(("https://placet.dev/roles/v1",), 0)
 
 
 def _envelope(number: int, words: str = "") -> Envelope:
@@ -347,7 +347,7 @@ def test_who_waits_with_another_view_of_the_roles_is_not_served_by_somebody_else
     threads: list[tuple[threading.Thread, list[Any]]] = []
 
     def draft(index: int) -> Envelope:
-        threads.append(_waiting(store, [5], seen=Seen(NONE_SEEN.predicate_type, 1)))
+        threads.append(_waiting(store, [5], seen=Seen(NONE_SEEN.predicate_types, 1)))
         return _envelope(0)
 
     store.append([draft], LOG, _passed, seen=NONE_SEEN)

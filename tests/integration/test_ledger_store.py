@@ -128,8 +128,8 @@ def test_nothing_is_added_when_the_caller_has_not_seen_everything_that_matters(s
 
     for count in (0, 2):
         with pytest.raises(StaleError, match="changed meanwhile"):
-            store.append([_envelope(1)], LOG, seen=Seen(TYPE, count))
-    assert len(store.append([_envelope(1)], LOG, seen=Seen(TYPE, 1))) == 1
+            store.append([_envelope(1)], LOG, seen=Seen((TYPE,), count))
+    assert len(store.append([_envelope(1)], LOG, seen=Seen((TYPE,), 1))) == 1
     assert len(store.entries()) == 2
 
 

@@ -145,7 +145,7 @@ def _until(true: Callable[[], bool]) -> None:
 def team(address: str, tmp_path: Path) -> Team:
     made, dsn = released_office(tmp_path / "office"), new_database(address)
     made.sample.office = migrate_ledger(made.office, dsn)
-    return Team(made, dsn, Seen(ROLES, made.sample.office.reader().trust.statements))
+    return Team(made, dsn, Seen((ROLES,), made.sample.office.reader().trust.statements))
 
 
 def _entries(results: list[Any]) -> tuple[Entry, ...]:
@@ -188,7 +188,7 @@ def test_a_writer_that_saw_other_roles_is_not_served_along(team: Team) -> None:
     size = team.office.store.size()
     with team.held():
         first = team.append_waiting([1])
-        stale = team.append_waiting([2], seen=Seen(ROLES, team.seen.count - 1))
+        stale = team.append_waiting([2], seen=Seen((ROLES,), team.seen.count - 1))
     for thread, _ in (first, stale):
         thread.join(60)
 

@@ -67,6 +67,7 @@ def _statements() -> dict[Kind, list[dict[str, Any]]]:
             measured_at=sample.clock.now,
         )
         sample.record(Kind.OVERLAP, overlap, (Subject("weights", walk.ref.weights_id),))
+        made.office.change_root(made.office.root.current.keys, 1)
         feed = json.loads(export_revocations(made.office))
         raws = [entry.envelope for entry in made.office.store.entries()]
     import base64

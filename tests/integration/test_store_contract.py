@@ -135,9 +135,9 @@ def test_nothing_is_added_on_an_outdated_view(made: Released) -> None:
 
     for count in (version - 1, version + 1):
         with pytest.raises(StaleError):
-            store.append([_envelope(0)], _log(made), seen=Seen(ROLES, count))
+            store.append([_envelope(0)], _log(made), seen=Seen((ROLES,), count))
     assert store.size() == size
-    assert store.append([_envelope(0)], _log(made), seen=Seen(ROLES, version))[0].index == size
+    assert store.append([_envelope(0)], _log(made), seen=Seen((ROLES,), version))[0].index == size
 
 
 def test_another_log_key_does_not_continue_the_log(made: Released) -> None:

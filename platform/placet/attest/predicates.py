@@ -52,6 +52,7 @@ class Kind(StrEnum):
     """The steps that leave a record."""
 
     ROLES = "roles"
+    ROOT = "root"
     BASE = "base"
     BASE_STATUS = "base-status"
     TRAINING = "training"
@@ -103,6 +104,16 @@ class Roles(Record):
     version: int = Field(ge=1)
     grants: tuple[KeyGrant, ...] = Field(min_length=1)
     issued_at: Moment
+
+
+class RootChange(Record):
+    """A new version of the trust root, so that whoever follows the log has it. Its own signatures are what counts."""
+
+    office: str
+    version: int = Field(ge=2)
+    file: str = Field(
+        description="the version's file: TUF root metadata, signed by enough holders of old and new"
+    )
 
 
 class ResourceDescriptor(Record):
@@ -180,6 +191,13 @@ class PredicateSpec:
 
 PREDICATES: tuple[PredicateSpec, ...] = (
     PredicateSpec(Kind.ROLES, "https://placet.dev/roles/v1", Roles, (Role.ROOT,), "who may sign what"),
+    PredicateSpec(
+        Kind.ROOT,
+        "https://placet.dev/root/v1",
+        RootChange,
+        (Role.EVALUATOR,),
+        "a new version of the trust root",
+    ),
     PredicateSpec(
         Kind.BASE, "https://placet.dev/base/v1", Base, (Role.EVALUATOR,), "a base model registered"
     ),

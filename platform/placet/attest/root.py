@@ -136,12 +136,13 @@ def parse_root(files: Sequence[bytes], pin: Digest | None = None) -> TrustRoot:
     """
     if not 0 < len(files) <= MAX_VERSIONS:
         raise IntegrityError(f"{len(files)} versions of the trust root", hint=_AGAIN)
-    versions = [_parse_version(raw) for raw in files]
+    versions = [parse_version(raw) for raw in files]
     before: RootVersion | None = None
     for number, version in enumerate(versions, 1):
         if version.version != number:
             raise IntegrityError(f"version {version.version} of the root where {number} belongs", hint=_AGAIN)
-        _check_succession(before, version)
+        check_link(before, version)
+        check_thresholds(before, version)
         before = version
     root = TrustRoot(tuple(versions))
     if pin is not None and root.with_pin(pin) is None:
@@ -152,7 +153,12 @@ def parse_root(files: Sequence[bytes], pin: Digest | None = None) -> TrustRoot:
     return root
 
 
-def _check_succession(before: RootVersion | None, version: RootVersion) -> None:
+def check_link(before: RootVersion | None, version: RootVersion) -> tuple[RootKey, ...]:
+    """Return who signed `version`, which continues `before`: keys of either, each of which signed these bytes.
+
+    Raises:
+        IntegrityError: It does not continue it, or a signature counts for nothing.
+    """
     if version.previous != (None if before is None else before.pin):
         raise IntegrityError(
             f"version {version.version} of the root does not continue the one before it", hint=_AGAIN
@@ -165,7 +171,7 @@ def _check_succession(before: RootVersion | None, version: RootVersion) -> None:
             hint=_AGAIN,
         )
     known = {tuf_key_id(item.key): item for item in (*(before.keys if before else ()), *version.keys)}
-    signers: dict[str, PublicKey] = {}
+    signers: dict[str, RootKey] = {}
     for key_id, signature in version.signatures:
         holder = known.get(key_id)
         if holder is None or key_id in signers:
@@ -173,8 +179,24 @@ def _check_succession(before: RootVersion | None, version: RootVersion) -> None:
                 f"version {version.version} of the root is signed by a key that is none of the root's, or twice",
                 hint=_AGAIN,
             )
-        holder.key.verify(signature, version.signed)
-        signers[key_id] = holder.key
+        try:
+            holder.key.verify(signature, version.signed)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"the signature of {holder.person} is not over this version {version.version} of the root",
+                hint="the file was altered after it was signed, or a signature was taken from another one",
+            ) from error
+        signers[key_id] = holder
+    return tuple(signers.values())
+
+
+def check_thresholds(before: RootVersion | None, version: RootVersion) -> None:
+    """Return if the keys that are named as signing `version` are enough of the holders of both.
+
+    Raises:
+        NotAuthorizedError: They are not.
+    """
+    signers = {key_id for key_id, _ in version.signatures}
     for judge in (before, version):
         if judge is None:
             continue
@@ -245,6 +267,27 @@ def _extended(
     valid_from: int,
     expires: datetime,
 ) -> TrustRoot:
+    version = unsigned_version(
+        before, office, holders, threshold=threshold, valid_from=valid_from, expires=expires
+    )
+    signatures = {tuf_key_id(signer.public): signer.sign(version.signed) for signer in signers}
+    return parse_root([*(item.raw for item in before), with_signatures(version, signatures).raw])
+
+
+def unsigned_version(
+    before: Sequence[RootVersion],
+    office: str,
+    holders: Sequence[RootKey],
+    *,
+    threshold: int,
+    valid_from: int,
+    expires: datetime,
+) -> RootVersion:
+    """Return the version after `before` (none: the first) as it is to be signed.
+
+    Raises:
+        UsageError: The holders could never meet the threshold.
+    """
     people = {item.person for item in holders}
     if not 1 <= threshold <= min(len(people), len({item.key for item in holders})):
         raise UsageError(
@@ -253,17 +296,14 @@ def _extended(
         )
     previous = before[-1].pin if before else None
     signed = _signed_json(office, len(before) + 1, expires, holders, threshold, valid_from, previous)
-    message = olpc_json(signed)
-    by_id = {tuf_key_id(signer.public): signer for signer in signers}
-    raw = canonical_json(
-        {
-            "signed": signed,
-            "signatures": [
-                {"keyid": key_id, "sig": by_id[key_id].sign(message).hex()} for key_id in sorted(by_id)
-            ],
-        }
-    )
-    return parse_root([*(item.raw for item in before), raw])
+    return parse_version(canonical_json({"signed": signed, "signatures": []}))
+
+
+def with_signatures(version: RootVersion, signatures: Mapping[str, bytes]) -> RootVersion:
+    """Return `version` with these signatures by TUF key id instead of those it has: they are not verified."""
+    signed = parse_json(version.raw, "trust root")["signed"]
+    listed = [{"keyid": key_id, "sig": signatures[key_id].hex()} for key_id in sorted(signatures)]
+    return parse_version(canonical_json({"signed": signed, "signatures": listed}))
 
 
 # --- TUF's forms -----------------------------------------------------------------------------------------
@@ -342,7 +382,12 @@ def _signed_json(
     }
 
 
-def _parse_version(raw: bytes) -> RootVersion:
+def parse_version(raw: bytes) -> RootVersion:
+    """Return the version in a root file, its form checked and nothing else.
+
+    Raises:
+        IntegrityError: It is malformed.
+    """
     value = parse_json(raw, "trust root")
     try:
         if set(value) != {"signed", "signatures"}:

@@ -24,8 +24,17 @@ from placet.attest.envelope import (
     verify_envelope,
 )
 from placet.attest.keys import KeyKind, PublicKey, Signer, parse_public_key
-from placet.attest.predicates import KeyGrant, Kind, PredicateSpec, Role, Roles, spec_for_type, spec_of
-from placet.attest.root import RootKey, TrustRoot
+from placet.attest.predicates import (
+    KeyGrant,
+    Kind,
+    PredicateSpec,
+    Role,
+    Roles,
+    RootChange,
+    spec_for_type,
+    spec_of,
+)
+from placet.attest.root import RootKey, TrustRoot, parse_root
 from placet.attest.signatures import GoodSignatures, checking
 from placet.attest.statement import Statement, Subject, build_statement
 from placet.domain.digests import Digest, digest_json
@@ -66,7 +75,10 @@ def sign_record(kind: Kind, record: Record, subjects: tuple[Subject, ...], signe
 
 @dataclass(frozen=True)
 class Trust:
-    """The root and the newest roles statement it vouches for; `statements` is how many records said who may what."""
+    """The root and the newest roles statement it vouches for.
+
+    `statements` is how many records said who may sign what: roles statements and new versions of the root.
+    """
 
     root: TrustRoot
     roles: Roles
@@ -174,17 +186,27 @@ def roles_subjects(root: TrustRoot, index: int, signer: PublicKey) -> tuple[Subj
     return (Subject("trust-root", root.at(index).pin), Subject("root-key", signer.key_id))
 
 
-def establish_trust(root: TrustRoot, statements: Iterable[tuple[int, bytes]]) -> Trust:
-    """Return the trust that `root` vouches for through roles statements, given as (ledger index, envelope).
+def establish_trust(
+    root: TrustRoot, statements: Iterable[tuple[int, bytes]], changes: Iterable[tuple[int, bytes]] = ()
+) -> Trust:
+    """Return the trust that `root` vouches for through what the log holds, given as (ledger index, envelope).
+
+    Args:
+        root: The pinned root.
+        statements: All roles statements.
+        changes: All records of new versions of the root: those that `root` does not know yet continue it.
 
     Raises:
         IntegrityError: None is in force, one is forged, of another office or inconsistent, or rewrites the past.
     """
+    statements, changes = sorted(statements), sorted(changes)
+    for index, raw in changes:
+        before = establish_trust(root, [item for item in statements if item[0] < index])
+        root = _continued(root, before.verify(raw, index))
     current: Roles | None = None
-    count = 0
+    count = len(statements) + len(changes)
     votes: dict[Digest, list[RootKey]] = {}
-    for index, raw in sorted(statements):
-        count += 1
+    for index, raw in statements:
         holder, roles = _verify_vote(root, raw, index)
         said = digest_json([root.at(index).pin, roles.to_json()])
         votes.setdefault(said, []).append(holder)
@@ -208,6 +230,42 @@ def establish_trust(root: TrustRoot, statements: Iterable[tuple[int, bytes]]) ->
             hint="the office was not set up (`placet init`), or too few holders of the root signed",
         )
     return Trust(root, current, count)
+
+
+def _continued(root: TrustRoot, logged: Verified[Record]) -> TrustRoot:
+    """Return `root` with the version that a record holds; as it is where that has not the signatures that it needs.
+
+    Raises:
+        IntegrityError: Enough holders signed two different versions in one place.
+    """
+    change = logged.record
+    if not isinstance(change, RootChange):
+        raise IntegrityError("this is no new version of the root", hint="run `placet audit`")
+    try:
+        before = [item.raw for item in root.versions[: change.version - 1]]
+        other = parse_root([*before, change.file.encode()])
+    except IntegrityError:
+        # Whoever has the evaluator's key can log any file. It is not followed, and the audit names it.
+        return root
+    said = (change.version, change.office, logged.statement.names(other.pin))
+    if said != (other.current.version, other.office, True) or other.current.valid_from > logged.index:
+        return root
+    if other.current.version > root.current.version:
+        return other
+    if other.current.signed != root.versions[len(before)].signed:
+        raise IntegrityError(
+            f"the log's version {change.version} of the root, at index {logged.index}, is not the one known here, and "
+            "both are well signed",
+            hint="keep both files as evidence and ask the root's holders",
+        )
+    return root
+
+
+def root_change(root: TrustRoot, signer: Signer) -> Envelope:
+    """Return the record of the root's newest version, for the log."""
+    version = root.current
+    change = RootChange(office=root.office, version=version.version, file=version.raw.decode())
+    return sign_record(Kind.ROOT, change, (Subject("trust-root", version.pin),), signer)
 
 
 def _verify_vote(root: TrustRoot, raw: bytes, index: int) -> tuple[RootKey, Roles]:

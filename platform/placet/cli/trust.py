@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from placet.cli import trust_proposal
 from placet.cli.completion import complete_key
 from placet.cli.init import show_office
-from placet.cli.keys import read_public
 from placet.cli.render import print_pairs, print_table
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
+from placet.cli.trust_words import (
+    DaysOption,
+    HolderOption,
+    name_and_person,
+    public_key,
+    root_json,
+    root_key,
+    root_pairs,
+    show_root,
+)
 from placet.domain.digests import short
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from placet.attest.keys import PublicKey
     from placet.attest.predicates import Role
-    from placet.attest.root import RootKey, TrustRoot
     from placet.office import KeyInfo, Office
 
 ROLES_HELP = "trainer, submitter, evaluator, approver, releaser, log, witness."
@@ -35,18 +42,9 @@ HeldArgument = Annotated[
         metavar="KEY", help="Name of a key here, or the start of a key's id.", autocompletion=complete_key
     ),
 ]
-HolderOption = Annotated[
-    list[str],
-    typer.Option(
-        "--holder",
-        metavar="NAME=PERSON",
-        help="A holder of the root: the name of the key and whose it is; repeat it for several.",
-    ),
-]
 ThresholdOption = Annotated[
     int, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
 ]
-DaysOption = Annotated[int, typer.Option("--days", metavar="N", help="For how many days the root is good.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -75,6 +73,7 @@ def register(app: typer.Typer) -> None:
         "placet trust root --days 730",
         'placet trust root --holder root="Ada Lovelace" --holder cy.pub="Cy Coe" --threshold 1',
     )
+    trust_proposal.register(group)
     add_command(group, "show", show, "placet trust show")
     app.add_typer(group, name="trust")
 
@@ -97,7 +96,7 @@ def init(
     from placet.office import Office
 
     session = Session(home, json)
-    holders = [_name_and_person(text) for text in holder]
+    holders = [name_and_person(text) for text in holder]
     made = Office.create(
         home, name, ask=session.asker(), holders=holders, threshold=threshold, root_days=days
     )
@@ -125,7 +124,7 @@ def add(
     session = Session(home, json)
     roles = _roles(role)
     office = session.office()
-    info = office.new_key(key, person, roles) if new else office.grant(_public(office, key), person, roles)
+    info = office.new_key(key, person, roles) if new else office.grant(public_key(office, key), person, roles)
     session.result(_grant_json(info), lambda console: print_pairs(console, _grant_pairs(info)))
 
 
@@ -144,7 +143,7 @@ def rotate(
     """
     session = Session(home, json)
     office = session.office()
-    infos = office.rotate_key(_key_id(office, key), _public(office, new))
+    infos = office.rotate_key(_key_id(office, key), public_key(office, new))
 
     def show_all(console: Console) -> None:
         for info in infos:
@@ -176,14 +175,16 @@ def root(
 ) -> None:
     """Continue the trust root by a new version: other holders, another threshold, or the same for longer.
 
-    Enough holders of the old and of the new version sign it, with their keys here. Whoever pinned any older version
+    Enough holders of the old and of the new version sign it, with their keys here; where they are elsewhere, see
+    `placet trust propose`. Whoever pinned any older version
     can follow. A holder is named by a key here or by a public key's file; without --holder they stay.
     """
     session = Session(home, json)
     office = session.office()
-    holders = [_root_key(office, text) for text in holder] or list(office.root.current.keys)
-    office.change_root(holders, threshold or min(office.root.current.threshold, len(holders)), days)
-    _show_root(session, office.root)
+    current = office.reader().trust.root.current
+    holders = [root_key(office, text) for text in holder] or list(current.keys)
+    office.change_root(holders, threshold or min(current.threshold, len(holders)), days)
+    show_root(session, office.root)
 
 
 def show(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -198,55 +199,9 @@ def show(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
             for info in found
         )
         print_table(console, ("name", "person", "roles", "holds for records", "key"), rows)
-        print_pairs(console, _root_pairs(trust_root))
+        print_pairs(console, root_pairs(trust_root))
 
-    session.result({**_root_json(trust_root), "keys": [_grant_json(info) for info in found]}, show_all)
-
-
-def _show_root(session: Session, trust_root: TrustRoot) -> None:
-    session.result(_root_json(trust_root), lambda console: print_pairs(console, _root_pairs(trust_root)))
-
-
-def _root_pairs(trust_root: TrustRoot) -> list[tuple[str, Any]]:
-    current = trust_root.current
-    people = sorted({item.person for item in current.keys})
-    return [
-        ("pin of the trust root", current.pin),
-        ("version", f"{current.version}, good until {current.expires:%Y-%m-%d}"),
-        ("signed by", f"{current.threshold} of: {', '.join(people)}"),
-    ]
-
-
-def _root_json(trust_root: TrustRoot) -> dict[str, Any]:
-    current = trust_root.current
-    return {
-        "office": trust_root.office,
-        "pin": current.pin,
-        "pins": [version.pin for version in trust_root.versions],
-        "version": current.version,
-        "expires": f"{current.expires:%Y-%m-%dT%H:%M:%SZ}",
-        "threshold": current.threshold,
-        "holders": [{"person": item.person, "keyId": item.key.key_id} for item in current.keys],
-    }
-
-
-def _name_and_person(text: str) -> tuple[str, str]:
-    name, separator, person = text.partition("=")
-    if not (name and separator and person):
-        raise UsageError(f"--holder {text!r} is not NAME=PERSON", hint='--holder root-ada="Ada Lovelace"')
-    return name, person
-
-
-def _root_key(office: Office, text: str) -> RootKey:
-    from placet.attest.root import RootKey
-
-    name, person = _name_and_person(text)
-    return RootKey(_public(office, name), person)
-
-
-def _public(office: Office, text: str) -> PublicKey:
-    """Return the public key that `text` names: a key here, or a file."""
-    return office.keys.public(text) if office.keys.holds(text) else read_public(Path(text))
+    session.result({**root_json(trust_root), "keys": [_grant_json(info) for info in found]}, show_all)
 
 
 def _roles(names: list[str]) -> tuple[Role, ...]:

@@ -12,7 +12,7 @@ from placet.domain.errors import UsageError
 from placet.domain.records import EngineInfo
 from placet.engine.memory import pass_tokens
 
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 """Part of every answer's id: raised whenever a change can change an answer."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")

@@ -24,6 +24,7 @@ from peft.utils import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from placet.domain.errors import EvaluationError
+from placet.engine.memory import is_out_of_memory, needed_memory
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PROBE_TOKENS = 24
@@ -71,13 +72,14 @@ class ResidentBase:
         base = self._base_probe(tokens)
         self._remember()
         try:
-            wrapped = self._wrap(config, label)
-            # DoRA scales by norms: even an untrained one rounds in another way than the base.
-            rounding = _difference(self._probe(tokens), base) if config.use_dora else 0.0
-            # Else each pass would compute the norms of all targeted weights anew.
-            _DORA_CACHING(enabled=bool(config.use_dora))
-            self._load(wrapped, config, tensors, label)
-            return AdapterAtWork(len(tensors), self._effect(tokens, base, rounding, label))
+            with needed_memory(f"to put adapter {label} to work"):
+                wrapped = self._wrap(config, label)
+                # DoRA scales by norms: even an untrained one rounds in another way than the base.
+                rounding = _difference(self._probe(tokens), base) if config.use_dora else 0.0
+                # Else each pass would compute the norms of all targeted weights anew.
+                _DORA_CACHING(enabled=bool(config.use_dora))
+                self._load(wrapped, config, tensors, label)
+                return AdapterAtWork(len(tensors), self._effect(tokens, base, rounding, label))
         except BaseException:
             self.restore()
             raise
@@ -215,6 +217,8 @@ def _fitting(label: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise EvaluationError(
             f"adapter {label} does not fit this base: {_in_words(error)}",
             hint="check that it was trained on this base, with these target modules and this rank",

@@ -20,25 +20,36 @@ from placet.domain.records import LedgerHead, Record
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.derived import derive
 from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
-from placet.ledger.store import Entry, LedgerStore
+from placet.ledger.store import Entry, LedgerStore, Seen
 
 R = TypeVar("R", bound=Record)
 F = TypeVar("F", bound=Callable[..., Any])
 
 _CHUNK = 8192
+_TRUST = tuple(spec_of(kind).predicate_type for kind in (Kind.ROLES, Kind.ROOT))
 
 _GAP = 16
 """Records read along between two that are wanted, rather than asking twice."""
 
 
 def load_trust(store: LedgerStore, root: TrustRoot) -> Trust:
-    """Return the trust that `root` vouches for through the roles statements in the log.
+    """Return the trust that `root`, continued by the versions in the log, vouches for through roles statements there.
 
     Raises:
         IntegrityError: No roles statement, a forged one, or one that rewrites its predecessor.
     """
-    found = store.find(predicate_type=spec_of(Kind.ROLES).predicate_type)
-    return establish_trust(root, [(entry.index, entry.envelope) for entry in found])
+    with store.reading():
+        roles, changes = (store.find(predicate_type=predicate_type) for predicate_type in _TRUST)
+    return establish_trust(
+        root,
+        [(entry.index, entry.envelope) for entry in roles],
+        [(entry.index, entry.envelope) for entry in changes],
+    )
+
+
+def seen_in(trust: Trust) -> Seen:
+    """Return what a decision that rests on `trust` has taken into account."""
+    return Seen(_TRUST, trust.statements)
 
 
 def in_one_reading(function: F) -> F:

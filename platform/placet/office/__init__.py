@@ -32,6 +32,7 @@ from placet.office.office import (
     default_home,
     utc_now,
 )
+from placet.office.root_changes import install_root, propose_root
 
 __all__ = [
     "DEFAULT_HOME",
@@ -46,6 +47,8 @@ __all__ = [
     "Office",
     "Settings",
     "default_home",
+    "install_root",
     "migrate_ledger",
+    "propose_root",
     "utc_now",
 ]

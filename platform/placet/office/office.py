@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from placet.attest.envelope import Envelope
 from placet.attest.keyfiles import Ask, KeyFolder, load_signer, passphrase_for, require_name, save_key
 from placet.attest.keys import KeyKind, LocalSigner, PublicKey, Signer, new_signer, parse_public_key
-from placet.attest.predicates import KeyGrant, Kind, Role, Roles, one_name, spec_of
+from placet.attest.predicates import KeyGrant, Kind, Role, Roles, one_name
 from placet.attest.root import (
     DEFAULT_DAYS,
     RootKey,
@@ -30,6 +30,7 @@ from placet.attest.trust import (
     check_grants,
     check_succession,
     roles_subjects,
+    root_change,
     sign_record,
 )
 from placet.blobs import BlobStore
@@ -39,10 +40,17 @@ from placet.domain.progress import Progress
 from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
-from placet.ledger.reader import LedgerReader
-from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, Seen, StaleError
+from placet.ledger.reader import LedgerReader, seen_in
+from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, StaleError
 from placet.office.grants import Change, KeyInfo, ended, held, new_grant, require_person
-from placet.office.root_files import first_root, root_files, root_path, settle, write_pending, write_whole
+from placet.office.root_files import (
+    first_root,
+    keep_versions,
+    root_files,
+    settle,
+    write_pending,
+    write_whole,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -56,7 +64,7 @@ ROOT_KEY, LOG_KEY, EVALUATOR_KEY, FILES_KEY = "root", "log", "evaluator", "files
 SERVICE_ROLES = {LOG_KEY: Role.LOG, EVALUATOR_KEY: Role.EVALUATOR}
 """The office's own keys, each by the name of its first file, and the role it works in."""
 
-_ATTEMPTS = 20
+ATTEMPTS = 20
 
 
 def utc_now() -> datetime:
@@ -219,10 +227,12 @@ class Office:
 
     def reader(self) -> LedgerReader:
         """Return a reader of verified records, with the trust as it stands now."""
-        if root_path(self.home, self.root.current.version + 1).exists():
-            # Another process continued the root meanwhile.
-            self.root = parse_root(root_files(self.home, self.store), self.settings.root_pin)
-        return LedgerReader(self.store, self.root)
+        reader = LedgerReader(self.store, self.root)
+        if reader.trust.root.current.version > self.root.current.version:
+            # Another process or machine continued the root: its versions come with the log.
+            self.root = reader.trust.root
+            keep_versions(self.home, self.root)
+        return reader
 
     def folder(self, *parts: str) -> Path:
         """Return (and make) a folder of the office."""
@@ -392,27 +402,27 @@ class Office:
         """
         if continued is None and self.clock() >= self.root.current.expires:
             raise UsageError("the trust root has expired", hint="renew it first: `placet trust root`")
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             trust, made = self.reader().trust, _Statement(self.root)
             planned = self.root if continued is None else continued(2**40)
             signers = self._root_signers(planned)
 
             last = len(signers) - 1
+            root_drafts: list[Draft] = []
+            if continued is not None:  # the key is opened before the log is held
+                root_drafts.append(partial(self._next_root, self.signer(EVALUATOR_KEY), continued, made))
 
             def draft(
                 signer: Signer, index: int, trust: Trust = trust, made: _Statement = made, last: int = last
             ) -> Envelope:
                 if made.roles is None:
-                    if continued is not None:
-                        made.root = continued(index)
-                        write_pending(self.home, made.root)
                     made.roles = self._next_roles(trust, made.root, change, index + last)
                 return sign_record(
                     Kind.ROLES, made.roles, roles_subjects(made.root, index, signer.public), signer
                 )
 
             try:
-                self._append(trust, [partial(draft, signer) for signer in signers])
+                self._append(trust, [*root_drafts, *(partial(draft, signer) for signer in signers)])
             except StaleError:
                 continue  # another process changed the roles: change what they are now
             if made.root is not self.root:
@@ -421,7 +431,14 @@ class Office:
             for key_name in SERVICE_ROLES:
                 self._signers.pop(key_name, None)
             return () if made.roles is None else made.roles.grants
-        raise _contended()
+        raise contended()
+
+    def _next_root(
+        self, signer: Signer, continued: Callable[[int], TrustRoot], made: _Statement, index: int
+    ) -> Envelope:
+        made.root = continued(index)
+        write_pending(self.home, made.root)
+        return root_change(made.root, signer)
 
     def _next_roles(self, trust: Trust, root: TrustRoot, change: Change, index: int) -> Roles:
         new = Roles(
@@ -487,14 +504,19 @@ class Office:
 
     def append(self, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes, each checked for its role at the index it gets."""
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             try:
-                return self._append_checked(self.reader().trust, envelopes)
+                return self.append_as_seen(self.reader().trust, envelopes)
             except StaleError:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
-        raise _contended()
+        raise contended()
 
-    def _append_checked(self, trust: Trust, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+    def append_as_seen(self, trust: Trust, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+        """Append signed envelopes as :meth:`append` does, if `trust` is still what is in force.
+
+        Raises:
+            StaleError: The root or the roles changed meanwhile.
+        """
         verified: dict[Digest, Verified[Record]] = {}
 
         with trust.checking(envelopes) as good:
@@ -522,9 +544,7 @@ class Office:
         log_keys = [
             parse_public_key(grant.public_key) for grant in trust.roles.grants if Role.LOG in grant.roles
         ]
-        # Versions are statements by one holder or more, each a record.
-        seen = Seen(spec_of(Kind.ROLES).predicate_type, trust.statements)
-        return self.store.append(envelopes, log, check, seen=seen, log_keys=log_keys)
+        return self.store.append(envelopes, log, check, seen=seen_in(trust), log_keys=log_keys)
 
     def audit(
         self,
@@ -595,8 +615,9 @@ def _made(home: Path, key_name: str, ask: Ask | None, kind: KeyKind) -> LocalSig
     return signer
 
 
-def _contended() -> LedgerBusyError:
+def contended() -> LedgerBusyError:
+    """Return the error of somebody who tried in vain while others changed roles or root."""
     return LedgerBusyError(
-        f"the roles of the office changed {_ATTEMPTS} times while this was tried",
+        f"the roles of the office changed {ATTEMPTS} times while this was tried",
         hint="somebody is changing keys: try again when they are done; nothing was added",
     )

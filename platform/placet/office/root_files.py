@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def settle(home: Path, root: TrustRoot) -> None:
     """Put the root's newest version in its place: the log refers to it."""
     write_whole(root_path(home, root.current.version), root.current.raw)
     pending_path(home).unlink(missing_ok=True)
+
+
+def keep_versions(home: Path, root: TrustRoot) -> None:
+    """Write the versions of the root that came with the log, where this user may."""
+    for version in root.versions:
+        # Without its file a version is found in the log again.
+        with suppress(StorageError):
+            write_whole(root_path(home, version.version), version.raw)
 
 
 def write_whole(path: Path, data: bytes, *, overwrite: bool = False) -> None:

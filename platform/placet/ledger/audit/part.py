@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import KeyKind, PublicKey, parse_public_key
-from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, spec_of
+from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, RootChange, spec_of
 from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
@@ -41,7 +41,7 @@ from placet.ledger.store import DuckStore, Entry, Snapshot
 from placet.ledger.tiles import TILE_BITS, TILE_HASHES, Tile
 
 _SPECS = {spec.predicate_type: spec for spec in PREDICATES}
-_ROLES = spec_of(Kind.ROLES).predicate_type
+_TRUST = {spec_of(kind).predicate_type for kind in (Kind.ROLES, Kind.ROOT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def _check_record(
             "(`placet ledger rebuild` makes them again)",
             index,
         )
-    part.roles += predicate_type == _ROLES
+    part.roles += predicate_type in _TRUST
     spec = _SPECS.get(predicate_type)
     if spec is None:
         part.unknown += 1
@@ -212,6 +212,12 @@ def _check_record(
             part.add("malformed-record", f"record {index}: {error}", index)
             part.unverified.append(index)
             return
+        if isinstance(record, RootChange) and not verifier.follows(record):
+            message = (
+                f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
+                "continues none, too few of its holders signed it, or it takes effect later"
+            )
+            part.add("foreign-root", message, index)
         named = {item.digest for item in statement.subjects}
         if any(digest not in named for digest in _filed_under(record)):
             message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
@@ -258,6 +264,10 @@ class Verifier:
         # Raises: the key is not one that may.
         self._trust.authorize(envelope.key_id, spec.roles, index)
         return self._person[envelope.key_id]
+
+    def follows(self, change: RootChange) -> bool:
+        """Tell whether a logged version of the root is one of those that the trust rests on."""
+        return change.file.encode() in (item.raw for item in self._trust.root.versions)
 
     def _spans_of(self, key_id: str, spec: PredicateSpec) -> tuple[tuple[int, int], ...]:
         spans = self._spans[key_id, spec.predicate_type] = tuple(

@@ -513,7 +513,7 @@ def _check_roles(run: _Audit, start: int) -> None:
     if run.totals.get("roles", 0) != known:
         run.found.add(
             "edited-derived-table",
-            f"the log holds {run.totals['roles']} roles statements, the index tables show {known}",
+            f"the log holds {run.totals['roles']} roles statements and root versions, the index tables show {known}",
         )
 
 

@@ -38,9 +38,9 @@ class StaleError(Error):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How many records of a predicate type the caller has seen."""
+    """How many records of some predicate types, together, the caller has seen."""
 
-    predicate_type: str
+    predicate_types: tuple[str, ...]
     count: int
 
 

@@ -539,7 +539,7 @@ def _enough(tables: Tables, size: int) -> int:
 
 
 def _require_seen(tables: Tables, seen: Seen) -> None:
-    if tables.count_of(seen.predicate_type) != seen.count:
+    if tables.count_of(seen.predicate_types) != seen.count:
         raise StaleError(
             "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
         )

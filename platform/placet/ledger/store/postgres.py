@@ -47,7 +47,7 @@ _ATTEMPTS = 20
 _INSERTED_AT_ONCE = 4096
 _STATE = "SELECT origin, form, moved FROM placet_log"
 _STATE_AND_COUNT = """
-SELECT origin, form, moved, (SELECT count(*) FROM placet_entries WHERE predicate_type = %s) FROM placet_log
+SELECT origin, form, moved, (SELECT count(*) FROM placet_entries WHERE predicate_type = ANY(%s)) FROM placet_log
 """
 _HELD = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)"
 _HELD_BY_CLAIMS = """
@@ -61,7 +61,7 @@ SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';
 SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3;
 """
-_ROLES = spec_of(Kind.ROLES).predicate_type
+_ROLES, _ROOT = (spec_of(kind).predicate_type for kind in (Kind.ROLES, Kind.ROOT))
 _KNOWN = {spec.predicate_type for spec in PREDICATES}
 _HINT = "is the server running and reachable (office.json names it)? repeat it: nothing is ever added twice"
 
@@ -160,7 +160,7 @@ class PostgresStore:
         queue = self._mine.queue
         with db.pipeline():
             db.execute("BEGIN")
-            state = db.execute(_STATE_AND_COUNT, [seen.predicate_type if seen else ""])
+            state = db.execute(_STATE_AND_COUNT, [list(seen.predicate_types) if seen else []])
             claimed = queue.claims(db, ask)
             held = db.execute(_HELD_BY_CLAIMS, [list(ask.record_ids), ask.served_with], binary=True)
             row = state.fetchone()
@@ -286,9 +286,14 @@ class PostgresStore:
 
     def _trust_after(self, entries: Sequence[Entry], size: int) -> Trust:
         """Return the trust as it stands after `entries`, each roles statement held to the one before it."""
-        known = self._index.find(predicate_type=_ROLES) if size else ()
-        new = (entry for entry in entries if predicate_type_of(_payload(entry)) == _ROLES)
-        return establish_trust(self._root, [(entry.index, entry.envelope) for entry in (*known, *new)])
+        types = [predicate_type_of(_payload(entry)) for entry in entries]
+
+        def all_of(predicate_type: str) -> list[tuple[int, bytes]]:
+            known = self._index.find(predicate_type=predicate_type) if size else ()
+            new = (entry for entry, kind in zip(entries, types, strict=True) if kind == predicate_type)
+            return [(entry.index, entry.envelope) for entry in (*known, *new)]
+
+        return establish_trust(self._root, all_of(_ROLES), all_of(_ROOT))
 
     def differences(self, size: int) -> Iterator[tuple[int, str]]:
         """Yield (index, what) of each of the first `size` records that the database holds otherwise than the index.

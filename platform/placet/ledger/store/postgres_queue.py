@@ -100,8 +100,8 @@ class Ask:
     @property
     def served_with(self) -> str:
         """What tells those who can serve each other from all others."""
-        seen = self.seen or Seen("", -1)
-        return f"{self.key.key_id} {seen.predicate_type} {seen.count}"
+        seen = self.seen or Seen((), -1)
+        return f"{self.key.key_id} {' '.join(seen.predicate_types)} {seen.count}"
 
 
 @dataclass(frozen=True, slots=True)

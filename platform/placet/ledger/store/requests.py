@@ -37,7 +37,7 @@ def dump_request(envelopes: Sequence[Envelope | Draft], seen: Seen | None, log_k
     if seen is None or len(made) != len(envelopes) or not made:
         return b""
     value = {
-        "type": seen.predicate_type,
+        "types": list(seen.predicate_types),
         "count": seen.count,
         "key": log_key,
         "envelopes": [base64.b64encode(item.raw).decode() for item in made],
@@ -54,7 +54,7 @@ def parse_request(data: bytes) -> AppendRequest:
     """
     value = json.loads(data)
     raw = [base64.b64decode(item, validate=True) for item in value["envelopes"]]
-    seen = Seen(str(value["type"]), int(value["count"]))
+    seen = Seen(tuple(map(str, value["types"])), int(value["count"]))
     return AppendRequest(tuple(parse_envelope(item) for item in raw), seen, Digest(str(value["key"])))
 
 

@@ -164,10 +164,13 @@ class Tables:
             query = f"SELECT * FROM ({query} DESC LIMIT {int(last)}) ORDER BY idx"  # noqa: S608
         return [row[0] for row in self.db.execute(query, list(values)).fetchall()]
 
-    def count_of(self, predicate_type: str) -> int:
-        """Return how many records of a predicate type the derived tables know."""
-        query = "SELECT count(*) FROM records WHERE type_id IN (SELECT id FROM words WHERE word = ?)"
-        return self._number(query, [predicate_type])
+    def count_of(self, predicate_types: Sequence[str]) -> int:
+        """Return how many records of some predicate types the derived tables know."""
+        words = "SELECT id FROM words WHERE word IN (SELECT unnest(?::VARCHAR[]))"
+        return self._number(
+            f"SELECT count(*) FROM records WHERE type_id IN ({words})",  # noqa: S608 - words of ours
+            [list(predicate_types)],
+        )
 
     def derived(self, start: int, stop: int) -> tuple[Derived, ...]:
         """Return the derived rows about a range of indices, by index; also what they say of no record."""
