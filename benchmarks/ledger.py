@@ -321,7 +321,8 @@ def appender(folder: Path, number: int, seconds: float) -> None:
     office.store.append([results.result(70_000)], log, check, seen=seen)
     print("ready", flush=True)
     sys.stdin.readline()
-    took, end, before = [], time.monotonic() + seconds, time.process_time()
+    took: list[float] = []
+    end, before = time.monotonic() + seconds, time.process_time()
     while (start := time.monotonic()) < end:
         office.store.append([results.result(len(took))], log, check, seen=seen)
         took.append(time.monotonic() - start)
@@ -452,8 +453,8 @@ def _bare(job: tuple[Path, int, int]) -> tuple[float, float]:
         )
     log = next(opened[grant.key_id] for grant in trust.roles.grants if "log" in grant.roles)
     for _, note in stored.checkpoints:
-        text, _, signature = note.partition("\n\n")
-        blob = base64.b64decode(signature.split(" ")[2])
+        text, _, line = note.partition("\n\n")
+        blob = base64.b64decode(line.split(" ")[2])
         work.append((log, blob[4:], (text + "\n").encode()))
     start, before = time.perf_counter(), time.process_time()
     for key, signature, message in work:

@@ -24,7 +24,7 @@ import numpy as np
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import sign_record
-from placet.domain.digests import canonical_json, digest_bytes
+from placet.domain.digests import Digest, canonical_json, digest_bytes
 from placet.domain.progress import NullProgress
 from placet.domain.records import AdapterRef, BaseRef, LedgerHead, Verdict
 from placet.office import EVALUATOR_KEY, LOG_KEY, Office
@@ -141,7 +141,7 @@ def make_office(home: Path, policy: Policy, count: int, adapters: int) -> Office
     shapes = [shape(policy, seed) for seed in range(min(adapters, count))]
     signer, log = office.signer(EVALUATOR_KEY), office.signer(LOG_KEY)
     base = BaseRef(id=digest_bytes(b"base"), label="base")
-    kept: dict[str, Any] = {}
+    kept: dict[Digest, Any] = {}
     envelopes = []
     for number in range(count):
         verdict, _ = shapes[number % len(shapes)]

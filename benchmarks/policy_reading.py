@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def measure(office: Office, count: int) -> dict[str, Any]:
         return simulate(policy, known.facts, known.evidence_of, known.about_of)
 
     for name, text in (("five other limits", changed()), ("five new kinds of gates", changed() + NEW_KINDS)):
-        done = timed(name, lambda text=text: again(parse_policy(text)))
+        done = timed(name, partial(again, parse_policy(text)))
         figures[f"{name}, flips"] = len(done.flips)
         assert done.from_counts == count
     return figures

@@ -38,6 +38,11 @@ def _timed(work: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
+def _load_after_a_write(home: Path) -> None:
+    os.utime(home / "ledger.duckdb")
+    load_snapshot(Office.open(home))
+
+
 def measure(home: Path, repeats: int) -> dict[str, Any]:
     """Return CPU seconds for each load and each page: the first in this process, and the median of the next."""
     os.environ["PLACET_HOME"], os.environ["PLACET_PASSPHRASE"] = str(home), offices.PASSPHRASE
@@ -48,7 +53,7 @@ def measure(home: Path, repeats: int) -> dict[str, Any]:
         "load queue": lambda: load_queue(Office.open(home)),
         "load adapter": lambda: load_adapter_report(Office.open(home), label),
         "load ledger": lambda: load_ledger_page(Office.open(home)),
-        "after a write": lambda: (os.utime(home / "ledger.duckdb"), load_snapshot(Office.open(home))),
+        "after a write": lambda: _load_after_a_write(home),
         **{f"page {name}": lambda name=name: _run(name, label) for name in _VIEWS},  # type: ignore[misc]
     }
     result: dict[str, Any] = {"records": Office.open(home).store.size()}

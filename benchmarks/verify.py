@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from placet.domain.records import files_digest
+from placet.domain.records import FileEntry, files_digest
 from tests.support import offices
 
 
@@ -44,11 +44,11 @@ def make_bundle(folder: Path, size_bytes: int) -> tuple[Path, str, Path]:
     weights = offices.safetensors_bytes([index / 7 for index in range(size_bytes // 4)])
     contents = {**plain.contents, "adapter_model.safetensors": weights}
     files = tuple(
-        offices.FileEntry(path=path, size=len(data), sha256=sample.office.blobs.put_bytes(data))
+        FileEntry(path=path, size=len(data), sha256=sample.office.blobs.put_bytes(data))
         for path, data in contents.items()
     )
     adapter = offices.SampleAdapter(plain.ref.model_copy(update={"id": files_digest(files)}), files, contents)
-    original, offices.make_adapter = offices.make_adapter, lambda *_, **__: replace(adapter)  # type: ignore[assignment]
+    original, offices.make_adapter = offices.make_adapter, lambda *_, **__: replace(adapter)
     try:
         _, released, bundle = offices.walk_to_release(sample, "desk-good", suites=tuple(offices.SUITES))
     finally:

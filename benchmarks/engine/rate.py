@@ -24,7 +24,7 @@ from placet.engine.packed import PackedScorer
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
 
 # torch counts the attention of GPUs, and not the one a CPU uses.
@@ -34,7 +34,7 @@ CPU_ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _at
 def scored(lm: PlacetLM, work: Work) -> list[Any]:
     from lm_eval.utils import apply_template
 
-    scoring = lm._scoring()
+    scoring = lm._scoring(lm._settings)
     found = []
     for doc in work.docs:
         prompt = apply_template(work.config["doc_to_text"], doc)

@@ -7,7 +7,7 @@ import streamlit as st
 from placet.domain.digests import Digest
 from placet.domain.errors import Error
 from placet.office import Office
-from placet.policy.planning import SampleNote
+from placet.policy.notes import SampleNote
 from placet.report.fragments import groups_part, notes_part
 from placet.report.groups import GroupTable, load_groups
 from placet.report.markup import el

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from placet.attest import signatures
 from placet.attest.keys import PublicKey
 from placet.attest.signatures import WORTH_IT, checking
 from placet.domain.errors import IntegrityError
@@ -123,3 +124,15 @@ def test_a_point_of_small_order_added_to_a_signature_is_seen_by_both(
 
     assert _by_libsodium(PublicKey(key), signature) is (twist == 0)
     assert _by_openssl(PublicKey(key), signature) is (twist == 0)
+
+
+def test_the_signature_by_which_a_cofactor_shows_is_one() -> None:
+    key, signature = signatures._COFACTOR_KEY, signatures._COFACTOR_SIGNATURE
+    secret, nonce = 7, 11
+    moved = _add(_times(nonce, BASE), TWIST)
+    assert (key, signature[:32]) == (_spelled(_times(secret, BASE)), _spelled(moved))
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + key).digest(), "little") % L
+    left = _times(int.from_bytes(signature[32:], "little"), BASE)
+    right = _add(moved, _times(challenge * secret, BASE))
+    assert left != right
+    assert _times(8, left) == _times(8, right)

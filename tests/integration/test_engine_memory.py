@@ -14,7 +14,7 @@ from lm_eval.api.instance import Instance
 from placet.domain.errors import EvaluationError
 from placet.engine.identity import EngineSettings
 from placet.engine.model import PlacetLM
-from tests.support.tiny_models import save_model
+from tests.support.tiny_models import save_adapter, save_model
 
 TOLERANCE = 1e-4
 PREFIX = "Question: which of these is a fruit? Answer: an apple, yes. "
@@ -144,6 +144,23 @@ def test_never_enough_memory_is_said_in_words(
         run(lm)
     assert "more memory" in caught.value.hint
     assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=IDS)
+def test_an_adapter_that_no_memory_is_left_for_is_not_one_that_does_not_fit(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise error
+
+    lm = load(base)
+    lm.add_adapter("A", save_adapter(base, tmp_path / "a"))
+    expected = scores(lm)
+    monkeypatch.setattr("placet.engine.weights.set_peft_model_state_dict", fails)
+    with pytest.raises(EvaluationError, match="memory does not suffice to put adapter A to work"):
+        lm.use_adapter("A")
+    assert lm.current is None
+    assert scores(lm) == expected
 
 
 def test_a_check_that_no_memory_is_left_for_is_no_check(base: Path) -> None:

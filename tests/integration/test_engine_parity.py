@@ -12,6 +12,8 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM as Auto
 
 from placet.domain.errors import EvaluationError, UsageError
 from placet.engine.answers import JournalAnswers, MemoryAnswers
@@ -50,6 +52,7 @@ PROMPTS: list[tuple[str, dict[str, Any]]] = [
     ("é" * 300, {"until": ["a"], "max_gen_toks": 20, "temperature": 0.0}),
     ("hi", {"until": "e", "max_new_tokens": 9}),
     ("hi", {"until": "e", "max_new_tokens": 9}),
+    ("hi", {"until": ["", "e"], "max_gen_toks": 9}),  # which every text contains
 ]
 # One thread: these models are so small that waiting for a second one costs more than it gives.
 SMALL = EngineSettings(pack_tokens=100, generation_rows=4, threads=1)
@@ -138,13 +141,49 @@ def test_any_batch_generates_the_same_texts(models: Callable[[str], tuple[Path, 
 
 
 def test_sampling_goes_the_ordinary_way(models: Callable[[str], tuple[Path, Path]]) -> None:
+    """In the order of `hf` at batch size 1, so that one seed draws the same."""
     base, _ = models("llama")
-    request = [("hi", {"until": ["e"], "max_gen_toks": 6, "do_sample": True, "temperature": 0.7})]
+    sampled = {"until": ["e"], "max_gen_toks": 6, "do_sample": True, "temperature": 0.7}
+    requests = [("hi " * (1 + n % 3), sampled) for n in range(5)]
+    requests[2:2] = [("hi", {**sampled, "temperature": 0.9}), ("hi", {"until": ["e"], "max_gen_toks": 3})]
     torch.manual_seed(1)
-    expected = texts(ordinary(base), request)
+    expected = texts(ordinary(base), requests)
+    assert len(set(expected)) == len(expected)
     lm = PlacetLM(str(base))
     torch.manual_seed(1)
-    assert texts(lm, request) == expected
+    assert texts(lm, requests) == expected
+
+
+def test_a_batch_size_to_be_found_is_found_once(
+    models: Callable[[str], tuple[Path, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, _ = models("mistral-windowed")
+    expected = scores(ordinary(base)), texts(ordinary(base))
+    detect, found = HFLM._detect_batch_size, []
+
+    def counted(self: Any, requests: Any = None, pos: int = 0) -> int:
+        found.append(len(requests or ()))
+        return int(detect(self, requests, pos))
+
+    monkeypatch.setattr(HFLM, "_detect_batch_size", counted)
+    monkeypatch.setattr("placet.engine.scoring._ORDINARY_ROUND", 16)
+    lm = PlacetLM(str(base), batch_size="auto", max_batch_size=4, settings=SMALL)
+    assert_same(scores(lm), expected[0])
+    assert found == [16]
+    assert texts(lm) == expected[1]
+    assert found == [16]
+
+
+def test_log_probabilities_in_16_bit_are_those_of_hf_itself(
+    models: Callable[[str], tuple[Path, Path]],
+) -> None:
+    base, _ = models("llama")
+    lm = PlacetLM(str(base), dtype="bfloat16", softmax_dtype="bfloat16", settings=SMALL)
+    assert "log-probabilities in bfloat16" in lm.info().layout
+    assert "generation greedy" in lm.info().layout
+    hf = HFLM(str(base), device="cpu", dtype="bfloat16", batch_size=1)
+    assert scores(lm) == scores(hf)
+    assert texts(lm, PROMPTS[:2]) == texts(hf, PROMPTS[:2])
 
 
 def test_mixed_precision_goes_the_ordinary_way(models: Callable[[str], tuple[Path, Path]]) -> None:
@@ -168,6 +207,7 @@ def test_mixed_precision_goes_the_ordinary_way(models: Callable[[str], tuple[Pat
         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 3}},
         {"modules_to_save": ["lm_head"]},
         {"target_modules": ["embed_tokens", "q_proj"]},
+        {"trainable_token_indices": [5, 6, 7]},
         {"target_modules": "all-linear"},
     ],
     ids=lambda options: next(iter(options)) + ":" + str(next(iter(options.values())))[:12],
@@ -188,7 +228,9 @@ def test_every_kind_of_lora_acts_as_in_peft_and_is_taken_away_again(
     lm.use_adapter("A")
     held = {id(p): p for p in lm.model.parameters()}
     assert all(torch.equal(held[key], before[name]) for name, key in places.items() if key in held)
-    if not (tied and "modules_to_save" in options):  # lm-eval's own loader fails on these
+    if not (
+        tied and {"modules_to_save", "trainable_token_indices"} & set(options)
+    ):  # lm-eval's loader fails on these
         assert_same(scores(lm), scores(ordinary(base, adapter)))
     lm.use_adapter(None)
     after = lm.model.state_dict()
@@ -196,6 +238,79 @@ def test_every_kind_of_lora_acts_as_in_peft_and_is_taken_away_again(
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert {id(p) for p in lm.model.parameters()} == shared
     assert lm.model.config.to_dict() == config
+
+
+def replaced(folder: Path, name: str, value: torch.Tensor) -> Path:
+    """Let the adapter in `folder` hold a tensor of the base's own."""
+    return adapter_with(folder, lambda tensors: {**tensors, f"base_model.model.{name}": value})
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_embeddings_that_come_with_an_adapter_are_put_back_afterwards(tmp_path: Path, tied: bool) -> None:
+    base = save_model("llama", tmp_path / "base", tied=tied)
+    lm = PlacetLM(str(base), settings=SMALL)
+    name = "model.embed_tokens.weight"
+    before = lm.model.state_dict()[name].clone()
+    untouched = scores(lm)
+    lm.add_adapter("A", replaced(save_adapter(base, tmp_path / "a"), name, before * 1.5))
+    lm.use_adapter("A")
+    assert_same(scores(lm), scores(ordinary(base, tmp_path / "a")))
+    lm.use_adapter(None)
+    assert torch.equal(lm.model.state_dict()[name], before)
+    assert scores(lm) == untouched
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.layers.0.mlp.up_proj.weight",
+        "model.layers.1.self_attn.q_proj.base_layer.weight",
+        "model.norm.weight",
+    ],
+)
+def test_an_adapter_that_would_replace_other_weights_of_the_base_is_refused(
+    models: Callable[[str], tuple[Path, Path]], tmp_path: Path, name: str
+) -> None:
+    base, _ = models("llama")
+    lm = PlacetLM(str(base), settings=SMALL)
+    before = {key: tensor.clone() for key, tensor in lm.model.state_dict().items()}
+    value = before[name.replace(".base_layer", "")]
+    lm.add_adapter("A", replaced(save_adapter(base, tmp_path / "a"), name, value + 1))
+    with pytest.raises(EvaluationError, match=f"replace the base's own weights .*{name}"):
+        lm.use_adapter("A")
+    assert all(torch.equal(lm.model.state_dict()[key], tensor) for key, tensor in before.items())
+    lm.add_adapter(
+        "B", replaced(save_adapter(base, tmp_path / "b"), name, value)
+    )  # the same: nothing to replace
+    lm.use_adapter("B")
+
+
+def test_an_adapter_that_acts_on_a_few_tokens_alone_is_seen_to_act(
+    models: Callable[[str], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    base, _ = models("llama")
+    folder = save_adapter(base, tmp_path / "a", trainable_token_indices=[5, 6])
+    adapter_with(
+        folder, lambda t: {k: v * 0 if "lora_B" in k else v + ("lora" not in k) for k, v in t.items()}
+    )
+    lm = PlacetLM(str(base), settings=SMALL)
+    lm.add_adapter("A", folder)
+    lm.use_adapter("A")
+    assert float(lm.self_check()["adapter_effect"]) > 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_untrained_dora_adapter_changes_nothing_but_rounding(
+    models: Callable[[str], tuple[Path, Path]], tmp_path: Path, dtype: str
+) -> None:
+    base, _ = models("llama")
+    config = LoraConfig(r=4, target_modules=["q_proj", "down_proj"], use_dora=True)
+    untrained = get_peft_model(Auto.from_pretrained(base, dtype=getattr(torch, dtype)), config)
+    untrained.save_pretrained(tmp_path / "a")
+    lm = PlacetLM(str(base), dtype=dtype, settings=SMALL)
+    lm.add_adapter("A", tmp_path / "a")
+    with pytest.raises(EvaluationError, match="changes nothing"):
+        lm.use_adapter("A")
 
 
 def test_going_from_adapter_to_adapter_leaves_nothing_behind(
@@ -265,12 +380,49 @@ def test_an_adapter_without_safetensors_or_never_added_is_refused(
     lm.add_adapter("A", folder)
     with pytest.raises(EvaluationError, match=r"adapter_model\.safetensors"):
         lm.use_adapter("A")
+    lm.add_adapter("/folders/that/are/not/there", tmp_path / "none")
+    with pytest.raises(
+        EvaluationError, match="adapter /folders/that/are/not/there cannot be read: there is no"
+    ):
+        lm.use_adapter("/folders/that/are/not/there")
+
+
+@pytest.mark.parametrize(
+    ("base", "options", "words"),
+    [
+        ("nowhere/at/all", {}, "OSError"),
+        (None, {"dtype": "float33"}, "float33"),
+        (None, {"nonsense": 3}, "nonsense"),
+    ],
+)
+def test_a_base_that_cannot_be_loaded_is_said_in_words(
+    models: Callable[[str], tuple[Path, Path]], base: str | None, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=f"(?s)the base cannot be loaded from .*{words}") as caught:
+        PlacetLM(base or str(models("llama")[0]), **options)
+    assert caught.value.hint
 
 
 def test_an_option_without_tokens_is_refused(models: Callable[[str], tuple[Path, Path]]) -> None:
     lm = PlacetLM(str(models("llama")[0]))
-    with pytest.raises(EvaluationError, match="no tokens"):
+    with pytest.raises(EvaluationError, match="no tokens to score"):
         scores(lm, [("The fox", "")])
+    with pytest.raises(EvaluationError, match="a context without tokens"):
+        scores(lm, [("  ", "The fox")])
+    with pytest.raises(EvaluationError, match="no tokens to generate from"):
+        texts(lm, [("", {"until": ["e"], "max_gen_toks": 3})])
+
+
+def test_more_new_tokens_than_the_model_holds_are_refused(models: Callable[[str], tuple[Path, Path]]) -> None:
+    lm = PlacetLM(str(models("llama")[0]))
+    for more in ({}, {"do_sample": True}):
+        with pytest.raises(EvaluationError, match=f"leave no room for a prompt in the model's {MAX_LENGTH}"):
+            texts(lm, [("The fox", {"until": ["e"], "max_gen_toks": MAX_LENGTH, **more})])
+
+
+def test_a_model_needs_a_base() -> None:
+    with pytest.raises(UsageError, match="no base is given"):
+        PlacetLM()
 
 
 def test_an_option_longer_than_the_model_is_refused(models: Callable[[str], tuple[Path, Path]]) -> None:
@@ -367,6 +519,52 @@ def test_a_run_killed_in_the_middle_resumes_from_its_journal(
     assert_same(scores(lm), expected[0])
     assert texts(lm) == expected[1]
     assert 0 < kept < len(JournalAnswers(path)) == whole.count(b"\n")
+
+
+def test_whatever_may_change_an_answer_makes_it_another_one(
+    models: Callable[[str], tuple[Path, Path]],
+) -> None:
+    base, adapter = models("llama")
+
+    def asked(settings: EngineSettings = SMALL, **options: Any) -> PlacetLM:
+        return PlacetLM(str(base), base_id=options.pop("base_id", "b"), settings=settings, **options)
+
+    variants = [
+        asked(),
+        asked(base_id="c"),
+        asked(dtype="bfloat16"),
+        asked(softmax_dtype="float64"),
+        asked(attn_implementation="eager"),
+        asked(max_length=64),
+        asked(add_bos_token=True),
+        asked(prefix_token_id=5),
+        asked(truncation=True),
+        asked(EngineSettings(pack_tokens=99, threads=1)),
+        asked(EngineSettings(pack_tokens=100, generation_rows=5, threads=1)),
+        asked(EngineSettings(packed=False, threads=1)),
+        asked(EngineSettings(packed=False, threads=1), batch_size=2),
+    ]
+    ids = [lm.answer_ids("loglikelihood", [("The fox", " jumps")])[0] for lm in variants]
+    lm = asked()
+    assert lm.answer_ids("loglikelihood", [("The fox", " jumps")]) == ids[:1]
+    lm.add_adapter("A", adapter)
+    lm.use_adapter("A")
+    ids += lm.answer_ids("loglikelihood", [("The fox", " jumps")])
+    assert len(set(ids)) == len(variants) + 1
+
+
+def test_on_its_own_the_engine_shows_lm_evals_bars(
+    models: Callable[[str], tuple[Path, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lm = PlacetLM(str(models("llama")[0]), settings=SMALL)
+    capsys.readouterr()
+    lm.loglikelihood(instances("loglikelihood", PAIRS))
+    lm.generate_until(instances("generate_until", PROMPTS[:3]))
+    said = capsys.readouterr().err
+    assert f"Running loglikelihood requests: 100%|██████████| {len(PAIRS)}/{len(PAIRS)}" in said
+    assert "Running generate_until requests: 100%|██████████| 3/3" in said
+    scores(lm)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_store_needs_to_know_the_base(models: Callable[[str], tuple[Path, Path]]) -> None:

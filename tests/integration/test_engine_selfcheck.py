@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 
-from placet.domain.errors import EvaluationError
+from placet.domain.errors import EvaluationError, UsageError
 from placet.domain.progress import NullProgress
 from placet.engine import attention, packed
 from placet.engine.harness import HarnessRunner
@@ -65,6 +66,38 @@ def test_every_scored_suite_has_a_noise_floor_however_small(
         assert 0 <= float(report["noise_floor_max_difference"]) <= 2e-4
         assert int(report["logprob_checked"]) > 0
         assert report["tolerance"] == "0.0002"
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("count", [1, len(PAIRS)])
+def test_where_nothing_is_packed_the_floor_is_that_of_other_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int, count: int
+) -> None:
+    base = save_model("mistral-windowed", tmp_path)
+    lm = PlacetLM(str(base), batch_size=batch_size, settings=EngineSettings(threads=1))
+    shapes: list[int] = []
+    call = HFLM._model_call
+
+    def recorded(self: Any, inps: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        shapes.append(len(inps))
+        return call(self, inps, *rest, **more)
+
+    monkeypatch.setattr(HFLM, "_model_call", recorded)
+    lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS[:count]], disable_tqdm=True)
+    report = lm.self_check()
+    checked = min(count, 4)
+    assert int(report["noise_floor_checked"]) == checked
+    assert 0 <= float(report["noise_floor_max_difference"]) < 2e-4
+    assert shapes[-1] == (checked + 1 if batch_size == 1 else 1)
+    assert lm.batch_size == batch_size
+
+    def worse(self: Any, inps: torch.Tensor, *rest: Any, **more: Any) -> Any:
+        return call(self, inps, *rest, **more) * (1.1 if len(inps) > 1 else 1.0)
+
+    if count > 1:
+        monkeypatch.setattr(HFLM, "_model_call", worse)
+        with pytest.raises(EvaluationError, match="self-check failed"):
+            lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS], disable_tqdm=True)
 
 
 def test_a_task_is_checked_in_full_once_for_each_weights_at_work(base: Path, tmp_path: Path) -> None:
@@ -184,5 +217,71 @@ def test_wrong_positions_in_the_row_cache_are_caught(base: Path, monkeypatch: py
     monkeypatch.setattr(_RowLayer, "put", shifted)
     lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
     asked = [(SHOTS[:60], {"until": [], "max_gen_toks": 12})]
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda row, ended: ended or len(row.generated) > 3, "ended after 4 tokens.*later"),
+        (lambda row, ended: len(row.generated) >= row.limit, "ended after 12 tokens.*after [1-9]$"),
+    ],
+    ids=["too-early", "too-late"],
+)
+def test_a_generation_that_ends_elsewhere_than_lm_evals_own_is_caught(
+    base: Path, monkeypatch: pytest.MonkeyPatch, change: Any, words: str
+) -> None:
+    """Every one of its tokens is right, and so is the text that they make."""
+    from placet.engine.generation import GreedyGenerator
+
+    append = GreedyGenerator._append
+    monkeypatch.setattr(
+        GreedyGenerator, "_append", lambda self, row, *token: change(row, append(self, row, *token))
+    )
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    whole = lm.tok_decode(lm.tok_encode("the"))
+    stop = [] if "later" in words else [whole[0], "e", "a", "o", "n", "\n", ">"]
+    asked = [(SHOTS[:60], {"until": stop, "max_gen_toks": 12})]
+    with pytest.raises(EvaluationError, match=words):
+        lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)
+
+
+def test_the_check_of_a_generation_asks_for_the_logits_it_looks_at(base: Path) -> None:
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    rows: list[int] = []
+    lm.model.lm_head.register_forward_hook(lambda module, given, logits: rows.append(logits.shape[1]))
+    asked = [(SHOTS, {"until": [], "max_gen_toks": 5})]
+    lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)
+    assert max(rows) == 5
+
+
+@pytest.mark.parametrize(
+    "setting", ["checked_requests", "noise_requests", "checked_generations", "pack_tokens", "generation_rows"]
+)
+def test_settings_that_would_check_or_compute_nothing_are_refused(setting: str) -> None:
+    with pytest.raises(UsageError, match=setting):
+        EngineSettings(**{setting: 0})
+
+
+def test_scores_of_another_position_of_the_head_are_caught(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = packed.target_logprobs
+    monkeypatch.setattr(
+        packed, "target_logprobs", lambda logits, rows, targets: found(logits.roll(1, 0), rows, targets)
+    )
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        scores(base)
+
+
+def test_a_token_that_is_not_the_likeliest_is_caught(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def second(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        values, tokens = logits.topk(2, -1)
+        return tokens[:, 1], values[:, 1].float()
+
+    monkeypatch.setattr("placet.engine.generation._likeliest", second)
+    lm = PlacetLM(str(base), settings=EngineSettings(threads=1))
+    asked = [(SHOTS, {"until": [], "max_gen_toks": 5})]
     with pytest.raises(EvaluationError, match="self-check failed"):
         lm.generate_until([Instance("generate_until", {}, p, 0) for p in asked], disable_tqdm=True)

@@ -209,6 +209,22 @@ def test_recorded_answers_are_taken_over_and_their_records_named(
     assert load_result(tmp_path, reusing).samples[0].calls == asked
 
 
+def test_two_writers_of_one_result_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two machines of a shared folder even their process numbers may be the same."""
+    from placet.engine import shards
+
+    path, fsync, inner = tmp_path / "x.result.json", os.fsync, [b"the other's"]
+
+    def meanwhile(descriptor: int) -> None:
+        fsync(descriptor)
+        if inner:
+            shards._write_bytes(path, inner.pop())
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    shards._write_bytes(path, b"mine")
+    assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [(path.name, b"mine")]
+
+
 def test_a_damaged_result_is_no_result(world: tuple[Model, tuple[str, str]], tmp_path: Path) -> None:
     model, adapter = world
     (shard,) = cut(tmp_path, model, adapter, TaskSpec(SPEC.name, SPEC.config, SPEC.docs, (0,)))

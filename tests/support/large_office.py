@@ -64,7 +64,7 @@ def make_large_office(home: Path, adapters: int) -> Office:
     """Make an office with `adapters` adapters of ten records each, a third of them waiting for somebody."""
     sample = offices.make_office(home, "Large office")
     frozen = _Frozen(sample.office)
-    frozen.reader = lambda: _Head(frozen)  # type: ignore[method-assign,assignment]
+    frozen.reader = lambda: _Head(frozen)  # type: ignore[method-assign,assignment,return-value]
     buffered = _Buffered(frozen, sample.clock, sample.signers)  # type: ignore[arg-type]
     buffered.waiting = []
     base = offices.add_base(buffered).record.ref

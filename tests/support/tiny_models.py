@@ -11,16 +11,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM as Auto
 from transformers import (
     AutoTokenizer,
+    Gemma2Config,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    Phi3Config,
     PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 MAX_LENGTH = 96
@@ -77,8 +80,11 @@ CONFIGS: dict[str, Any] = {
     "gemma": lambda: GemmaConfig(**_GROUPED, head_dim=8),
     "gpt_neox": lambda: GPTNeoXConfig(**_SMALL),
     "phi": lambda: PhiConfig(**_SMALL),
+    "phi3": lambda: Phi3Config(**_GROUPED, pad_token_id=1),
+    "smollm3": lambda: SmolLM3Config(**_GROUPED, no_rope_layer_interval=2),
     "mistral": lambda: MistralConfig(**_GROUPED, sliding_window=None),
     "mistral-windowed": lambda: MistralConfig(**_GROUPED, sliding_window=16),
+    "gemma2": lambda: Gemma2Config(**_GROUPED, head_dim=8, sliding_window=16, query_pre_attn_scalar=8),
     "mamba": lambda: MambaConfig(
         hidden_size=32, state_size=4, num_hidden_layers=2, expand=2, initializer_range=0.3
     ),
@@ -95,6 +101,7 @@ CONFIGS: dict[str, Any] = {
 }  # fmt: skip
 UNPACKED = {
     "mistral-windowed": "sliding window",
+    "gemma2": "gemma2 is not a family known to take a tree mask",
     "mamba": "mamba is not a family known to take a tree mask",
 }
 """Models that cannot take a tree mask, and what the engine says of them."""
@@ -103,6 +110,7 @@ TARGETS = {
     "gpt_neox": ["query_key_value", "dense_h_to_4h"],
     "mamba": ["in_proj", "x_proj"],
     "phi": ["q_proj", "fc1"],
+    "phi3": ["qkv_proj", "down_proj"],
 }
 
 

@@ -39,8 +39,8 @@ from placet.measuring.sampling import draw_order
 from placet.pipeline.evidence import gather
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
+from placet.policy.forecasts import expected_documents
 from placet.policy.loader import load_policy
-from placet.policy.planning import expected_documents
 from placet.policy.schema import Policy
 from placet.policy.stopping import Watch
 from placet.review import desk as review_desk

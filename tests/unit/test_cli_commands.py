@@ -48,7 +48,7 @@ HEAVY = (
 )
 NO_OFFICE = {
     "placet verify",
-    *(f"placet policy {name}" for name in ("check", "test", "explain", "diff")),
+    *(f"placet policy {name}" for name in ("check", "test", "explain", "diff", "judge")),
     *(f"placet witness {name}" for name in ("init", "run", "show")),
 }
 # Its options are lm-eval's.

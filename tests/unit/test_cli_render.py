@@ -31,6 +31,8 @@ from placet.domain.records import (
     Severity,
     Verdict,
 )
+from placet.report.gap import plot_of
+from placet.report.view import GateView
 
 ID = digest_bytes(b"x")
 
@@ -99,6 +101,26 @@ def test_a_passed_gate_is_one_line_and_another_says_why_and_what_to_change() -> 
     assert lines[2].split()[:2] == ["FAIL", "general"]
     assert lines[3].strip() == "why: It lost 9 points."
     assert lines[4].strip() == "to pass: Mix general rows in."
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.INCONCLUSIVE])
+def test_a_gate_that_did_not_pass_says_how_far_it_is_from_passing(outcome: Outcome) -> None:
+    interval = Interval(low=-0.09, high=0.02, level=0.9, method="Tango score, exact")
+    changes = {
+        "interval": interval,
+        "threshold": -0.05,
+        "comparison": "difference > -0.05",
+        "fix": "Mend it.",
+    }
+    far = a_gate(outcome, **changes)
+    gap = "The lower end of the interval is −0.09 and has to be above −0.05: 0.04 is missing."
+
+    lines = shown(print_verdict, a_verdict(Decision.DENY, far).record, ID).splitlines()
+
+    assert lines[3].strip() == f"to pass: {gap} Mend it."
+    assert gap in junit.gate_xml([a_verdict(Decision.DENY, far)])
+    assert GateView(far, plot_of(far)).gap == gap, "the report and the app say the same"
+    assert "missing" not in shown(print_verdict, a_verdict(Decision.ALLOW, a_gate(**changes)).record, ID)
 
 
 def test_an_advisory_gate_is_marked() -> None:

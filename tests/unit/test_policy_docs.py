@@ -10,7 +10,8 @@ import pytest
 from placet.policy.gates import KINDS
 from placet.policy.loader import parse_policy
 from placet.policy.model import ComparisonGate, Gate, PlanningGuess, SuiteGate
-from placet.policy.schema import Policy, Review, Sampling
+from placet.policy.schema import Policy, Sampling
+from placet.policy.tiers import Review
 from placet.stats.planning import detectable_margin, not_worse_power, score_power
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -52,12 +53,14 @@ def test_each_kind_is_told_with_its_own_fields_and_an_example(kind: object) -> N
         own |= set(PlanningGuess.model_fields)
     assert fields_told(told) == own
     (example,) = re.findall(r"```yaml\n(.*?)```", told, re.DOTALL)
-    suites = "".join(f"  {suite}: {{samples: all}}\n" for suite in re.findall(r"suite: (\S+)", example))
+    # Beside a gate that measures something: the age of evidence can be asked for only there.
+    whole = f"{example}- {{id: beside, kind: floor, suite: beside, threshold: 0.5, why: w}}\n"
+    suites = "".join(f"  {suite}: {{samples: all}}\n" for suite in re.findall(r"suite: ([\w-]+)", whole))
     top = (
         'id: p\nversion: "1"\ntitle: t\ndescription: d\nrisk_tier: minimal\nrisk: r\n'
         "review: {approvals: 1, valid_days: 1}\nsuites:"
     )
-    policy = parse_policy(f"{top}{chr(10) + suites if suites else ' {}' + chr(10)}gates:\n{example}")
+    policy = parse_policy(f"{top}\n{suites}gates:\n{whole}")
     assert policy.gates[0].kind == row.name
 
 

@@ -169,6 +169,15 @@ def test_a_contradiction_names_line_and_fix(text: str, message: str) -> None:
     assert message in refusal(text)
 
 
+def test_the_age_of_nothing_cannot_be_asked_for() -> None:
+    head, gates = (
+        GOOD.split("suites:", maxsplit=1)[0],
+        "gates:\n  - {id: recent, kind: evidence_age, max_days: 30, why: w}\n",
+    )
+    message = "p.yaml:12: gates[0]: nothing is measured under this policy, so no evidence has an age; remove this gate"
+    assert message in refusal(f"{head}suites: {{}}\n{gates}")
+
+
 SEQUENTIAL = "general: {samples: 100, mode: sequential, claim: benchmark}"
 JUDGE = "judge_error: {true_positives: 41, positives: 50, true_negatives: 48, negatives: 50}"
 

@@ -10,9 +10,9 @@ import pytest
 from placet.domain.digests import digest_json
 from placet.domain.records import Decision, GateResult, Interval, LedgerHead, Outcome, PathPoint, PolicyRef
 from placet.lineage.graph import Lineage, Status
-from placet.report.adapter import plot_of
 from placet.report.data import render_json, to_data
 from placet.report.fragments import badge, gates_table, worded
+from placet.report.gap import Plot, plot_of
 from placet.report.markup import Html, el, join
 from placet.report.paths import path_svg, path_words
 from placet.report.pictures import as_image
@@ -21,7 +21,7 @@ from placet.report.state import STANDING, State
 from placet.report.style import Theme, style_sheet
 from placet.report.terminal import interval_bar
 from placet.report.text import figure, moment, plural, signed
-from placet.report.view import DECISION_STATUS, OUTCOME_STATUS, GateView, Plot, VerdictView
+from placet.report.view import DECISION_STATUS, OUTCOME_STATUS, GateView, VerdictView
 
 
 def gate(**changes: object) -> GateResult:

@@ -107,3 +107,16 @@ def test_an_envelope_is_opened_without_verifying_again_only_under_the_key_it_nam
         swapped = Envelope(made[1].payload, made[0].key_id, made[0].signature, made[0].raw)
         with pytest.raises(IntegrityError, match="does not match"):
             verify_envelope(swapped, ADA.public, good)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_library_that_multiplies_by_the_cofactor_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setattr("nacl.bindings.crypto_sign_open", lambda signed, key: signed[64:])
+    signatures._without_cofactor.cache_clear()
+    try:
+        with checking(SIGNED, threads) as good:
+            assert not any(good.has(*item) for item in SIGNED)
+    finally:
+        signatures._without_cofactor.cache_clear()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.exact import exact_interval
-from placet.stats.judges import Calibration, corrected_difference, corrected_rate
+from placet.stats.judges import Calibration, corrected_difference, corrected_rate, widening
 from placet.stats.proportion import clopper_pearson
 
 
@@ -51,14 +54,31 @@ def test_a_judge_no_better_than_chance_says_nothing() -> None:
         assert (difference.low, difference.high) == (-1.0, 1.0)
 
 
+def bounds_or_all(made: Callable[[], Bounds], low: float, high: float) -> tuple[float, float]:
+    """Return the ends of the bounds; those of everything where none can be had, as a gate takes it."""
+    try:
+        bounds = made()
+    except NotEstimableError:
+        return low, high
+    return bounds.low, bounds.high
+
+
 def all_outcomes(
     n: int, calibrated: tuple[int, int], alpha: float
 ) -> list[tuple[int, int, int, float, float]]:
     positives, negatives = calibrated
     return [
-        (x, hits, passes, bounds.low, bounds.high)
+        (
+            x,
+            hits,
+            passes,
+            *bounds_or_all(
+                partial(corrected_rate, x, n, Calibration(hits, positives, passes, negatives), alpha),
+                0.0,
+                1.0,
+            ),
+        )
         for x, hits, passes in product(range(n + 1), range(positives + 1), range(negatives + 1))
-        for bounds in [corrected_rate(x, n, Calibration(hits, positives, passes, negatives), alpha)]
     ]
 
 
@@ -90,7 +110,13 @@ def test_each_bound_of_a_difference_errs_at_most_alpha() -> None:
             c,
             hits,
             passes,
-            corrected_difference(b, c, n, Calibration(hits, positives, passes, negatives), alpha),
+            *bounds_or_all(
+                partial(
+                    corrected_difference, b, c, n, Calibration(hits, positives, passes, negatives), alpha
+                ),
+                -1.0,
+                1.0,
+            ),
         )
         for b, c in tables
         for hits in range(positives + 1)
@@ -104,19 +130,20 @@ def test_each_bound_of_a_difference_errs_at_most_alpha() -> None:
             max(-apart, 0.0) + 0.1 * (abs(apart) < 0.8),
         )
         missed = [0.0, 0.0]
-        for b, c, hits, passes, bounds in outcomes:
+        for b, c, hits, passes, low, high in outcomes:
             ways = math.comb(n, b) * math.comb(n - b, c)
             chance = ways * p_gained**b * p_lost**c * max(0.0, 1.0 - p_gained - p_lost) ** (n - b - c)
             chance *= binomial(hits, positives, sense) * binomial(passes, negatives, specificity)
-            missed[0] += chance * (bounds.low > truth + 1e-9)
-            missed[1] += chance * (bounds.high < truth - 1e-9)
+            missed[0] += chance * (low > truth + 1e-9)
+            missed[1] += chance * (high < truth - 1e-9)
         assert max(missed) <= alpha, (truth, sense, specificity)
 
 
 @settings(max_examples=60)
 @given(st.integers(5, 200), st.data())
 def test_more_calibration_of_the_same_kind_never_widens(n: int, data: st.DataObject) -> None:
-    flagged = data.draw(st.integers(0, n))
+    # A share that both calibrations can explain.
+    flagged = data.draw(st.integers(math.ceil(0.06 * n), math.floor(0.88 * n)))
     small = Calibration(18, 20, 19, 20)
     large = Calibration(1800, 2000, 1900, 2000)
     few, many = corrected_rate(flagged, n, small), corrected_rate(flagged, n, large)
@@ -135,6 +162,53 @@ def test_a_difference_is_widened_by_the_judges_errors() -> None:
     assert bounds.high < 0.0
     mirrored = corrected_difference(25, 5, 200, Calibration(90, 100, 95, 100))
     assert (mirrored.low, mirrored.high) == pytest.approx((-bounds.high, -bounds.low))
+
+
+def test_what_no_true_rate_explains_has_no_interval() -> None:
+    # It found 0.54 of what was there and nothing else: 0.85 found here cannot be so, and is no sure rate of 1.
+    misses_half = Calibration(27, 50, 50, 50)
+    with pytest.raises(
+        NotEstimableError, match=r"flags 0\.85 of these answers, of those that people flagged 0\.54"
+    ):
+        corrected_rate(170, 200, misses_half)
+    with pytest.raises(
+        NotEstimableError, match=r"flags 0\.02 of these answers, of those that people did not flag"
+    ):
+        corrected_rate(4, 200, Calibration(50, 50, 35, 50))
+    for gained, lost in ((190, 0), (0, 190)):
+        with pytest.raises(NotEstimableError, match="finds a difference"):
+            corrected_difference(gained, lost, 200, misses_half)
+    assert corrected_rate(110, 200, misses_half).high == 1.0
+
+
+def test_a_calibration_that_holds_is_seldom_taken_for_one_that_does_not() -> None:
+    n, size = 25, 12
+    for rate, sense in product((0.0, 0.5, 1.0), (0.6, 0.9)):
+        refused = 0.0
+        for x, hits, passes in product(range(n + 1), range(size + 1), range(size + 1)):
+            chance = binomial(x, n, rate * sense + (1 - rate) * 0.1) * binomial(hits, size, sense)
+            chance *= binomial(passes, size, 0.9)
+            if chance > 1e-9:
+                low, _ = bounds_or_all(
+                    partial(corrected_rate, x, n, Calibration(hits, size, passes, size)), 9, 9
+                )
+                refused += chance * (low == 9)
+        assert refused <= (0.05 if rate != 0.5 else 0.01), (rate, sense)
+
+
+def test_widening_is_that_of_the_bounds_themselves() -> None:
+    judge = Calibration(46, 50, 48, 50)
+    found = widening(judge, 200, 0.9)
+    assert found.flagged == pytest.approx(0.9 * 0.92 + 0.1 * 0.04)
+    assert found.plain == clopper_pearson(180, 200)
+    assert found.corrected == corrected_rate(166, 200, judge)
+    assert found.endless is not None
+    assert found.corrected is not None
+    assert found.corrected.low < found.endless.low < 0.9 < found.endless.high
+    assert judge.is_useful(0.05)
+    assert not Calibration(30, 50, 25, 50).is_useful(0.05)
+    with pytest.raises(ValueError, match="rate"):
+        widening(judge, 200, 1.2)
 
 
 @pytest.mark.parametrize("counts", [(1, 0, 1, 1), (2, 1, 1, 1), (-1, 1, 1, 1), (1, 1, 3, 2), (1, 1, 1, 0)])

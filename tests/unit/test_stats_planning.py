@@ -10,16 +10,20 @@ from hypothesis import strategies as st
 
 from placet.stats.exact import exact_interval, not_worse_p_value
 from placet.stats.planning import (
+    EXACT_UP_TO,
+    detectable_gain,
     detectable_margin,
     detectable_rate,
     documents_at_shares,
     documents_for_ceiling,
     documents_for_floor,
     documents_for_not_worse,
+    least_step_near,
     least_successes,
     most_lost,
     most_successes,
     not_worse_power,
+    planned_power,
     score_power,
 )
 from placet.stats.proportion import lower_bound, upper_bound
@@ -166,6 +170,46 @@ def test_detectable_margin_is_the_smallest_with_that_power() -> None:
     assert detectable_margin(1, 1.0) is None
 
 
+@pytest.mark.parametrize("by", [0.05, 0.2])
+def test_power_of_a_gain_is_that_of_the_gate(by: float) -> None:
+    # The gate of `better` itself on every table of 15 documents.
+    n, discordance, difference = 15, 0.8, 0.7
+    expected = 0.0
+    for discordant in range(n + 1):
+        weight = math.comb(n, discordant) * discordance**discordant * (1 - discordance) ** (n - discordant)
+        if weight < 1e-6:
+            continue
+        share = (discordance + difference) / (2 * discordance)
+        for gained in range(discordant + 1):
+            if exact_interval(gained, discordant - gained, n, limit=by).low > by:
+                ways = math.comb(discordant, gained)
+                expected += weight * ways * share**gained * (1 - share) ** (discordant - gained)
+    assert not_worse_power(n, -by, discordance, difference) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_smallest_gain_that_is_shown_has_that_power() -> None:
+    gain = detectable_gain(150, 0.05, 0.3)
+    assert gain is not None
+    assert not_worse_power(150, -0.05, 0.3, gain) >= 0.8 > not_worse_power(150, -0.05, 0.3, gain - 0.0001)
+    assert detectable_gain(3, 0.5, 0.3) is None
+
+
+@pytest.mark.parametrize("discordance", [0.03, 0.1, 0.3])
+def test_the_quicker_power_is_near_the_exact_one_where_it_stands_in_for_it(discordance: float) -> None:
+    n = EXACT_UP_TO + 1
+    for margin in (0.03, 0.06):
+        exact = not_worse_power(n, margin, discordance)
+        assert planned_power(n, margin, discordance) == pytest.approx(exact, abs=0.04)
+    assert planned_power(80, 0.1, discordance) == not_worse_power(80, 0.1, discordance)
+
+
+@pytest.mark.parametrize("start", [0, 40, 55, 99, 101])
+def test_a_search_near_a_guess_finds_what_a_search_of_all_does(start: int) -> None:
+    for least in (0, 1, 41, 56, 100):
+        assert least_step_near(lambda step, least=least: step >= least, start, 100) == least
+    assert least_step_near(lambda step: False, start, 100) == 101
+
+
 def test_documents_needed_have_that_power() -> None:
     needed = documents_for_not_worse(0.05, 0.1)
     assert needed is not None
@@ -193,7 +237,7 @@ def test_documents_at_the_same_shares_settle_it() -> None:
 
 @pytest.mark.parametrize(
     ("n", "margin", "discordance", "difference"),
-    [(0, 0.1, 0.1, 0.0), (10, -0.1, 0.1, 0.0), (10, 1.0, 0.1, 0.0), (10, 0.1, 0.1, 0.2), (10, 0.1, 1.1, 0.0)],
+    [(0, 0.1, 0.1, 0.0), (10, -1.0, 0.1, 0.0), (10, 1.0, 0.1, 0.0), (10, 0.1, 0.1, 0.2), (10, 0.1, 1.1, 0.0)],
 )
 def test_impossible_plans_are_refused(n: int, margin: float, discordance: float, difference: float) -> None:
     with pytest.raises(ValueError, match=r"sample|margin|discordance"):

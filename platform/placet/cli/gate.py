@@ -86,7 +86,6 @@ def gate(
     Stopped at any point, the same command goes on where it stopped. Several adapters share one loaded base.
     Exit codes: 0 all are allowed; 1 one is denied or needs review; 3 one could not be judged.
     """
-    from placet.pipeline.gate import PartlyUndecidedError
     from placet.pipeline.gate import gate as gate_adapters
     from placet.resources import default_policy
 
@@ -106,20 +105,26 @@ def gate(
                 workers=workers,
             )
     except Error as error:
-        decided: tuple[Verified[Verdict], ...] = ()
-        unjudged = tuple(item.label for item in found)
-        if isinstance(error, PartlyUndecidedError):
-            decided, unjudged = error.verdicts, error.undecided
-        if junit_file is not None:
-            save_text(junit_file, junit.gate_xml(decided, unjudged, error))
-        if decided and not json:
-            session.result(None, lambda console: _show(console, decided))
+        _tell_undecided(session, error, [item.label for item in found], junit_file)
         raise
     if junit_file is not None:
         save_text(junit_file, junit.gate_xml(verdicts))
     session.result([record_json(item) for item in verdicts], lambda console: _show(console, verdicts))
     if code := exit_code_of(verdicts):
         raise typer.Exit(code)
+
+
+def _tell_undecided(session: Session, error: Error, labels: Sequence[str], junit_file: Path | None) -> None:
+    """Write and show what was decided before `error`, which is raised on: all of the rest could not be judged."""
+    from placet.pipeline.gate import PartlyUndecidedError
+
+    decided: tuple[Verified[Verdict], ...] = ()
+    if isinstance(error, PartlyUndecidedError):
+        decided, labels = error.verdicts, error.undecided
+    if junit_file is not None:
+        save_text(junit_file, junit.gate_xml(decided, labels, error))
+    if decided and not session.json:
+        session.result(None, lambda console: _show(console, decided))
 
 
 def exit_code_of(verdicts: Sequence[Verified[Verdict]]) -> int:

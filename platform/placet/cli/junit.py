@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from placet.cli.render import gate_figures
+from placet.report.gap import to_pass
 
 if TYPE_CHECKING:
     from placet.attest.trust import Verified
@@ -53,8 +54,9 @@ def gate_xml(
 
 def _case(suite: Element, gate: GateResult, classname: str) -> None:
     case = SubElement(suite, "testcase", name=gate.gate, classname=classname)
-    words = _clean("\n".join(text for text in (gate.reason, gate_figures(gate), gate.fix) if text))
     outcome = gate.outcome.value
+    change = to_pass(gate) if outcome != "PASS" else ""
+    words = _clean("\n".join(text for text in (gate.reason, gate_figures(gate), change) if text))
     if outcome == "PASS" or not gate.required:
         SubElement(case, "system-out").text = f"{outcome}\n{words}"
     else:

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.errors import REFUSED
+from placet.cli.judge import judge
 from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
@@ -17,11 +18,12 @@ from placet.domain.errors import UsageError
 from placet.domain.text import duration
 
 if TYPE_CHECKING:
+    from placet.measuring.suite import Suite
     from placet.pipeline.costs import Cost
     from placet.policy.candidates import Choice
     from placet.policy.cases import CaseResult
     from placet.policy.model import Gate
-    from placet.policy.planning import SampleNote
+    from placet.policy.notes import SampleNote
     from placet.policy.schema import Policy
     from placet.policy.simulate import Simulation
 
@@ -54,6 +56,8 @@ def register(app: typer.Typer) -> None:
         "placet policy choose sweep.yaml --rate 0.1 --base tiny",
     )
     add_command(group, "choose", choose, *lines)
+    lines = ("placet policy judge labels.csv", "placet policy judge labels.csv --documents 500")
+    add_command(group, "judge", judge, *lines)
     add_command(group, "diff", diff, "placet policy diff policies/default.yaml stricter.yaml")
     app.add_typer(group, name="policy")
 
@@ -117,6 +121,8 @@ def plan(
     Times are those of earlier runs in the office, where there is one. Nothing is written or measured. Exit code 2: the
     policy says `underpowered: refuse`, and a gate's sample cannot show what it asks.
     """
+    from placet.policy.notes import group_lines
+
     session = Session(home, json)
     _, document = _load(policy)
     rows, cost, notes = _planned(session, document, suites)
@@ -140,8 +146,9 @@ def plan(
             )
         for note in notes:
             mark = words("ok    ", style="green") if note.adequate else words("small ", style="bold yellow")
-            least = f" (least margin {note.detectable:g})" if note.detectable is not None else ""
-            console.print(mark + words(f"{note.gate}: {note.text}{least}"), soft_wrap=True)
+            console.print(mark + words(f"{note.gate}: {note.full_text}"), soft_wrap=True)
+            for line in group_lines(note):
+                console.print(words(f"      {line}", style="dim"), soft_wrap=True)
 
     value = {
         "policy": document.ref.to_json(),
@@ -338,16 +345,11 @@ def diff(
 def _planned(
     session: Session, policy: Policy, suites: Path | None
 ) -> tuple[list[dict[str, Any]], Cost, tuple[SampleNote, ...]]:
-    from placet.measuring.suite import load_suite
     from placet.pipeline.costs import cost_of, paces
-    from placet.policy.planning import expected_documents, review_samples, sample_sizes
-    from placet.resources import evals_dir
+    from placet.policy.forecasts import expected_documents
 
-    folder = suites or evals_dir()
-    with session.progress() as progress:
-        loaded = {name: load_suite(folder / name, progress=progress) for name in policy.suites}
-        documents = {name: len(suite.rows()) for name, suite in loaded.items()}
-    sizes = sample_sizes(policy, documents)
+    loaded = _load_suites(session, policy, suites)
+    documents, sizes, notes = _reviewed(policy, loaded)
     known = paces(session.office().reader()) if (session.home / "office.json").exists() else {}
     rows, wanted = [], []
     for name, suite in loaded.items():
@@ -366,7 +368,44 @@ def _planned(
                 "earlierRuns": 0 if pace is None else pace.runs,
             }
         )
-    return rows, cost_of(wanted, known), review_samples(policy, sizes, documents)
+    return rows, cost_of(wanted, known), notes
+
+
+def _load_suites(session: Session, policy: Policy, folder: Path | None = None) -> dict[str, Suite]:
+    """Return the policy's suites with their documents, which may have to be fetched."""
+    from placet.measuring.suite import load_suite
+    from placet.resources import evals_dir
+
+    with session.progress() as progress:
+        loaded = {
+            name: load_suite((folder or evals_dir()) / name, progress=progress) for name in policy.suites
+        }
+        for suite in loaded.values():
+            suite.rows()
+    return loaded
+
+
+def _reviewed(
+    policy: Policy, loaded: dict[str, Suite]
+) -> tuple[dict[str, int], dict[str, int], tuple[SampleNote, ...]]:
+    """Return how many documents each suite has and a plan takes, and what each gate can show on them."""
+    from placet.measuring.suite import groups_by
+    from placet.policy.planning import review_samples, sample_sizes
+
+    documents = {name: len(suite.rows()) for name, suite in loaded.items()}
+    sizes = sample_sizes(policy, documents)
+    groups = {
+        # Which documents are drawn is not known before the plan: of each group its share.
+        name: {
+            column: {
+                value: len(members) * sizes[name] // documents[name]
+                for value, members in groups_by(suite, column, range(documents[name])).items()
+            }
+            for column in policy.columns_of(name)
+        }
+        for name, suite in loaded.items()
+    }
+    return documents, sizes, review_samples(policy, sizes, documents, groups)
 
 
 def _plan_row(row: dict[str, Any]) -> tuple[object, ...]:
@@ -383,6 +422,11 @@ def _note_json(note: SampleNote) -> dict[str, Any]:
         "adequate": note.adequate,
         "text": note.text,
         "detectable": note.detectable,
+        "detectableIs": note.measures,
+        "groups": [
+            {"name": item.name, "n": item.n, "detectable": item.detectable, "broken": item.broken}
+            for item in note.groups
+        ],
     }
 
 
@@ -415,15 +459,8 @@ def _load(path: Path | None) -> tuple[Path, Policy]:
 
 
 def _notes(session: Session, policy: Policy) -> dict[str, SampleNote]:
-    from placet.measuring.suite import load_suite
-    from placet.policy.planning import review_samples, sample_sizes
-    from placet.resources import evals_dir
-
-    documents: dict[str, int] = {}
-    with session.progress() as progress:
-        for suite in policy.suites:
-            documents[suite] = len(load_suite(evals_dir() / suite, progress=progress).rows())
-    return {note.gate: note for note in review_samples(policy, sample_sizes(policy, documents))}
+    *_, notes = _reviewed(policy, _load_suites(session, policy))
+    return {note.gate: note for note in notes}
 
 
 def _show_results(console: Console, results: tuple[CaseResult, ...]) -> None:
@@ -471,7 +508,7 @@ def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> 
         )
         console.print(f"  {gate.why}")
         if gate.id in notes:
-            console.print(f"  {notes[gate.id].text}")
+            console.print(words(f"  {notes[gate.id].full_text}"), soft_wrap=True)
         console.print(f"  {_consequence(gate, policy)}", style="dim")
 
 

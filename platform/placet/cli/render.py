@@ -43,6 +43,8 @@ def print_pairs(console: Console, pairs: Iterable[tuple[str, object]]) -> None:
 
 def print_verdict(console: Console, verdict: Verdict, record_id: str) -> None:
     """Print a verdict: its decision, then each gate with figure, interval, threshold, outcome and what to change."""
+    from placet.report.gap import to_pass
+
     head = words(f"{verdict.adapter.label}: ", style="bold") + _cell(verdict.decision.value)
     console.print(
         head + words(f"  under {verdict.policy.id} {verdict.policy.version}", style="dim"), soft_wrap=True
@@ -56,8 +58,8 @@ def print_verdict(console: Console, verdict: Verdict, record_id: str) -> None:
         if gate.outcome.value != "PASS":
             indent = " " * 16
             console.print(words(f"{indent}why: {gate.reason}"), soft_wrap=True)
-            if gate.fix:
-                console.print(words(f"{indent}to pass: {gate.fix}"), soft_wrap=True)
+            if change := to_pass(gate):
+                console.print(words(f"{indent}to pass: {change}"), soft_wrap=True)
     console.print(words(f"  verdict {short(record_id)}, adapter {short(verdict.adapter.id)}", style="dim"))
 
 

@@ -163,6 +163,7 @@ class JournalAnswers:
             while written < len(data):
                 written += os.write(self._open(), data[written:])
         except OSError as error:
+            self.close()  # what was written of a line is closed off when the file is opened again
             raise StorageError(
                 f"cannot append to {self._path}: {error.strerror or error}",
                 hint="free some space and run the same command again; finished answers are kept",

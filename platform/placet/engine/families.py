@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 TREE_MASK_FAMILIES = frozenset(
-    {"gemma", "gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2", "qwen3", "smollm3"}
+    {"gemma", "gpt2", "gpt_neox", "llama", "mistral", "phi", "phi3", "qwen2", "qwen3", "smollm3"}
 )
-"""`model_type` of the families whose tree-masked scores are held to the ordinary ones by tests or in use."""
+"""`model_type` of the families whose tree-masked scores are held to the ordinary ones by tests."""
 
 # Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
 _HARMLESS_SETTINGS = frozenset(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from placet.domain.errors import UsageError
 from placet.domain.records import EngineInfo
 from placet.engine.memory import pass_tokens
 
-ENGINE_VERSION = "3"
+ENGINE_VERSION = "4"
 """Part of every answer's id: raised whenever a change can change an answer."""
 
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "lm_eval")
@@ -44,6 +45,15 @@ class EngineSettings:
     checked_share: float = 0.05
     checked_generations: int = 2
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes with which nothing would be computed, or nothing checked."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise UsageError(
+                    f"engine setting {field.name} is {value}", hint="give a number from 1 on, or leave it out"
+                )
 
     @property
     def pass_bytes(self) -> int:

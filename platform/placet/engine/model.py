@@ -10,15 +10,23 @@ packed path cannot take (an unknown architecture, sampling) go the ordinary way,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+from lm_eval.models.utils import (
+    Collator,
+    handle_stop_sequences,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from lm_eval.models.utils_hf import stop_sequences_criteria
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+from tqdm import tqdm
 
 from placet.domain.errors import EvaluationError, UsageError
 from placet.domain.records import EngineInfo
@@ -63,12 +71,13 @@ class PlacetLM(HFLM):
         options: Anything else lm-eval's `hf` model takes.
 
     Raises:
-        UsageError: An answer store without a base id.
+        UsageError: No base, or one that cannot be loaded with these arguments; an answer store without a base id.
+        EvaluationError: The adapter in `peft` does not fit or does not act.
     """
 
     def __init__(
         self,
-        pretrained: Any,
+        pretrained: Any = None,
         *,
         base_id: str | None = None,
         peft: str | None = None,
@@ -80,14 +89,20 @@ class PlacetLM(HFLM):
         softmax_dtype: Any = "float32",
         **options: Any,
     ) -> None:
+        if pretrained is None:
+            raise UsageError(
+                "no base is given", hint="pretrained=FOLDER among the model's arguments names it"
+            )
         if answers is not None and not base_id:
             raise UsageError("an answer store needs the base's id", hint="pass base_id=the base's content id")
         self._settings = settings or EngineSettings()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
+        # What else may change an answer, such as another attention or quantised weights.
+        self._options = {name: str(value) for name, value in options.items()}
         where = device or ("cuda" if torch.cuda.is_available() else "cpu")
         options |= {"dtype": dtype, "device": where, "batch_size": batch_size, "softmax_dtype": softmax_dtype}
-        with without_progress_bars():
+        with without_progress_bars(), _loading(pretrained):
             super().__init__(pretrained, **options)
         self._answers = NullAnswers() if answers is None else answers
         self._base_id = base_id or ""
@@ -100,7 +115,7 @@ class PlacetLM(HFLM):
         # A model that takes no packed pass need not even have what the sizes of passes follow from.
         self._sizes = (
             PassSizes(0, 0)
-            if self._obstacle
+            if self._obstacle and self._generation_obstacle
             else pass_sizes(
                 self._settings, self.model.config.get_text_config(), self.model.dtype, self.device
             )
@@ -143,7 +158,8 @@ class PlacetLM(HFLM):
         self._current, self._adapter = None, None
         self._checked_tasks.clear()
         if weights_id is not None:
-            self._adapter = self._resident.attach(self._adapters[weights_id], weights_id[:19])
+            label = weights_id[:19] if weights_id.startswith("sha256:") else weights_id
+            self._adapter = self._resident.attach(self._adapters[weights_id], label)
             self._current = weights_id
 
     def use_answers(self, answers: AnswerStore) -> None:
@@ -202,12 +218,14 @@ class PlacetLM(HFLM):
         if self.enable_thinking:  # lm-eval refuses this, in words
             return list(super().loglikelihood(requests, disable_tqdm=disable_tqdm))
         pieces = [[self._encoded(*request.args)] for request in requests]
-        return [(a.logprob, a.greedy) for a in self._likelihoods("loglikelihood", requests, pieces)]
+        answers = self._likelihoods("loglikelihood", requests, pieces, disable_tqdm)
+        return [(answer.logprob, answer.greedy) for answer in answers]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-probability of each whole text, in windows, as lm-eval's `hf` does."""
         pieces = [self._windows(*request.args) for request in requests]
-        return [a.logprob for a in self._likelihoods("loglikelihood_rolling", requests, pieces)]
+        answers = self._likelihoods("loglikelihood_rolling", requests, pieces, disable_tqdm)
+        return [answer.logprob for answer in answers]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Return each prompt's continuation up to its stop strings, as lm-eval's `hf` does at batch size 1."""
@@ -218,7 +236,8 @@ class PlacetLM(HFLM):
 
         self._logits.clear()
         ids = self._ids("generate_until", requests)
-        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        with self._reported("generate_until", requests, disable_tqdm) as done:
+            answers = answer_all(ids, self._answers, compute, done)
         self._check_generations(ids, prompts, answers, self._checks(requests).checked_generations)
         self._note_checked(requests)
         return [answer.text for answer in answers if isinstance(answer, Generated)]
@@ -233,14 +252,17 @@ class PlacetLM(HFLM):
 
     # --- computing ---------------------------------------------------------------------------------------
 
-    def _likelihoods(self, kind: str, requests: list[Any], pieces: list[list[Encoded]]) -> list[Likelihood]:
+    def _likelihoods(
+        self, kind: str, requests: list[Any], pieces: list[list[Encoded]], disable_tqdm: bool
+    ) -> list[Likelihood]:
         """Answer requests, each the sum over its pieces, and check a few."""
         ids, scoring = self._ids(kind, requests), self._scoring(self._checks(requests))
 
         def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
             return scoring.compute(ids, pieces, indices)
 
-        answers = answer_all(ids, self._answers, compute, self._expect(requests))
+        with self._reported(kind, requests, disable_tqdm) as done:
+            answers = answer_all(ids, self._answers, compute, done)
         scoring.verify(ids, pieces, answers)
         self._note_checked(requests)
         return cast("list[Likelihood]", answers)
@@ -302,11 +324,31 @@ class PlacetLM(HFLM):
                 (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
                 for place, tokens in batch
             ]
-        for index in indices:
-            if prompts[index] is None:
-                with needed_memory("to generate for one prompt the ordinary way"):
-                    (text,) = super().generate_until([requests[index]], disable_tqdm=True)
-                yield [(index, Generated(text))]
+        others = [index for index in indices if prompts[index] is None]
+        for index in self._in_order_of_hf(requests, others):
+            with needed_memory("to generate for one prompt the ordinary way"), self._batches_of(1):
+                (text,) = super().generate_until([requests[index]], disable_tqdm=True)
+            yield [(index, Generated(text))]
+
+    def _in_order_of_hf(self, requests: list[Any], indices: list[int]) -> list[int]:
+        """Return `indices` in the order in which `hf` generates one by one, so that the same seed draws the same."""
+        ordered = Collator(
+            [(*requests[index].args, index) for index in indices],
+            sort_fn=lambda item: (-len(self.tok_encode(item[0])), item[0]),
+            group_fn=lambda item: item[1],
+            group_by="gen_kwargs",
+        )
+        return [item[2] for (item,) in ordered.get_batched(n=1)]
+
+    @contextmanager
+    def _batches_of(self, size: int) -> Iterator[None]:
+        """Let lm-eval's code take batches of `size`, whatever was asked for, while the ``with`` lasts."""
+        asked = self.batch_size
+        self.batch_size_per_gpu = size
+        try:
+            yield
+        finally:
+            self.batch_size_per_gpu = asked
 
     def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
         text = self.tok_decode(list(tokens))
@@ -319,14 +361,22 @@ class PlacetLM(HFLM):
         limit = int(kwargs.pop("max_gen_toks"))
         greedy = kwargs.pop("do_sample", False) is False and not kwargs.pop("temperature", 0.0)
         room = self.max_length - limit
-        if kwargs or not greedy or self._generation_obstacle or self.think_end_token or limit < 1 or room < 1:
+        if room < 1 and self.backend == "causal":
+            raise EvaluationError(
+                f"{limit} new tokens leave no room for a prompt in the model's {self.max_length}",
+                hint="lower max_gen_toks in the task's generation arguments (on the command line: --gen_kwargs)",
+            )
+        if kwargs or not greedy or self._generation_obstacle or self.think_end_token or limit < 1:
             return None
         ids, _ = self.tok_batch_encode([context], left_truncate_len=room, truncation=self.truncation)
         if not ids.numel():
-            return None
+            raise EvaluationError(
+                f"a prompt has no tokens to generate from: {context[:60]!r}",
+                hint="change the task's prompt; this model's tokenizer does not begin a text with a token of its own",
+            )
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         stops = handle_stop_sequences(stops, eos=eos)
-        return Prompt(tuple(ids[0].tolist()), limit, tuple(stop for stop in stops if stop))
+        return Prompt(tuple(ids[0].tolist()), limit, tuple(stop for stop in stops if stop is not None))
 
     # --- identity, encoding, checks ----------------------------------------------------------------------
 
@@ -350,6 +400,7 @@ class PlacetLM(HFLM):
                 "weights": self._current,
                 "engine": self.info().to_json(),
                 "tokens": [self.max_length, self.add_bos_token, self.prefix_token_id, self.truncation],
+                "options": self._options,
             }
         )
 
@@ -363,7 +414,12 @@ class PlacetLM(HFLM):
                 tokens = self.tok_encode(continuation, add_special_tokens=False)
                 starts = bool(tokens) and tokens[0] == self.prefix_token_id
                 pair = (tokens[:1], tokens[1:]) if starts else ([self.prefix_token_id], tokens)
-            if not pair[0] or not pair[1]:
+            if not pair[0]:
+                raise EvaluationError(
+                    f"a request has a context without tokens: {context[-60:]!r}, before {continuation[:60]!r}",
+                    hint="change the task so that its context is empty, or more than spaces",
+                )
+            if not pair[1]:
                 raise EvaluationError(
                     f"a request has no tokens to score: {continuation[:60]!r} after {context[-60:]!r}",
                     hint="change the task so that every option adds at least one token to its context",
@@ -384,11 +440,22 @@ class PlacetLM(HFLM):
         pairs = [make_disjoint_window(window) for window in windows]
         return [(("", ""), list(context), list(scored)) for context, scored in pairs]
 
-    def _expect(self, requests: list[Any]) -> Any:
-        if self._documents is None:
-            return lambda index: None
-        self._documents.expect([(request.task_name, request.doc_id) for request in requests])
-        return self._documents.done
+    @contextmanager
+    def _reported(
+        self, kind: str, requests: list[Any], disable_tqdm: bool
+    ) -> Iterator[Callable[[int], None]]:
+        """Give what is to be told of each request that is answered: a listener for documents, or lm-eval's bar."""
+        if self._documents is not None:
+            self._documents.expect([(request.task_name, request.doc_id) for request in requests])
+            yield self._documents.done
+            return
+        hidden = disable_tqdm or self.rank != 0
+        with tqdm(total=len(requests), disable=hidden, desc=f"Running {kind} requests") as bar:
+
+            def done(_: int) -> None:
+                bar.update()
+
+            yield done
 
     def _check_generations(
         self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer], count: int
@@ -400,8 +467,12 @@ class PlacetLM(HFLM):
                 continue
             tokens = torch.tensor(answer.tokens)
             row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
-            with needed_memory(f"to check a generation of {row.shape[1]} tokens in one pass"):
-                logits = self._model_call(row)[0, len(prompt.tokens) - 1 :].float().cpu()
+            with (
+                needed_memory(f"to check a generation of {row.shape[1]} tokens in one pass"),
+                torch.inference_mode(),
+            ):
+                output = self.model(row, use_cache=False, logits_to_keep=len(answer.tokens))
+                logits = output.logits[0].float().cpu()
             chosen = logits.gather(1, tokens[:, None])[:, 0]
             worst = int((logits.amax(-1) - chosen).argmax())
             what = f"token {worst} of generation {ids[index][:12]}"
@@ -410,11 +481,28 @@ class PlacetLM(HFLM):
                 batched = torch.tensor(self._logits[index])
                 worst = int((batched - chosen).abs().argmax())
                 self._check.observe("noise_floor", float(batched[worst]), float(chosen[worst]), what)
+            end = self._end_by_hf(prompt, answer.tokens)
+            if end != len(answer.tokens):
+                raise EvaluationError(
+                    f"engine self-check failed: generation {ids[index][:12]} ended after {len(answer.tokens)} tokens,"
+                    f" where lm-eval's own rules end it {f'after {end}' if end else 'later'}",
+                    hint="no text of this run counts; run with the ordinary layout (packing off) and report it",
+                )
             if self._text(answer.tokens, prompt) != answer.text:
                 raise EvaluationError(
                     f"engine self-check failed: the text kept for generation {ids[index][:12]} is not its tokens'",
                     hint="the answer journal was damaged; remove it and run again",
                 )
+
+    def _end_by_hf(self, prompt: Prompt, tokens: tuple[int, ...]) -> int | None:
+        """Return after how many of `tokens` lm-eval's own criteria end a generation; None: after none."""
+        criteria = stop_sequences_criteria(self.tokenizer, list(prompt.stops), 0, 1)
+        ends = self._end_tokens()
+        for count, token in enumerate(tokens, 1):
+            row = torch.tensor([tokens[:count]])
+            if count == prompt.max_new_tokens or token in ends or any(stop(row, None) for stop in criteria):
+                return count
+        return None
 
     def _obstacles(self) -> tuple[str, str]:
         """Return why scoring, and why generation, goes the ordinary way; "" where it does not."""
@@ -425,7 +513,11 @@ class PlacetLM(HFLM):
         if self.backend != "causal":
             return f"a {self.backend} model", f"a {self.backend} model"
         packing = tree_mask_obstacle(self.model.config.get_text_config())
-        return packing, packing or greedy_obstacle(getattr(self.model, "generation_config", None))
+        generation = packing or greedy_obstacle(getattr(self.model, "generation_config", None))
+        softmax = self.softmax_dtype or self.model.dtype
+        if softmax != torch.float32:
+            packing = packing or f"log-probabilities in {str(softmax).removeprefix('torch.')}"
+        return packing, generation
 
     def _end_tokens(self) -> frozenset[int]:
         settings = getattr(self.model, "generation_config", None)
@@ -433,6 +525,20 @@ class PlacetLM(HFLM):
         if ends is None:
             return frozenset()
         return frozenset(ends if isinstance(ends, list) else [ends])
+
+
+@contextmanager
+def _loading(pretrained: Any) -> Iterator[None]:
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # transformers and torch raise many kinds over a bad folder or argument
+        name = pretrained if isinstance(pretrained, str) else type(pretrained).__name__
+        raise UsageError(
+            f"the base cannot be loaded from {name}: {type(error).__name__}: {error}",
+            hint="give a model folder that can be reached from here, and arguments that lm-eval's hf model takes",
+        ) from error
 
 
 def is_sampled(arguments: Mapping[str, Any]) -> bool:
@@ -445,17 +551,34 @@ class _Ordinary:
 
     def __init__(self, lm: PlacetLM) -> None:
         self._lm = lm
+        self._size: int | None = None  # that lm-eval found, where it was to find one
 
     def scores(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
         """Return the scores of `requests` in lm-eval's batches, one by one where memory is short."""
+        lm = self._lm
         try:
-            return self._score(requests, None)
+            if lm.batch_size == "auto" and self._size is None:
+                self._size = lm._detect_batch_size(requests)  # once, and not for every round
+            return self._score(requests, self._size)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
         free_cached()
         with needed_memory("to score requests one by one the ordinary way"):
             return [score for request in requests for score in self._score([request], 1)]
+
+    def scores_in_other_batches(self, requests: list[Encoded]) -> list[float]:
+        """Return log-probabilities out of batches of another shape than those of :meth:`scores`."""
+        lm = self._lm
+        if lm.batch_size != 1:
+            with lm._batches_of(1):
+                return [score for score, _ in self._score(requests, 1)]
+        # One that is longer by a token has every other stand beside it, and be filled up.
+        text, context, end = max(requests, key=lambda request: len(request[1]) + len(request[2]))
+        size = len(requests) + 1
+        with lm._batches_of(size):
+            longer = (text, [lm.prefix_token_id, *context], end)
+            return [score for score, _ in self._score([*requests, longer], size)[:-1]]
 
     def score_alone(self, request: Encoded) -> tuple[float, Seed]:
         """Return a request's log-probability, with the keys and values of its pass."""

@@ -34,6 +34,9 @@ class Ordinary(Protocol):
     def scores(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
         """Return log-probability and greediness of each, in lm-eval's batches."""
 
+    def scores_in_other_batches(self, requests: list[Encoded]) -> list[float]:
+        """Return the log-probability of each, in batches of another shape."""
+
     def score_alone(self, request: Encoded) -> tuple[float, Seed]:
         """Return one request's log-probability, with the keys and values of its pass."""
 
@@ -144,10 +147,15 @@ class Scoring:
     ) -> None:
         """Hold a few answers, chosen by content, against the ordinary way and against another layout.
 
+        Where the ordinary way is the only one, only against another layout of its own.
+
         Raises:
             EvaluationError: One differs beyond tolerance.
         """
-        if not self._packed or not ids:
+        if not ids:
+            return
+        if not self._packed:
+            self._measure_ordinary_noise(ids, pieces, answers)
             return
         self._checked_first(ids, pieces)
         settings = self._settings
@@ -201,6 +209,20 @@ class Scoring:
             for batch in scorer.score(scored, plan_beyond(scored, known, self._pack_tokens)):
                 for place, answer in batch:
                     totals[owners[place]] += answer.logprob
+        for index, total in totals.items():
+            self._observe("noise_floor", ids[index], pieces[index], answers[index], total)
+
+    def _measure_ordinary_noise(
+        self, ids: Sequence[AnswerId], pieces: Sequence[Sequence[Encoded]], answers: Sequence[Answer]
+    ) -> None:
+        again = choose(ids, self._settings.noise_requests)
+        owners = [index for index in again for _ in pieces[index]]
+        totals = dict.fromkeys(again, 0.0)
+        if owners:
+            with needed_memory(f"to score {len(again)} requests again"):
+                scores = self._ordinary.scores_in_other_batches([p for index in again for p in pieces[index]])
+            for owner, score in zip(owners, scores, strict=True):
+                totals[owner] += score
         for index, total in totals.items():
             self._observe("noise_floor", ids[index], pieces[index], answers[index], total)
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from placet.domain.digests import digest_bytes, short
-from placet.domain.errors import Error, EvaluationError, StorageError
+from placet.domain.errors import EvaluationError, StorageError
 from placet.domain.records import EngineInfo
 from placet.engine.tasks import Call, TaskSample, TaskSpec
 
@@ -175,7 +176,7 @@ class Shards:
         """Write what computes the answers here, for :func:`load_engine`.
 
         Raises:
-            EvaluationError: The base cannot be loaded.
+            UsageError: The base cannot be loaded.
             StorageError: It cannot be written.
         """
         try:
@@ -243,22 +244,14 @@ class Shards:
 
         key = _json([shard["base"], shard["dtype"], shard["device"], shard["settings"]])
         if key not in self._models:
-            try:
-                self._models[key] = PlacetLM(
-                    shard["places"]["base"],
-                    base_id=shard["base"],
-                    dtype=shard["dtype"],
-                    device=shard["device"],
-                    batch_size=8,
-                    settings=EngineSettings(**shard["settings"]),
-                )
-            except Error:
-                raise
-            except Exception as error:  # transformers and torch raise many kinds over a bad folder
-                raise EvaluationError(
-                    f"the base cannot be loaded: {type(error).__name__}: {error}",
-                    hint="check that its folder can be reached from where the shard runs",
-                ) from error
+            self._models[key] = PlacetLM(
+                shard["places"]["base"],
+                base_id=shard["base"],
+                dtype=shard["dtype"],
+                device=shard["device"],
+                batch_size=8,
+                settings=EngineSettings(**shard["settings"]),
+            )
         return self._models[key]
 
 
@@ -312,7 +305,8 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _write_bytes(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A name that no other writer has, on whatever machine of a shared folder: two may run the same shard.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with temporary.open("wb") as stream:
         stream.write(data)
         stream.flush()

@@ -30,13 +30,22 @@ _SHAPES = {
     NodeKind.RELEASE: "box3d",
     NodeKind.REVOCATION: "octagon",
 }
+# Margin in inches and least height of shapes that draw lines of their own where the text of a box would stand.
+_ROOM = {
+    "box3d": ("0.18,0.13", 0.62),
+    "cds": ("0.2,0.16", 0.75),
+    "cylinder": ("0.14,0.15", 0.75),
+    "component": ("0.2,0.1", 0.6),
+    "folder": ("0.14,0.14", 0.65),
+    "hexagon": ("0.0,0.06", 0.85),
+    "note": ("0.16,0.1", 0.6),
+}
 _ROUNDED = {NodeKind.MEASUREMENT, NodeKind.REVIEW, NodeKind.WAIVER}
 _INK = {Status.NEUTRAL: "#5b6573", Status.GOOD: "#1a7f4b", Status.CAUTION: "#9a6700", Status.BAD: "#b42332"}
 _FILL = {Status.NEUTRAL: "#ffffff", Status.GOOD: "#eef8f2", Status.CAUTION: "#fdf6e3", Status.BAD: "#fdeff0"}
 _STYLE = {Status.NEUTRAL: "solid", Status.GOOD: "solid", Status.CAUTION: "dashed", Status.BAD: "bold"}
 _MAX_LABEL_CHARACTERS = 26
 _MAX_DETAIL_CHARACTERS = 40
-# Control, format (direction marks among them), surrogate and private characters; line and paragraph separators.
 _FONT = "Helvetica,Arial,sans-serif"
 
 
@@ -132,8 +141,7 @@ def describe(node: Node) -> str:
 def _attributes(node: Node, *, focus: bool) -> str:
     style = f"filled,{_STYLE[node.status]}" + (",rounded" if node.kind in _ROUNDED else "")
     width = 2.2 if focus else 1.1
-    room = {NodeKind.TRAINING: ("0.2,0.16", 0.75), NodeKind.VERDICT: ("0.0,0.06", 0.75)}
-    margin, height = room.get(node.kind, ("0.14,0.07", 0.5))
+    margin, height = _ROOM.get(_SHAPES[node.kind], ("0.14,0.07", 0.5))
     return ", ".join(
         [
             f"shape={_SHAPES[node.kind]}",

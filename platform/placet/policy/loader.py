@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from placet.domain.errors import UsageError
 from placet.policy.gates import KINDS
 from placet.policy.model import PlanningGuess
-from placet.policy.schema import ContradictionError, Policy, Review, Sampling, json_schema
+from placet.policy.schema import ContradictionError, Policy, Sampling, json_schema
+from placet.policy.tiers import Review
 from placet.policy.yamltree import Location, Tree, dotted, parse_yaml, read_yaml
 
 __all__ = ["json_schema", "load_policy", "parse_policy", "validated"]

@@ -26,7 +26,7 @@ from placet.policy.gates.no_new_failure import NoNewFailureGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.gates.subgroups import SubgroupsGate
 from placet.policy.model import Count, Document, Gate, OtherGate, Slug, StatisticalGate, SuiteGate, Text
-from placet.policy.tiers import RULES, Lapse, RiskTier, too_lax
+from placet.policy.tiers import RULES, Review, RiskTier, too_lax
 
 if TYPE_CHECKING:
     AnyGate = Gate
@@ -69,23 +69,6 @@ class Sampling(Document):
     )
     chunk: Count | None = Field(
         default=None, description="after how many documents a sequential run looks; left out: 50"
-    )
-
-
-class Review(Document):
-    """Who has to approve, and for how long that holds."""
-
-    approvals: Count = Field(description="how many different people must approve")
-    separate_from: tuple[Literal["trainer", "submitter"], ...] = Field(
-        default=("trainer", "submitter"), description="who may not be among them"
-    )
-    valid_days: Count = Field(description="after how many days an approval lapses")
-    waivers_needed: Count = Field(
-        default=2, description="how many people must sign a waiver, where its gate says nothing else"
-    )
-    lapses_on: tuple[Lapse, ...] = Field(
-        default=("new_evidence", "base_status"),
-        description="what ends an approval before its days are over",
     )
 
 
@@ -198,6 +181,7 @@ def _contradictions(policy: Policy) -> Iterator[tuple[Location, str]]:
     yield from _sampling(policy)
     yield from _suites(policy)
     yield from _rechecks(policy)
+    yield from _ages(policy)
     yield from _single_gates(policy)
     yield from _pairs(policy)
 
@@ -281,6 +265,19 @@ def _rechecks(policy: Policy) -> Iterator[tuple[Location, str]]:
                 yield where, f"gate {name} does not judge {gate.suite}; name one that does"
             elif isinstance(other, NoNewFailureGate | LeakageGate):
                 yield where, f"gate {name} needs every document; leave it out"
+
+
+def _ages(policy: Policy) -> Iterator[tuple[Location, str]]:
+    # It would never pass; and a gate with a suite, added to it, would let pass what was refused before.
+    if policy.suites:
+        return
+    for index, gate in enumerate(policy.gates):
+        if isinstance(gate, EvidenceAgeGate):
+            yield (
+                ("gates", index),
+                "nothing is measured under this policy, so no evidence has an age; remove this gate, "
+                "or add one that rests on a suite",
+            )
 
 
 def _suites(policy: Policy) -> Iterator[tuple[Location, str]]:

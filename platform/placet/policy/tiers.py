@@ -1,4 +1,4 @@
-"""Risk tiers: the least strict review that a policy of each may have, and what can make an approval lapse.
+"""The review that a policy asks for, risk tiers with the least strict one of each, and what makes an approval lapse.
 
 A tier says how much harm a bad release could do. A policy may ask for more than its tier does, never for less.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
-if TYPE_CHECKING:
-    from placet.policy.schema import Review
+from pydantic import Field
+
+from placet.policy.model import Count, Document
 
 RiskTier = Literal["minimal", "limited", "high"]
 
@@ -19,6 +20,23 @@ Lapse = Literal["new_evidence", "base_status", "approver_left"]
 withdrawal of the approver's role."""
 
 LAPSES: tuple[Lapse, ...] = get_args(Lapse)
+
+
+class Review(Document):
+    """Who has to approve, and for how long that holds."""
+
+    approvals: Count = Field(description="how many different people must approve")
+    separate_from: tuple[Literal["trainer", "submitter"], ...] = Field(
+        default=("trainer", "submitter"), description="who may not be among them"
+    )
+    valid_days: Count = Field(description="after how many days an approval lapses")
+    waivers_needed: Count = Field(
+        default=2, description="how many people must sign a waiver, where its gate says nothing else"
+    )
+    lapses_on: tuple[Lapse, ...] = Field(
+        default=("new_evidence", "base_status"),
+        description="what ends an approval before its days are over",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from placet.lineage.graph import cut_lineage
 from placet.office import Office
 from placet.report.brief import brief_of
 from placet.report.cases import Dossier, dossier, find_submission, on_channels
+from placet.report.gap import plot_of
 from placet.report.plans import PlanView, plan_of
 from placet.report.snapshot import Snapshot, load_snapshot
 from placet.report.text import figure, plain
@@ -29,7 +30,6 @@ from placet.report.view import (
     ApprovalView,
     EvidenceView,
     GateView,
-    Plot,
     ReleaseView,
     ReviewView,
     SuiteFigures,
@@ -82,25 +82,6 @@ def adapter_report(office: Office, snapshot: Snapshot, submission: Verified[Subm
         releases=releases,
         lineage=cut_lineage(snapshot.lineage, record.adapter.weights_id),
         brief=brief_of(case, verdict, approval, figures, releases),
-    )
-
-
-def plot_of(gate: GateResult) -> Plot | None:
-    """Return what can be drawn of a gate: None unless it has figure, interval and threshold."""
-    if gate.figure is None or gate.interval is None or gate.threshold is None:
-        return None
-    # The policy records intervals of the difference wherever a baseline is compared.
-    difference = gate.baseline is not None
-    point = gate.figure - gate.baseline if gate.baseline is not None else gate.figure
-    signs = [sign for sign in "≥>≤<" if sign in gate.comparison]
-    return Plot(
-        point=point,
-        low=gate.interval.low,
-        high=gate.interval.high,
-        threshold=gate.threshold,
-        sign=signs[0] if len(signs) == 1 else "",
-        difference=difference,
-        against=gate.compared_with or "the base",
     )
 
 

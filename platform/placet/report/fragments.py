@@ -9,7 +9,7 @@ from placet.domain.records import Outcome
 from placet.domain.text import duration
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
-from placet.policy.planning import SampleNote
+from placet.policy.notes import SampleNote, group_lines
 from placet.report.groups import GroupTable, GroupView
 from placet.report.markup import Child, Html, el, join
 from placet.report.paths import path_svg, path_words
@@ -380,7 +380,7 @@ def _planned_row(item: PlannedView) -> Html:
 
 
 def notes_part(notes: Iterable[SampleNote]) -> Html:
-    """Return what each statistical gate can show on the plan's samples: the least margin, and the chance to pass."""
+    """Return what each statistical gate can show on the plan's samples: what it just shows, and the chance to pass."""
     rows = [
         el(
             "tr",
@@ -391,18 +391,18 @@ def notes_part(notes: Iterable[SampleNote]) -> Html:
                 class_="tight",
             ),
             el("td", note.n, class_="number", data_head="Documents"),
+            el("td", note.least or "–", class_="tight", data_head="Just shows"),
             el(
                 "td",
-                "–" if note.detectable is None else figure(note.detectable),
-                class_="number",
-                data_head="Least margin",
+                f"{note.text[:1].upper()}{note.text[1:]}.",
+                [el("div", line, class_="muted small") for line in group_lines(note)],
+                class_="text",
             ),
-            el("td", f"{note.text[:1].upper()}{note.text[1:]}.", class_="text"),
         )
         for note in notes
     ]
-    head = ("Gate", "Sample", "Documents", "Least margin", "What it can show")
-    return table(head, rows, numbers=(2, 3), stacks=True)
+    head = ("Gate", "Sample", "Documents", "Just shows", "What it can show")
+    return table(head, rows, numbers=(2,), stacks=True)
 
 
 def figures_table(figures: tuple[SuiteFigures, ...]) -> Html:

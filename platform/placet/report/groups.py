@@ -12,10 +12,10 @@ from placet.office import Office
 from placet.pipeline.evidence import load_rows_of
 from placet.policy.evidence import Rows
 from placet.policy.gates.subgroups import GroupResult, SubgroupsGate, judge_each_group
+from placet.report.gap import Plot
 from placet.report.plans import load_policy_of
 from placet.report.samples import samples_readable
 from placet.report.snapshot import Snapshot, load_snapshot
-from placet.report.view import Plot
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from placet.domain.errors import UsageError
 from placet.office import Office
-from placet.policy.planning import SampleNote
+from placet.policy.notes import SampleNote
 from placet.report.drawing import lineage_html
 from placet.report.fragments import (
     banner,

@@ -12,7 +12,8 @@ from placet.domain.errors import Error, UsageError
 from placet.domain.records import LedgerHead, Measurement, Plan, PlannedSuite, PolicyRef
 from placet.measuring.sampling import draw_order
 from placet.office import Office
-from placet.policy.planning import SampleNote, review_samples
+from placet.policy.notes import SampleNote
+from placet.policy.planning import group_sizes, review_samples
 from placet.policy.schema import Policy
 from placet.report.cases import Dossier
 from placet.report.snapshot import Snapshot, load_snapshot, newest
@@ -114,7 +115,7 @@ def plan_of(office: Office, snapshot: Snapshot, case: Dossier) -> PlanView | Non
 def load_sample_notes(office: Office, plan: Digest) -> tuple[SampleNote, ...]:
     """Return what each statistical gate can show on the plan's samples: its least margin, its chance to pass.
 
-    Sequential gates are simulated, which takes seconds; a plan never changes, so the answer can be kept.
+    Sequential gates are simulated, which takes a second; a plan never changes, so the answer can be kept.
 
     Raises:
         UsageError: The policy's document is not in this office's store, or a gate's sample is refused as too small.
@@ -126,7 +127,7 @@ def load_sample_notes(office: Office, plan: Digest) -> tuple[SampleNote, ...]:
     policy = load_policy_of(office, found.record.policy)
     sizes = {item.suite.id: len(item.samples) for item in found.record.suites}
     documents = {item.suite.id: item.documents for item in found.record.suites}
-    return review_samples(policy, sizes, documents)
+    return review_samples(policy, sizes, documents, group_sizes(found.record.suites))
 
 
 def load_policy_of(office: Office, ref: PolicyRef) -> Policy:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
+from placet.report.gap import Plot
 from placet.report.markup import Html, el
 from placet.report.text import figure, signed
-from placet.report.view import Plot
 
 WIDTH, HEIGHT = 260, 44
 _LEFT, _RIGHT, _AXIS, _MIDDLE = 12, 12, 30, 16

@@ -12,8 +12,9 @@ from enum import StrEnum
 
 from placet.domain.errors import IntegrityError, UsageError
 from placet.domain.records import Measurement
-from placet.measuring.rows import Row, load_rows, rows_digest
+from placet.measuring.rows import Row
 from placet.office import Office
+from placet.pipeline.evidence import signed_rows
 from placet.report.view import SuiteFigures
 
 
@@ -81,8 +82,8 @@ def load_samples(office: Office, figures: SuiteFigures) -> SampleTable:
 
 
 def _rows(office: Office, measurement: Measurement) -> tuple[Row, ...]:
-    rows = load_rows(office.blobs.read(measurement.blob))
-    if rows_digest(rows) != measurement.rows_digest:
+    rows = signed_rows(measurement, office.blobs)
+    if rows is None:
         raise IntegrityError(
             f"the rows of {measurement.suite.id} are not those its record names", hint="run `placet audit`"
         )

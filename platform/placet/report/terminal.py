@@ -17,8 +17,9 @@ from placet.domain.digests import short
 from placet.domain.records import Decision, Outcome
 from placet.lineage.draw import SIGNS
 from placet.lineage.graph import Status
+from placet.report.gap import Plot, to_pass
 from placet.report.text import figure, moment, plain, plural, signed
-from placet.report.view import DECISION_STATUS, AdapterReport, GateView, Plot
+from placet.report.view import DECISION_STATUS, AdapterReport, GateView
 
 STYLES = {Status.NEUTRAL: "dim", Status.GOOD: "green", Status.CAUTION: "yellow", Status.BAD: "red"}
 _BAR = 22
@@ -75,8 +76,8 @@ def _gates(console: Console, gates: Sequence[GateView]) -> None:
         if gate.result.outcome is Outcome.PASS:
             continue
         _line(console, _signed_word(gate.status, gate.result.gate).append(f": {plain(gate.result.reason)}"))
-        if gate.result.fix or gate.gap:
-            _line(console, Text("  to pass: " + " ".join(filter(None, (gate.gap, plain(gate.result.fix))))))
+        if change := to_pass(gate.result):
+            _line(console, Text(f"  to pass: {plain(change)}"))
         if gate.result.why:
             _line(console, Text(f"  why this gate: {plain(gate.result.why)}", style="dim"))
         if gate.result.evidence:

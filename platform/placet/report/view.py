@@ -21,9 +21,9 @@ from placet.domain.records import (
     SourceRef,
 )
 from placet.lineage.graph import Lineage, Status
+from placet.report.gap import Plot, gap_of
 from placet.report.plans import PlanView
 from placet.report.state import Standing
-from placet.report.text import figure, signed
 
 OUTCOME_STATUS = {
     Outcome.PASS: Status.GOOD,
@@ -37,41 +37,6 @@ DECISION_STATUS = {
     Decision.NEEDS_REVIEW: Status.CAUTION,
     Decision.DENY: Status.BAD,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """An interval against its threshold.
-
-    Attributes:
-        point: The figure, or where `difference` the figure minus the base's.
-        low: Lower end of the interval, as `point`.
-        high: Upper end.
-        threshold: The limit.
-        sign: The condition that passes, point to threshold: ``≥``, ``>``, ``≤`` or ``<``; empty if unknown.
-        difference: Whether the axis is a difference to something.
-        against: What it is a difference to.
-    """
-
-    point: float
-    low: float
-    high: float
-    threshold: float
-    sign: str
-    difference: bool
-    against: str = "the base"
-
-    @property
-    def passes_above(self) -> bool | None:
-        """Whether values above the threshold pass; None if unknown."""
-        return None if not self.sign else self.sign in "≥>"
-
-    @property
-    def room(self) -> float | None:
-        """How far the deciding end of the interval is on the passing side; negative where it is not."""
-        if self.passes_above is None:
-            return None
-        return self.low - self.threshold if self.passes_above else self.threshold - self.high
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +73,7 @@ class GateView:
     @property
     def gap(self) -> str:
         """What is missing for it to pass, in figures: where the interval ends, and where it would have to."""
-        plot = self.plot
-        if self.result.outcome is Outcome.PASS or plot is None or plot.room is None or plot.room > 0:
-            return ""
-        write = signed if plot.difference else figure
-        end, word = (plot.low, "lower") if plot.passes_above else (plot.high, "upper")
-        beyond = {"≥": "at least", ">": "above", "≤": "at most", "<": "below"}[plot.sign]
-        return (
-            f"The {word} end of the interval is {write(end)} and has to be {beyond} {write(plot.threshold)}: "
-            f"{figure(-plot.room)} is missing."
-        )
+        return gap_of(self.result, self.plot)
 
     @property
     def may_be_waived(self) -> bool:

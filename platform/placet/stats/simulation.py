@@ -7,10 +7,12 @@ same seed gives the same answer.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from placet.stats._scipy import numpy
 from placet.stats.betting import Process
+from placet.stats.planning import detectable_gain, detectable_margin, detectable_rate, least_step_near
 from placet.stats.sequential import Claim, Kind, SequentialDesign
 
 
@@ -35,13 +37,22 @@ class Forecast:
     runs: int
 
 
+@lru_cache(maxsize=256)
 def forecast_not_worse(
-    design: SequentialDesign, difference: float, discordance: float, *, runs: int = 1000, seed: int = 0
+    design: SequentialDesign,
+    difference: float,
+    discordance: float,
+    *,
+    runs: int = 1000,
+    seed: int = 0,
+    drawn: bool = False,
 ) -> Forecast:
-    """Return what to expect of a not-worse test if the benchmark's true difference and discordance are these.
+    """Return what to expect of a not-worse test if difference and discordance are these.
 
-    The documents gained and lost are the closest whole numbers. Companions are left out: how the base's scores hang
-    together with the changes is not known beforehand, and they only make a run shorter.
+    They are the benchmark's own, the documents gained and lost being the closest whole numbers; if `drawn`, those of
+    all documents that could have been written, of which each run's benchmark is a sample, as for a fixed sample in
+    `placet.stats.planning`. Companions are left out: how the base's scores hang together with the changes is not
+    known beforehand, and they only make a run shorter.
 
     Raises:
         ValueError: The design is of another kind, or the shares do not fit each other.
@@ -55,11 +66,20 @@ def forecast_not_worse(
     gained = round(size * (discordance + difference) / 2.0)
     lost = round(size * (discordance - difference) / 2.0)
     values = [1.0] * gained + [-1.0] * lost + [0.0] * max(0, size - gained - lost)
+    if drawn:
+        up, down = (discordance + difference) / 2.0, (discordance - difference) / 2.0
+        return _summary(design, *simulate(_plain(design), _sampled(design, up, down, runs, seed)))
     return _forecast(design, values[:size], runs, seed)
 
 
-def forecast_mean(design: SequentialDesign, mean: float, *, runs: int = 1000, seed: int = 0) -> Forecast:
-    """Return what to expect of a floor or ceiling of 0/1 values if the benchmark's true mean is this.
+@lru_cache(maxsize=256)
+def forecast_mean(
+    design: SequentialDesign, mean: float, *, runs: int = 1000, seed: int = 0, drawn: bool = False
+) -> Forecast:
+    """Return what to expect of a floor or ceiling of 0/1 values if the mean is this.
+
+    It is the benchmark's own; if `drawn`, that of all documents that could have been written, of which each run's
+    benchmark is a sample.
 
     Raises:
         ValueError: The design is of another kind, or the mean is not in [0, 1].
@@ -69,6 +89,8 @@ def forecast_mean(design: SequentialDesign, mean: float, *, runs: int = 1000, se
         raise ValueError("the design compares two subjects")
     if not 0.0 <= mean <= 1.0:
         raise ValueError(f"a mean is in [0, 1], not {mean}")
+    if drawn:
+        return _summary(design, *simulate(_plain(design), _sampled(design, mean, 0.0, runs, seed)))
     right = round(design.documents * mean)
     return _forecast(design, [1.0] * right + [0.0] * (design.documents - right), runs, seed)
 
@@ -126,22 +148,111 @@ def simulate(design: SequentialDesign, values: Any, companions: Any = None) -> t
     return used, outcome
 
 
+def forecast_margin(
+    design: SequentialDesign, difference: float, discordance: float, power: float, *, runs: int = 400
+) -> float | None:
+    """Return about the least margin that passes with `power`, by simulation of the test with each margin tried.
+
+    All margins meet the same simulated adapters, drawn as in :func:`forecast_not_worse`, so that more margin never
+    passes fewer of them but by chance. The share of 400 runs that pass is uncertain by 0.02 (one standard error) at
+    a power of 0.8, and the margin by about 3 in a hundred.
+
+    Returns:
+        The margin, to 0.001; None if no margin below 1 is enough.
+
+    Raises:
+        ValueError: As :func:`forecast_not_worse`.
+    """
+    near = detectable_margin(design.most, discordance, difference, design.alpha, power, exact_up_to=0)
+    if near is None:
+        return None
+
+    def enough(steps: int) -> bool:
+        tried = replace(design, limit=steps / 1000.0)
+        return forecast_not_worse(tried, difference, discordance, runs=runs, drawn=True).passes >= power
+
+    found = least_step_near(enough, round(near * 1000), 999)
+    return found / 1000.0 if found <= 999 else None
+
+
+def forecast_gain(
+    design: SequentialDesign, discordance: float, power: float, *, runs: int = 400
+) -> float | None:
+    """Return about the least true difference that passes with `power`, simulated.
+
+    Returns:
+        The difference, to 0.001, as uncertain as :func:`forecast_margin`; None if none passes.
+
+    Raises:
+        ValueError: As :func:`forecast_not_worse`.
+    """
+    near = detectable_gain(design.most, -design.limit, discordance, design.alpha, power, exact_up_to=0)
+    if near is None:
+        return None
+
+    def enough(steps: int) -> bool:
+        gain = steps / 1000.0
+        return forecast_not_worse(design, gain, max(discordance, gain), runs=runs, drawn=True).passes >= power
+
+    found = least_step_near(enough, round(near * 1000), 1000)
+    return found / 1000.0 if found <= 1000 else None
+
+
+def forecast_rate(design: SequentialDesign, power: float, *, runs: int = 400) -> float | None:
+    """Return about the true mean nearest to a floor's or ceiling's threshold that passes with `power`, simulated.
+
+    Returns:
+        The mean, to 0.001, as uncertain as :func:`forecast_margin`; None if none passes.
+
+    Raises:
+        ValueError: As :func:`forecast_mean`.
+    """
+    upward = design.kind is Kind.FLOOR
+    limit = design.limit if upward else 1.0 - design.limit
+    near = detectable_rate(design.most, limit, design.alpha, power)
+    if near is None:
+        return None
+
+    def enough(steps: int) -> bool:
+        mean = steps / 1000.0 if upward else 1.0 - steps / 1000.0
+        return forecast_mean(design, mean, runs=runs, drawn=True).passes >= power
+
+    found = least_step_near(enough, round(near * 1000), 1000)
+    if found > 1000:
+        return None
+    return found / 1000.0 if upward else round(1.0 - found / 1000.0, 3)
+
+
+def _plain(design: SequentialDesign) -> SequentialDesign:
+    return replace(design, companions=None)
+
+
+def _sampled(design: SequentialDesign, up: float, down: float, runs: int, seed: int) -> Any:
+    """Return the values of `runs` adapters: 1 with probability `up`, -1 with probability `down`, else 0."""
+    np = numpy()
+    chance = np.random.default_rng(seed).random((runs, design.most))
+    return np.where(chance < up, 1.0, np.where(chance < up + down, -1.0, 0.0))
+
+
 def _forecast(design: SequentialDesign, values: list[float], runs: int, seed: int) -> Forecast:
     np = numpy()
     random = np.random.default_rng(seed)
-    plain = replace(design, companions=None)
+    plain = _plain(design)
     population = np.array(values)
     if design.claim is Claim.POPULATION:
         drawn = population[random.integers(0, len(values), size=(runs, design.most))]
     else:
         drawn = random.permuted(np.tile(population, (runs, 1)), axis=1)
-    used, outcome = simulate(plain, drawn)
-    mean = float(used.mean())
+    return _summary(design, *simulate(plain, drawn))
+
+
+def _summary(design: SequentialDesign, used: Any, outcome: Any) -> Forecast:
+    np = numpy()
     return Forecast(
         design.most,
-        mean,
+        float(used.mean()),
         float(np.quantile(used, 0.9)),
         float((outcome == 1).mean()),
         float((outcome == -1).mean()),
-        runs,
+        len(used),
     )

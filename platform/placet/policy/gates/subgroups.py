@@ -22,7 +22,7 @@ from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.intervals import clusters
 from placet.policy.judgement import Judgement, error, figure, missing, percent, recorded_interval
-from placet.policy.model import ComparisonGate, Count, Number, Setting, Text
+from placet.policy.model import ComparisonGate, Count, Number, PlanningGuess, Setting, Text
 from placet.policy.runs import judge_runs
 from placet.stats.bounds import Bounds, NotEstimableError
 from placet.stats.mean import difference_bounds, mean_bounds
@@ -49,6 +49,10 @@ class SubgroupsGate(ComparisonGate):
     min_documents: Count = Field(
         default=1, description="groups with fewer planned documents are judged together, as one"
     )
+    planning: PlanningGuess = Field(
+        default=PlanningGuess(),
+        description="what is expected in each group, for a `margin`; used only before running, never in the verdict",
+    )
 
     @model_validator(mode="after")
     def _one_condition(self) -> Self:
@@ -56,7 +60,23 @@ class SubgroupsGate(ComparisonGate):
             raise ValueError("needs exactly one of `margin`, `floor` and `ceiling`")
         if self.margin is None and "than" in self.model_fields_set:
             raise ValueError("`than` is for a `margin`; remove it, or ask for a margin")
+        if "planning" in self.model_fields_set:
+            self._require_planning()
         return self
+
+    def _require_planning(self) -> None:
+        guess = self.planning
+        if self.margin is None:
+            raise ValueError("`planning` is for a `margin`; remove it, or ask for a margin")
+        if guess.difference <= -self.margin:
+            raise ValueError(
+                f"`planning` expects a difference of {guess.difference:g}, which margin {self.margin:g} does not allow"
+            )
+        if abs(guess.difference) > guess.discordance:
+            raise ValueError(
+                f"a difference of {guess.difference:g} in `planning` needs at least that discordance, not "
+                f"{guess.discordance:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +123,7 @@ def _judge(
     listed = [document for members in parts.values() for document in members]
     if sorted(listed) != sorted(planned.samples):
         return error(f"The plan's groups of {gate.suite} are not its documents.", "Plan again.")
-    groups = _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs)
+    groups = _groups(gate, run, planned, pooled(parts, gate.min_documents), theirs)
     limit = _limit(gate, run.measurement.higher_is_better)
     outcome, failed, alone = _outcome(gate, groups, limit)
     worst = min(
@@ -188,7 +208,7 @@ def outcome_by_group(
     Without a `margin` the other's value is not looked at.
     """
     groups = []
-    for name, pairs in _pooled(parts, gate.min_documents).items():
+    for name, pairs in pooled(parts, gate.min_documents).items():
         own = tuple(mine for mine, _ in pairs)
         beside = tuple(other for _, other in pairs) if gate.margin is not None else None
         groups.append(_group(gate, name, own, beside, higher_is_better, None))
@@ -212,7 +232,8 @@ def _fails(group: _Group, limit: float, alpha: float) -> bool:
     return group.outcome(alpha, limit) is Outcome.FAIL
 
 
-def _pooled(parts: Mapping[str, tuple[T, ...]], least: int) -> dict[str, tuple[T, ...]]:
+def pooled(parts: Mapping[str, tuple[T, ...]], least: int) -> dict[str, tuple[T, ...]]:
+    """Return the groups as they are judged: those with fewer than `least` members together, as one."""
     large = {name: members for name, members in sorted(parts.items()) if len(members) >= least}
     small = tuple(document for members in parts.values() if len(members) < least for document in members)
     return {**large, SMALL: small} if small else large
@@ -300,7 +321,7 @@ def judge_each_group(
     upward = run.measurement.higher_is_better
     limit = _limit(gate, upward)
     found = []
-    for group in _groups(gate, run, planned, _pooled(parts, gate.min_documents), theirs):
+    for group in _groups(gate, run, planned, pooled(parts, gate.min_documents), theirs):
         try:
             bounds = group.bounds(gate.alpha).rounded_outward()
             interval = recorded_interval(bounds if _as_written(gate, upward) else bounds.mirrored())
