@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from placet.stats import exact
-from placet.stats.bounds import NotEstimableError
 from placet.stats.judges import Calibration, corrected_rate
 from placet.stats.mean import difference_bounds, mean_bounds
 from placet.stats.multiplicity import holm
@@ -142,10 +141,7 @@ def judged_rules(runs: int, random: Random) -> Iterator[dict[str, Any]]:
             judge = Calibration(
                 int(random.binomial(size, sensitivity)), size, int(random.binomial(size, specificity)), size
             )
-            try:
-                wrong += corrected_rate(int(random.binomial(n, flagged)), n, judge).low > floor
-            except NotEstimableError:  # the gate is inconclusive then
-                continue
+            wrong += corrected_rate(int(random.binomial(n, flagged)), n, judge).low > floor
         where = (
             f"n {n}, rate at the floor {floor}, Se {sensitivity}, Sp {specificity}, {size} + {size} judged"
         )

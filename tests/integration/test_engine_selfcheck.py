@@ -139,9 +139,9 @@ def test_the_noise_floor_is_measured_in_another_layout(base: Path, monkeypatch: 
 
 
 def spoil_seed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any, Any], Any]:
-    from placet.engine.model import _Ordinary
+    from placet.engine.ordinary import OrdinaryScoring
 
-    alone = _Ordinary.score_alone
+    alone = OrdinaryScoring.score_alone
 
     def spoiled(self: Any, request: Any) -> Any:
         logprob, seed = alone(self, request)
@@ -157,7 +157,7 @@ def spoil_seed(change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Any,
     ids=["scaled", "shifted", "heads-swapped", "emptied"],
 )
 def test_a_spoiled_prefix_cache_is_caught(base: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
-    monkeypatch.setattr("placet.engine.model._Ordinary.score_alone", spoil_seed(change))
+    monkeypatch.setattr("placet.engine.ordinary.OrdinaryScoring.score_alone", spoil_seed(change))
     with pytest.raises(EvaluationError, match="self-check failed") as caught:
         scores(base, pack_tokens=64)
     assert "no score of this run counts" in caught.value.hint

@@ -67,9 +67,13 @@ def test_a_limit_that_is_a_share_of_the_documents_is_met_by_it() -> None:
 
 
 def test_documents_needed_have_that_power() -> None:
-    needed = documents_for_known(0.02, 0.1)
+    assert known_power(1, 0.02, 0.1) >= 0.8, (
+        "nothing is lost on most single documents, which is not what is asked"
+    )
+    needed = documents_for_known(0.02, 0.1, more_than=100)
     assert needed is not None
     assert known_power(needed, 0.02, 0.1) >= 0.8
+    assert 150 < needed < 220
     assert documents_for_known(0.02, 0.1, -0.02) is None
 
 

@@ -142,9 +142,9 @@ def _range(bounds: Bounds) -> str:
     return f"{bounds.estimate:.3f} ({bounds.low:.3f} to {bounds.high:.3f})"
 
 
-def _ends(bounds: Bounds | None) -> str:
-    return "none to be had" if bounds is None else f"{bounds.low:.3f} to {bounds.high:.3f}"
+def _ends(bounds: Bounds) -> str:
+    return f"{bounds.low:.3f} to {bounds.high:.3f}"
 
 
-def _pair(bounds: Bounds | None) -> list[float] | None:
-    return None if bounds is None else [bounds.low, bounds.high]
+def _pair(bounds: Bounds) -> list[float]:
+    return [bounds.low, bounds.high]

@@ -17,13 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import (
-    Collator,
-    handle_stop_sequences,
-    normalize_gen_kwargs,
-    postprocess_generated_text,
-)
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.models.utils_hf import stop_sequences_criteria
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
@@ -44,8 +38,8 @@ from placet.engine.answers import (
 from placet.engine.families import greedy_obstacle, tree_mask_obstacle
 from placet.engine.generation import GenerationLimits, GreedyGenerator, Prompt
 from placet.engine.identity import EngineSettings, PassSizes, engine_info, pass_sizes
-from placet.engine.memory import free_cached, is_out_of_memory, needed_memory
-from placet.engine.packed import Seed
+from placet.engine.memory import needed_memory
+from placet.engine.ordinary import OrdinaryLM, OrdinaryScoring
 from placet.engine.quiet import without_progress_bars
 from placet.engine.scoring import Encoded, Scoring
 from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
@@ -55,7 +49,7 @@ _MOST_ENCODINGS = 1 << 18
 """Requests whose tokens are remembered for the next adapter; a larger suite is encoded again."""
 
 
-class PlacetLM(HFLM):
+class PlacetLM(OrdinaryLM):
     """A base model with any number of adapters, one at work at a time.
 
     Args:
@@ -126,8 +120,6 @@ class PlacetLM(HFLM):
         self._documents: DocumentProgress | None = None
         self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         self._logits: dict[int, tuple[float, ...]] = {}  # of the generations under way, by request
-        self._alone: int | None = None  # scored positions, while a request runs alone through lm-eval's code
-        self._states: Seed | None = None
         if peft:
             self.add_adapter(peft, Path(peft))
             self.use_adapter(peft)
@@ -292,20 +284,10 @@ class PlacetLM(HFLM):
             settings,
             self._sizes,
             max_length=self.max_length,
-            ordinary=_Ordinary(self),
+            ordinary=OrdinaryScoring(self),
             packed=not self._obstacle,
             check=self._check,
         )
-
-    def _model_call(self, inps: Any, attn_mask: Any = None, labels: Any = None) -> Any:
-        if self._alone is None:
-            return super()._model_call(inps, attn_mask, labels)
-        # lm-eval slices from the end, so rows that it does not look at need not be computed.
-        with torch.inference_mode():
-            output = self.model(inps, use_cache=True, logits_to_keep=self._alone)
-        layers = output.past_key_values.layers
-        self._states = Seed(tuple(inps[0].tolist()), tuple((layer.keys, layer.values) for layer in layers))
-        return output.logits
 
     def _generate(
         self, requests: list[Any], prompts: list[Prompt | None], indices: list[int]
@@ -325,30 +307,9 @@ class PlacetLM(HFLM):
                 for place, tokens in batch
             ]
         others = [index for index in indices if prompts[index] is None]
-        for index in self._in_order_of_hf(requests, others):
-            with needed_memory("to generate for one prompt the ordinary way"), self._batches_of(1):
-                (text,) = super().generate_until([requests[index]], disable_tqdm=True)
-            yield [(index, Generated(text))]
-
-    def _in_order_of_hf(self, requests: list[Any], indices: list[int]) -> list[int]:
-        """Return `indices` in the order in which `hf` generates one by one, so that the same seed draws the same."""
-        ordered = Collator(
-            [(*requests[index].args, index) for index in indices],
-            sort_fn=lambda item: (-len(self.tok_encode(item[0])), item[0]),
-            group_fn=lambda item: item[1],
-            group_by="gen_kwargs",
-        )
-        return [item[2] for (item,) in ordered.get_batched(n=1)]
-
-    @contextmanager
-    def _batches_of(self, size: int) -> Iterator[None]:
-        """Let lm-eval's code take batches of `size`, whatever was asked for, while the ``with`` lasts."""
-        asked = self.batch_size
-        self.batch_size_per_gpu = size
-        try:
-            yield
-        finally:
-            self.batch_size_per_gpu = asked
+        for index in self.in_order_of_hf(requests, others):
+            with needed_memory("to generate for one prompt the ordinary way"):
+                yield [(index, Generated(self.generate_alone(requests[index])))]
 
     def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
         text = self.tok_decode(list(tokens))
@@ -544,54 +505,3 @@ def _loading(pretrained: Any) -> Iterator[None]:
 def is_sampled(arguments: Mapping[str, Any]) -> bool:
     """Return whether generation arguments of lm-eval's ask for random choices."""
     return bool(arguments.get("do_sample")) or float(arguments.get("temperature") or 0.0) > 0.0
-
-
-class _Ordinary:
-    """lm-eval's own code for the model at work."""
-
-    def __init__(self, lm: PlacetLM) -> None:
-        self._lm = lm
-        self._size: int | None = None  # that lm-eval found, where it was to find one
-
-    def scores(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
-        """Return the scores of `requests` in lm-eval's batches, one by one where memory is short."""
-        lm = self._lm
-        try:
-            if lm.batch_size == "auto" and self._size is None:
-                self._size = lm._detect_batch_size(requests)  # once, and not for every round
-            return self._score(requests, self._size)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        free_cached()
-        with needed_memory("to score requests one by one the ordinary way"):
-            return [score for request in requests for score in self._score([request], 1)]
-
-    def scores_in_other_batches(self, requests: list[Encoded]) -> list[float]:
-        """Return log-probabilities out of batches of another shape than those of :meth:`scores`."""
-        lm = self._lm
-        if lm.batch_size != 1:
-            with lm._batches_of(1):
-                return [score for score, _ in self._score(requests, 1)]
-        # One that is longer by a token has every other stand beside it, and be filled up.
-        text, context, end = max(requests, key=lambda request: len(request[1]) + len(request[2]))
-        size = len(requests) + 1
-        with lm._batches_of(size):
-            longer = (text, [lm.prefix_token_id, *context], end)
-            return [score for score, _ in self._score([*requests, longer], size)[:-1]]
-
-    def score_alone(self, request: Encoded) -> tuple[float, Seed]:
-        """Return a request's log-probability, with the keys and values of its pass."""
-        lm = self._lm
-        lm._alone = len(request[2])
-        try:
-            ((logprob, _),) = self._score([request], 1)
-        finally:
-            lm._alone, states = None, lm._states
-            lm._states = None
-        assert states is not None  # noqa: S101 - lm-eval calls the model for every request
-        return logprob, states
-
-    def _score(self, requests: list[Encoded], size: int | None) -> list[tuple[float, bool]]:
-        score = HFLM._loglikelihood_tokens
-        return list(score(self._lm, requests, disable_tqdm=True, override_bs=size))

@@ -178,7 +178,9 @@ def _remedy(gate: Gate, design: SequentialDesign, least: float | None) -> str:
         return ""
     guess = gate.planning
     if _whole(design):
-        more = documents_for_known(design.limit, guess.discordance, guess.difference, guess.power)
+        more = documents_for_known(
+            design.limit, guess.discordance, guess.difference, guess.power, more_than=design.documents
+        )
         word = "about"
     else:
         # A test that may stop at any time needs more than one that looks once.

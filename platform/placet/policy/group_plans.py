@@ -53,7 +53,7 @@ def _margin_note(gate: SubgroupsGate, margin: float, sizes: Mapping[str, int] | 
 
     def takes(power: float) -> str:
         found = documents_for_not_worse(margin, guess.discordance, guess.difference, gate.alpha, power)
-        return "no number of documents is enough" if found is None else f"about {found} documents"
+        return "more documents than can be had" if found is None else f"about {found} documents"
 
     if sizes is None:
         needed = documents_for_not_worse(margin, guess.discordance, guess.difference, gate.alpha, guess.power)
@@ -95,7 +95,7 @@ def _limit_note(gate: SubgroupsGate, sizes: Mapping[str, int] | None, n: int) ->
     if sizes is None:
         # Of a group in which every document counts, so many show the limit.
         needed = documents_for_floor(limit, 1.0, gate.alpha)
-        takes = "no number of documents is enough" if needed is None else f"at least {needed} documents"
+        takes = "more documents than can be had" if needed is None else f"at least {needed} documents"
         text = f"the sizes of its groups by {gate.by} are not known here; to show the {word} a group takes {takes}"
         return SampleNote(gate.id, n, needed is not None and n >= needed, text, None, "mean")
     groups = _judged(gate, sizes)

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from placet.stats.bounds import Bounds, NotEstimableError, require_alpha
+from placet.stats.bounds import Bounds, require_alpha
 from placet.stats.exact import exact_interval
 from placet.stats.proportion import clopper_pearson
 
 METHOD = "Rogan-Gladen, Clopper-Pearson combined by MOVER"
 DIFFERENCE_METHOD = "Rogan-Gladen difference, exact bounds combined by MOVER"
+BETTER = "errs less here than measured"
+"""What the method says where the calibration is contradicted."""
+
 _BISECTIONS = 50
 _ENDLESS = 10**7
 
@@ -84,43 +87,47 @@ def corrected_rate(flagged: int, n: int, calibration: Calibration, alpha: float 
     (MOVER). Nothing is divided by, so a judge near chance makes the bounds wide, not wild.
 
     The estimate is cut to [0, 1]; where the judge was no better than chance it is the rate flagged. If every rate is
-    ruled out (more is flagged than of what people flagged, or less than of what they did not) the calibration does
-    not hold for these documents; if it does, that happens with probability `alpha` at most at either end.
+    ruled out because more is flagged than of what people flagged, the sensitivity is higher here than measured, and
+    the bounds are [the lower one for a sensitivity of 1, 1]; if less is flagged than of what they did not flag,
+    [0, the upper one without false alarms]. A calibration that holds comes to that with probability `alpha` at most.
 
     Source: Rogan & Gladen, American Journal of Epidemiology 107 (1978) 71-76; Zou & Donner, Statistics in Medicine 27
     (2008) 1693-1702 (MOVER).
 
     Raises:
         ValueError: The counts do not fit, or `alpha` is not in (0, 0.5).
-        NotEstimableError: No true rate explains what the judge flagged.
     """
     require_alpha(alpha)
     found, sense, alarm = clopper_pearson(flagged, n, alpha), *calibration.rates(alpha)
 
-    def least(p: float) -> float:
-        middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
-        return middle - math.hypot(_below(found), (1.0 - p) * _above(alarm), p * _above(sense))
-
-    def most(p: float) -> float:
-        middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
-        return middle + math.hypot(_above(found), (1.0 - p) * _below(alarm), p * _below(sense))
-
-    if least(1.0) > 0.0:
-        raise _elsewhere(
-            f"flags {found.estimate:.3g} of these answers, of those that people flagged {sense.estimate:.3g}"
-        )
-    if most(0.0) < 0.0:
-        raise _elsewhere(
-            f"flags {found.estimate:.3g} of these answers, of those that people did not flag {alarm.estimate:.3g}"
-        )
-    # `least` is concave and `most` convex, so each leaves the rates that it rules out at one end of [0, 1].
-    low = _last(lambda p: least(p) > 0.0, 0.0, 1.0)
-    high = 1.0 - _last(lambda p: most(1.0 - p) < 0.0, 0.0, 1.0)
+    method = METHOD
+    if _least(1.0, found, sense, alarm) > 0.0:
+        sense, method = Bounds(1.0, 1.0, 1.0, alpha, METHOD, n), f"{METHOD}, {BETTER}"
+        low, high = _last(lambda p: _least(p, found, sense, alarm) > 0.0, 0.0, 1.0), 1.0
+    elif _most(0.0, found, sense, alarm) < 0.0:
+        alarm, method = Bounds(0.0, 0.0, 0.0, alpha, METHOD, n), f"{METHOD}, {BETTER}"
+        low, high = 0.0, 1.0 - _last(lambda p: _most(1.0 - p, found, sense, alarm) < 0.0, 0.0, 1.0)
+    else:
+        # `_least` is concave and `_most` convex, so each leaves the rates that it rules out at one end of [0, 1].
+        low = _last(lambda p: _least(p, found, sense, alarm) > 0.0, 0.0, 1.0)
+        high = 1.0 - _last(lambda p: _most(1.0 - p, found, sense, alarm) < 0.0, 0.0, 1.0)
     skill = sense.estimate - alarm.estimate
     estimate = found.estimate
     if skill > 0.0:
         estimate = max(0.0, min(1.0, (found.estimate - alarm.estimate) / skill))
-    return Bounds(estimate, min(low, estimate), max(high, estimate), alpha, METHOD, n)
+    return Bounds(estimate, min(low, estimate), max(high, estimate), alpha, method, n)
+
+
+def _least(p: float, found: Bounds, sense: Bounds, alarm: Bounds) -> float:
+    """Return the lower bound of what the judge finds beyond what a true rate of `p` explains."""
+    middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
+    return middle - math.hypot(_below(found), (1.0 - p) * _above(alarm), p * _above(sense))
+
+
+def _most(p: float, found: Bounds, sense: Bounds, alarm: Bounds) -> float:
+    """Return the upper bound of it."""
+    middle = found.estimate - (1.0 - p) * alarm.estimate - p * sense.estimate
+    return middle + math.hypot(_above(found), (1.0 - p) * _below(alarm), p * _below(sense))
 
 
 def corrected_difference(
@@ -141,7 +148,6 @@ def corrected_difference(
 
     Raises:
         ValueError: The counts do not fit, or `alpha` is not in (0, 0.5).
-        NotEstimableError: No true difference explains the one that the judge found.
     """
     require_alpha(alpha)
     found, (sense, alarm) = exact_interval(gained, lost, n, alpha), calibration.rates(alpha)
@@ -153,10 +159,11 @@ def corrected_difference(
         doubt = difference * (more if difference > 0.0 else less)
         return bounds.estimate - difference * skill - math.hypot(_below(bounds), doubt)
 
-    if least(1.0, found) > 0.0 or least(1.0, found.mirrored()) > 0.0:
-        raise _elsewhere(
-            f"finds a difference of {found.estimate:.3g}, between answers that people told apart one of {skill:.3g}"
-        )
+    # More apart than the calibration allows: a judge without error says the least that can be true.
+    if least(1.0, found) > 0.0:
+        return replace(found, high=1.0, method=f"{DIFFERENCE_METHOD}, {BETTER}")
+    if least(1.0, found.mirrored()) > 0.0:
+        return replace(found, low=-1.0, method=f"{DIFFERENCE_METHOD}, {BETTER}")
     low = _last(lambda d: least(d, found) > 0.0, -1.0, 1.0)
     high = -_last(lambda d: least(d, found.mirrored()) > 0.0, -1.0, 1.0)
     estimate = found.estimate if skill <= 0.0 else max(-1.0, min(1.0, found.estimate / skill))
@@ -171,15 +178,15 @@ class Widening:
         rate: The true rate.
         flagged: The rate that the judge is expected to find.
         plain: The interval that documents would give which are scored without error.
-        corrected: The one that this judge gives; None if it cannot be had.
+        corrected: The one that this judge gives.
         endless: The one that this judge would give on documents without end: what its calibration leaves open.
     """
 
     rate: float
     flagged: float
     plain: Bounds
-    corrected: Bounds | None
-    endless: Bounds | None
+    corrected: Bounds
+    endless: Bounds
 
 
 def widening(calibration: Calibration, n: int, rate: float, alpha: float = 0.05) -> Widening:
@@ -195,21 +202,11 @@ def widening(calibration: Calibration, n: int, rate: float, alpha: float = 0.05)
     alarm = 1.0 - calibration.specificity
     flagged = alarm + rate * (calibration.sensitivity - alarm)
 
-    def corrected(documents: int) -> Bounds | None:
-        try:
-            return corrected_rate(round(documents * flagged), documents, calibration, alpha)
-        except NotEstimableError:
-            return None
+    def corrected(documents: int) -> Bounds:
+        return corrected_rate(round(documents * flagged), documents, calibration, alpha)
 
     return Widening(
         rate, flagged, clopper_pearson(round(n * rate), n, alpha), corrected(n), corrected(_ENDLESS)
-    )
-
-
-def _elsewhere(found: str) -> NotEstimableError:
-    return NotEstimableError(
-        f"the judge {found}: it errs here otherwise than where it was measured",
-        hint="have people label answers of this adapter, and measure the judge on those",
     )
 
 
