@@ -1,4 +1,4 @@
-"""Large batches, whose signatures are checked beside everything else: the same outcome as one by one."""
+"""Large batches, whose signatures are checked ahead of everything else: the same outcome as one by one."""
 
 from __future__ import annotations
 

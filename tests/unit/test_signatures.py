@@ -16,7 +16,7 @@ from placet.attest.envelope import (
     verify_envelope,
 )
 from placet.attest.keys import KeyKind, PublicKey, new_signer
-from placet.attest.signatures import WORTH_IT, Signed, checking
+from placet.attest.signatures import WORTH_IT, Signed, good_signatures
 from placet.attest.statement import Subject, build_statement
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError
@@ -44,8 +44,8 @@ def _altered(item: Signed) -> list[Signed]:
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_good_signatures_are_found_good_in_any_order(threads: int) -> None:
-    with checking(SIGNED, threads) as good:
-        assert all(good.has(*item) for item in reversed(SIGNED))
+    good = good_signatures(SIGNED, threads)
+    assert all(good.has(*item) for item in reversed(SIGNED))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -53,32 +53,32 @@ def test_good_signatures_are_found_good_in_any_order(threads: int) -> None:
 def test_what_is_not_signed_is_not_found_good_and_spoils_nothing_else(threads: int, at: int) -> None:
     for bad in _altered(SIGNED[at]):
         given: Sequence[Signed] = [*SIGNED[:at], bad, *SIGNED[at + 1 :]]
-        with checking(given, threads) as good:
-            assert [good.has(*item) for item in given] == [item is not bad for item in given]
+        good = good_signatures(given, threads)
+        assert [good.has(*item) for item in given] == [item is not bad for item in given]
 
 
 @given(st.integers(0, 63), st.integers(1, 255), st.integers(0, COUNT - 1))
 def test_no_flipped_byte_of_a_signature_is_found_good(position: int, flip: int, at: int) -> None:
     key, signature, message = SIGNED[at]
     flipped = signature[:position] + bytes([signature[position] ^ flip]) + signature[position + 1 :]
-    with checking([(key, flipped, message)] * WORTH_IT, 1) as good:
-        assert not good.has(key, flipped, message)
+    good = good_signatures([(key, flipped, message)] * WORTH_IT, 1)
+    assert not good.has(key, flipped, message)
 
 
 def test_nothing_is_good_that_was_not_asked_for() -> None:
     extra = (ADA.public, ADA.sign(b"another"), b"another")
-    with checking(SIGNED) as good:
-        assert not good.has(*extra)
-        assert not good.has(ADA.public, SIGNED[0][1], MESSAGES[1])
+    good = good_signatures(SIGNED)
+    assert not good.has(*extra)
+    assert not good.has(ADA.public, SIGNED[0][1], MESSAGES[1])
 
 
 def test_few_signatures_and_other_kinds_of_key_are_left_to_the_ordinary_way() -> None:
     token = new_signer(KeyKind.P256)
     others = [(token.public, token.sign(message), message) for message in MESSAGES]
-    with checking(SIGNED[: WORTH_IT - 1]) as good:
-        assert not good.has(*SIGNED[0])
-    with checking(others) as good:
-        assert not good.has(*others[0])
+    good = good_signatures(SIGNED[: WORTH_IT - 1])
+    assert not good.has(*SIGNED[0])
+    good = good_signatures(others)
+    assert not good.has(*others[0])
 
 
 def test_a_failure_while_checking_is_raised_and_no_thread_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +86,8 @@ def test_a_failure_while_checking_is_raised_and_no_thread_is_left(monkeypatch: p
         raise MemoryError("no memory")
 
     monkeypatch.setattr(signatures, "_good", fails)
-    with pytest.raises(MemoryError, match="no memory"), checking(SIGNED, 2) as good:
-        good.has(*SIGNED[0])
+    with pytest.raises(MemoryError, match="no memory"):
+        good_signatures(SIGNED, 2)
     assert not any(thread.name.startswith("signatures") for thread in threading.enumerate())
 
 
@@ -100,13 +100,13 @@ def test_an_envelope_is_opened_without_verifying_again_only_under_the_key_it_nam
     signed = [
         (ADA.public, item.signature, pre_authentication_encoding(PAYLOAD_TYPE, item.payload)) for item in made
     ]
-    with checking(signed) as good:
-        assert [verify_envelope(item, ADA.public, good).predicate["n"] for item in made] == [*range(COUNT)]
-        with pytest.raises(IntegrityError, match="names another key"):
-            verify_envelope(made[0], BEN.public, good)
-        swapped = Envelope(made[1].payload, made[0].key_id, made[0].signature, made[0].raw)
-        with pytest.raises(IntegrityError, match="does not match"):
-            verify_envelope(swapped, ADA.public, good)
+    good = good_signatures(signed)
+    assert [verify_envelope(item, ADA.public, good).predicate["n"] for item in made] == [*range(COUNT)]
+    with pytest.raises(IntegrityError, match="names another key"):
+        verify_envelope(made[0], BEN.public, good)
+    swapped = Envelope(made[1].payload, made[0].key_id, made[0].signature, made[0].raw)
+    with pytest.raises(IntegrityError, match="does not match"):
+        verify_envelope(swapped, ADA.public, good)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -116,7 +116,7 @@ def test_a_library_that_multiplies_by_the_cofactor_is_not_asked(
     monkeypatch.setattr("nacl.bindings.crypto_sign_open", lambda signed, key: signed[64:])
     signatures._without_cofactor.cache_clear()
     try:
-        with checking(SIGNED, threads) as good:
-            assert not any(good.has(*item) for item in SIGNED)
+        good = good_signatures(SIGNED, threads)
+        assert not any(good.has(*item) for item in SIGNED)
     finally:
         signatures._without_cofactor.cache_clear()

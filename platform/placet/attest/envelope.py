@@ -127,7 +127,7 @@ def verify_envelope(envelope: Envelope, key: PublicKey, good: GoodSignatures | N
     Args:
         envelope: The envelope.
         key: The key that it has to name.
-        good: Signatures that are being verified already.
+        good: Signatures that were verified already.
 
     Raises:
         IntegrityError: Another key is named, the signature is wrong, or the payload is no statement.

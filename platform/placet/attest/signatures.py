@@ -1,22 +1,19 @@
-"""Checking many signatures beside everything else that is checked of their records.
+"""Checking many signatures at once, ahead of everything else that is checked of their records.
 
 What comes out is which signatures are good, and no more: whoever opens an envelope asks for it, and verifies what was
 not found good as always (:func:`placet.attest.envelope.verify_envelope`). So nothing is ever taken unchecked, and what
 is refused is refused at its place in the order, with the same words.
 
 Ed25519 only, by libsodium: it takes about half the time of OpenSSL, and while it computes, other threads go on. It
-must accept nothing that OpenSSL refuses: conformance tests hold both to that, and a build of it that checks the
-equation times the cofactor is found out when it is loaded, and not asked.
+accepts nothing that OpenSSL refuses; conformance tests hold both to that.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 
 from placet.attest.keys import KeyKind, PublicKey
 
@@ -25,7 +22,7 @@ WORTH_IT = 64
 
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 _AT_ONCE = 128
-_MOST_THREADS = 4  # one verifies about three times as fast as the rest of a record is checked
+_MOST_THREADS = 8  # between its calls each needs the interpreter, which is one
 
 # Over the empty message, the first half moved by a point of order 8: good only where the equation is multiplied by the
 # cofactor, as RFC 8032, section 5.1.7, allows and OpenSSL does not do.
@@ -38,53 +35,40 @@ _COFACTOR_SIGNATURE = bytes.fromhex(
 Signed = tuple[PublicKey, bytes, bytes]
 """A key, a signature and the message."""
 
-Part = Callable[[], Sequence[Signed]]
-"""Returns the good ones of some signatures, when they are known."""
-
 
 class GoodSignatures:
-    """Signatures that are, or soon will have been, verified. For one thread.
+    """Signatures that were verified.
 
     Args:
-        parts: They, in the order in which they will be asked for.
+        good: They.
     """
 
-    def __init__(self, parts: Iterable[Part] = ()) -> None:
-        self._parts = deque(parts)
-        self._messages: dict[tuple[PublicKey, bytes], bytes] = {}
+    def __init__(self, good: Iterable[Signed]) -> None:
+        self._messages = {(key, signature): message for key, signature, message in good}
 
     def has(self, key: PublicKey, signature: bytes, message: bytes) -> bool:
-        """Tell whether it was found that `signature` is `key`'s over `message`; waits until that is known."""
-        while (key, signature) not in self._messages and self._parts:
-            for signer, good, over in self._parts.popleft()():
-                self._messages[signer, good] = over
+        """Tell whether it was found that `signature` is `key`'s over `message`."""
         return self._messages.get((key, signature)) == message
 
 
-@contextmanager
-def checking(signed: Iterable[Signed], threads: int | None = None) -> Iterator[GoodSignatures]:
-    """Check signatures while the block runs, as far as that can be done quickly.
+def good_signatures(signed: Iterable[Signed], threads: int | None = None) -> GoodSignatures:
+    """Return which of `signed` are good, as far as that can be told quickly.
 
     Args:
-        signed: What to look at, in the order in which it will be asked for.
-        threads: How many at a time; as many as there are cores by default, and at most four.
+        signed: What to look at.
+        threads: How many at a time; as many as there are cores by default, and at most eight.
     """
     # The library reads as many bytes as these should be, without looking.
     form = (KeyKind.ED25519, _KEY_BYTES, _SIGNATURE_BYTES)
     work = [item for item in signed if (item[0].kind, len(item[0].raw), len(item[1])) == form]
     if len(work) < WORTH_IT:
-        yield GoodSignatures()
-        return
+        return GoodSignatures(())
     parts = [work[at : at + _AT_ONCE] for at in range(0, len(work), _AT_ONCE)]
     count = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     if count == 1:
-        yield GoodSignatures(partial(_good, part) for part in parts)
-        return
-    pool = ThreadPoolExecutor(count, thread_name_prefix="signatures")
-    try:
-        yield GoodSignatures([pool.submit(_good, part).result for part in parts])
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return GoodSignatures(item for part in parts for item in _good(part))
+    with ThreadPoolExecutor(count, thread_name_prefix="signatures") as pool:
+        return GoodSignatures(item for part in pool.map(_good, parts) for item in part)
 
 
 def _good(part: Sequence[Signed]) -> list[Signed]:

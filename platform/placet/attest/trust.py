@@ -11,7 +11,6 @@ What this does not do: it cannot tell that a key was stolen before its grant was
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -35,7 +34,7 @@ from placet.attest.predicates import (
     spec_of,
 )
 from placet.attest.root import RootKey, TrustRoot, parse_root
-from placet.attest.signatures import GoodSignatures, checking
+from placet.attest.signatures import GoodSignatures, good_signatures
 from placet.attest.statement import Statement, Subject, build_statement
 from placet.domain.digests import Digest, digest_json
 from placet.domain.errors import IntegrityError, NotAuthorizedError
@@ -135,7 +134,7 @@ class Trust:
         Args:
             raw: The envelope.
             index: Where in the log it is, or would be.
-            good: Signatures that are being verified already: :meth:`checking`.
+            good: Signatures that were verified already: :meth:`good_signatures`.
 
         Raises:
             IntegrityError: Any of them does not hold.
@@ -158,9 +157,9 @@ class Trust:
             _, person = self.authorize(envelope.key_id, spec.roles, index)
         return _verified(index, spec, statement, envelope, person)
 
-    def checking(self, envelopes: Iterable[Envelope]) -> AbstractContextManager[GoodSignatures]:
-        """Check the signatures of many envelopes while the block hands them to :meth:`verify`, in this order."""
-        return checking(
+    def good_signatures(self, envelopes: Iterable[Envelope]) -> GoodSignatures:
+        """Return which of many envelopes are well signed by the keys they name: for :meth:`verify`."""
+        return good_signatures(
             (
                 parse_public_key(grants[0].public_key),
                 item.signature,

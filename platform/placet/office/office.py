@@ -518,14 +518,13 @@ class Office:
             StaleError: The root or the roles changed meanwhile.
         """
         verified: dict[Digest, Verified[Record]] = {}
+        good = trust.good_signatures(envelopes)
 
-        with trust.checking(envelopes) as good:
+        def check(envelope: Envelope, index: int) -> Statement:
+            found = verified[envelope.record_id] = trust.verify(envelope, index, good)
+            return found.statement
 
-            def check(envelope: Envelope, index: int) -> Statement:
-                found = verified[envelope.record_id] = trust.verify(envelope, index, good)
-                return found.statement
-
-            entries = self._append(trust, envelopes, check)
+        entries = self._append(trust, envelopes, check)
         return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def _append(

@@ -75,7 +75,7 @@ MEANINGS: dict[str, str] = {
     "edited-record": "The words of a record were changed after it was logged.",
     "evidence-after-the-fact": "A decision rests on something that was written down only afterwards.",
     "foreign-checkpoint": "The checkpoint that was given is not one of this ledger.",
-    "foreign-root": "The log's key put a root into the log that its holders did not sign. It is not followed.",
+    "foreign-root": "The evaluator's key put a root into the log that its holders did not sign. It is not followed.",
     "foreign-head": "Somebody signed over a history that this ledger does not have.",
     "forged-checkpoint": "A checkpoint in the ledger is not signed by the ledger's own key.",
     "forked-log": "The ledger shows another history than the one that was seen from outside.",

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from placet.attest.envelope import Envelope, parse_envelope
 from placet.attest.statement import parse_statement
-from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
 from placet.ledger.derived import Derived, derive_statement
@@ -39,10 +38,6 @@ class Batch:
 
     def add(self, envelopes: Sequence[Envelope | Draft], check: Check | None) -> tuple[Entry, ...]:
         """Take all of `envelopes` in, or raise and take none; what the log has already keeps its index."""
-        with collector_paused():
-            return self._add(envelopes, check)
-
-    def _add(self, envelopes: Sequence[Envelope | Draft], check: Check | None) -> tuple[Entry, ...]:
         entries: list[Entry] = []
         added: list[Entry] = []
         derived: list[Derived] = []

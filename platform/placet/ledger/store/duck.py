@@ -19,6 +19,7 @@ import duckdb
 
 from placet.attest.envelope import Envelope
 from placet.attest.keys import PublicKey, Signer
+from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
 from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any
@@ -100,7 +101,7 @@ class DuckStore:
                 return parse_answer(turn.answer, envelopes)
             waiting = _Waiting(turn.queue, shared, log.public.key_id)
             try:
-                with self._writing() as tables:
+                with collector_paused(), self._writing() as tables:
                     tree = self._match_checkpoint(tables, (log.public, *log_keys), seen)
                     batch = Batch(tree.size, tables.known)
                     entries = batch.add(envelopes, check)

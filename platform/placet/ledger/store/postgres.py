@@ -27,6 +27,7 @@ from placet.attest.keys import PublicKey, Signer
 from placet.attest.predicates import PREDICATES, Kind, spec_of
 from placet.attest.root import TrustRoot
 from placet.attest.trust import Trust, establish_trust
+from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
 from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
@@ -147,6 +148,7 @@ class PostgresStore:
             mine.view = None
             raise
 
+    @collector_paused()
     def _add(
         self,
         db: Connection,

@@ -36,6 +36,8 @@ def dump_request(envelopes: Sequence[Envelope | Draft], seen: Seen | None, log_k
     made = [item for item in envelopes if isinstance(item, Envelope)]
     if seen is None or len(made) != len(envelopes) or not made:
         return b""
+    if sum(len(item.raw) for item in made) > MAX_REQUEST_BYTES:
+        return b""  # before it is spelled out
     value = {
         "types": list(seen.predicate_types),
         "count": seen.count,
