@@ -70,7 +70,6 @@ gates:
   - {id: card, kind: documentation, sections: [Limitations], why: w}
   - {id: support, kind: base_supported, why: w}
   - {id: files, kind: intake, why: w}
-  - {id: recent, kind: evidence_age, max_days: 30, why: w}
 """
 
 

@@ -103,7 +103,8 @@ class PlacetLM(OrdinaryLM):
         self._adapters: dict[str, Path] = {}
         self._current: str | None = None
         self._dtype = str(self.model.dtype).removeprefix("torch.")
-        tolerance = TOLERANCES.get(self._dtype, TOLERANCES["float16"])
+        computed = str(self.mixed_precision_dtype or self.model.dtype).removeprefix("torch.")
+        tolerance = TOLERANCES.get(computed, TOLERANCES["float16"])
         self._resident = ResidentBase(self.model)
         self._obstacle, self._generation_obstacle = self._obstacles()
         # A model that takes no packed pass need not even have what the sizes of passes follow from.
