@@ -15,10 +15,12 @@ from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, ad
 from placet.cli.trust_words import (
     DaysOption,
     HolderOption,
+    NewThresholdOption,
+    ThresholdOption,
     name_and_person,
+    next_holders,
     public_key,
     root_json,
-    root_key,
     root_pairs,
     show_root,
 )
@@ -41,9 +43,6 @@ HeldArgument = Annotated[
     typer.Argument(
         metavar="KEY", help="Name of a key here, or the start of a key's id.", autocompletion=complete_key
     ),
-]
-ThresholdOption = Annotated[
-    int, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
 ]
 
 
@@ -166,9 +165,7 @@ def revoke(key: HeldArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
 
 def root(
     holder: HolderOption = [],  # noqa: B006 - typer copies it
-    threshold: Annotated[
-        int | None, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
-    ] = None,
+    threshold: NewThresholdOption = None,
     days: DaysOption = 730,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -181,9 +178,7 @@ def root(
     """
     session = Session(home, json)
     office = session.office()
-    current = office.reader().trust.root.current
-    holders = [root_key(office, text) for text in holder] or list(current.keys)
-    office.change_root(holders, threshold or min(current.threshold, len(holders)), days)
+    office.change_root(*next_holders(office, holder, threshold), days)
     show_root(session, office.root)
 
 

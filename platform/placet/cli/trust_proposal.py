@@ -11,7 +11,7 @@ from rich.console import Console
 from placet.cli.completion import complete_key
 from placet.cli.render import print_pairs
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
-from placet.cli.trust_words import DaysOption, HolderOption, root_key, show_root
+from placet.cli.trust_words import DaysOption, HolderOption, NewThresholdOption, next_holders, show_root
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def register(group: typer.Typer) -> None:
 def propose(
     file: ProposalArgument,
     holder: HolderOption = [],  # noqa: B006 - typer copies it
-    threshold: Annotated[
-        int | None, typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
-    ] = None,
+    threshold: NewThresholdOption = None,
     days: DaysOption = 730,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -57,9 +55,7 @@ def propose(
     if file.exists():
         raise UsageError(f"{file} is there already", hint="name a new file")
     office = session.office()
-    current = office.reader().trust.root.current
-    holders = [root_key(office, text) for text in holder] or list(current.keys)
-    proposal = propose_root(office, holders, threshold or min(current.threshold, len(holders)), days)
+    proposal = propose_root(office, *next_holders(office, holder, threshold), days)
     save_text(file, proposal.raw.decode())
     _show(session, proposal, file)
 

@@ -25,6 +25,9 @@ HolderOption = Annotated[
         help="A holder of the root: the name of the key and whose it is; repeat it for several.",
     ),
 ]
+_THRESHOLD = typer.Option("--threshold", metavar="N", help="How many holders have to sign.")
+ThresholdOption = Annotated[int, _THRESHOLD]
+NewThresholdOption = Annotated[int | None, _THRESHOLD]
 DaysOption = Annotated[int, typer.Option("--days", metavar="N", help="For how many days the root is good.")]
 
 
@@ -76,6 +79,13 @@ def root_key(office: Office, text: str) -> RootKey:
 
     name, person = name_and_person(text)
     return RootKey(public_key(office, name), person)
+
+
+def next_holders(office: Office, named: list[str], threshold: int | None) -> tuple[list[RootKey], int]:
+    """Return who is to hold the next version of the root, and how many have to sign: as now where nothing is said."""
+    current = office.reader().trust.root.current
+    holders = [root_key(office, text) for text in named] or list(current.keys)
+    return holders, threshold or min(current.threshold, len(holders))
 
 
 def public_key(office: Office, text: str) -> PublicKey:

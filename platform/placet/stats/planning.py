@@ -236,16 +236,11 @@ def detectable_margin(
         ValueError: As :func:`not_worse_power`, or `power` not in (0, 1).
     """
     require_power(power)
-    top = round(1.0 / STEP) - 1
 
-    def enough(steps: int, of: Callable[..., float] = not_worse_power) -> bool:
+    def enough(steps: int, of: Callable[..., float]) -> bool:
         return of(n, steps * STEP, discordance, difference, alpha) >= power
 
-    # The asymptotic test's margin is off by a few steps at most, and its power much quicker to sum.
-    found = least_step(lambda steps: enough(steps, score_power), top)
-    if n <= exact_up_to:
-        found = least_step_near(enough, found, top)
-    return round(found * STEP, 4) if found <= top else None
+    return _detectable(enough, round(1.0 / STEP) - 1, exact=n <= exact_up_to)
 
 
 def detectable_gain(
@@ -274,15 +269,22 @@ def detectable_gain(
         ValueError: As :func:`not_worse_power`, or `power` not in (0, 1).
     """
     require_power(power)
-    top = round(1.0 / STEP)
 
-    def enough(steps: int, of: Callable[..., float] = not_worse_power) -> bool:
+    def enough(steps: int, of: Callable[..., float]) -> bool:
         gain = steps * STEP
         return of(n, -by, min(1.0, max(discordance, gain)), min(1.0, gain), alpha) >= power
 
+    return _detectable(enough, round(1.0 / STEP), exact=n <= exact_up_to)
+
+
+def _detectable(
+    enough: Callable[[int, Callable[..., float]], bool], top: int, *, exact: bool
+) -> float | None:
+    """Return the least of `top` steps that is enough by the asymptotic test's power, or by the exact one's."""
+    # The asymptotic test is off by a few steps at most, and its power much quicker to sum.
     found = least_step(lambda steps: enough(steps, score_power), top)
-    if n <= exact_up_to:
-        found = least_step_near(enough, found, top)
+    if exact:
+        found = least_step_near(lambda steps: enough(steps, not_worse_power), found, top)
     return round(found * STEP, 4) if found <= top else None
 
 
