@@ -62,7 +62,7 @@ from placet.ledger.derived import predicate_type_of
 from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.ledger.reader import load_trust, seen_in
 from placet.ledger.store import DuckStore, Seen
-from placet.office import EVALUATOR_KEY, LOG_KEY, Office, migrate_ledger
+from placet.office import EVALUATOR_KEY, LOG_KEY, Office, create_office, migrate_ledger
 from tests.support.postgres import new_database, server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,7 +82,7 @@ RECORDS_A_PLAN = 100
 
 
 def new_office(folder: Path) -> Office:
-    return Office.create(folder, "Bench", ask=lambda _: PASSPHRASE)
+    return create_office(folder, "Bench", ask=lambda _: PASSPHRASE)
 
 
 def open_office(folder: Path) -> Office:

@@ -27,7 +27,7 @@ from placet.attest.trust import sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
 from placet.domain.progress import NullProgress
 from placet.domain.records import AdapterRef, BaseRef, LedgerHead, Verdict
-from placet.office import EVALUATOR_KEY, LOG_KEY, Office
+from placet.office import EVALUATOR_KEY, LOG_KEY, Office, create_office
 from placet.pipeline import history
 from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
@@ -136,7 +136,7 @@ def forget() -> None:
 
 
 def make_office(home: Path, policy: Policy, count: int, adapters: int) -> Office:
-    office = Office.create(home, "Bench", ask=lambda _: "a passphrase for a benchmark")
+    office = create_office(home, "Bench", ask=lambda _: "a passphrase for a benchmark")
     office.blobs.put_bytes(canonical_json(policy.to_json()))
     shapes = [shape(policy, seed) for seed in range(min(adapters, count))]
     signer, log = office.signer(EVALUATOR_KEY), office.signer(LOG_KEY)

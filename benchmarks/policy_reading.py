@@ -51,7 +51,7 @@ from placet.domain.records import (
     Verdict,
 )
 from placet.measuring.rows import Option, Row, rows_digest, rows_to_parquet
-from placet.office import EVALUATOR_KEY, LOG_KEY, Office
+from placet.office import EVALUATOR_KEY, LOG_KEY, Office, TrustDesk, create_office
 from placet.pipeline import history
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.loader import parse_policy
@@ -149,8 +149,8 @@ def make_office(home: Path, count: int, adapters: int) -> Office:
     policy = parse_policy(
         POLICY + "  - {id: kinds, kind: subgroups, suite: pages, by: kind, floor: 0.2, why: w}\n"
     )
-    office = Office.create(home, "Bench", ask=lambda _: "a passphrase for a benchmark")
-    office.new_key("tess", "Tess", [Role.TRAINER, Role.SUBMITTER, Role.APPROVER])
+    office = create_office(home, "Bench", ask=lambda _: "a passphrase for a benchmark")
+    TrustDesk(office).new_key("tess", "Tess", [Role.TRAINER, Role.SUBMITTER, Role.APPROVER])
     office.blobs.put_bytes(canonical_json(policy.to_json()))
     writer = Writer(office, BaseRef(id=digest_bytes(b"base"), label="base"))
     source = SourceRef(kind="folder", location="made-up")

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from placet.attest.predicates import Role
 from placet.attest.trust import Trust
-from placet.office import Office
+from placet.office import Office, TrustDesk
 from placet.report import snapshot as snapshots
 from placet.report.adapter import load_adapter_report
 from placet.report.queue import load_queue
@@ -92,7 +92,7 @@ def test_after_an_append_only_what_is_new_is_verified_and_everything_is_hashed(
 ) -> None:
     load_queue(Office.open(home))
     size = Office.open(home).store.size()
-    Office.open(home, ask=lambda _: PASSPHRASE).grant(
+    TrustDesk(Office.open(home, ask=lambda _: PASSPHRASE)).grant(
         offices.signer_named("new").public, "Zoe", [Role.APPROVER]
     )
     verified.clear()

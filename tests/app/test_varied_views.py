@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from placet.attest.predicates import Role
 from placet.domain.text import duration
 from placet.ledger.note import cosign
-from placet.office import Office, utc_now
+from placet.office import Office, TrustDesk, utc_now
 from placet.report import ledger as ledger_page
 from placet.report.adapter import load_adapter_report
 from placet.resources import app_dir
@@ -207,12 +207,12 @@ def witnessed(home: Path) -> None:
     """Name a witness, and leave its co-signature of the newest checkpoint in the office; then two records more."""
     office = Office.open(home, ask=lambda _: PASSPHRASE)
     signer = offices.signer_named("witness")
-    office.grant(signer.public, "City archive", [Role.WITNESS])
+    TrustDesk(office).grant(signer.public, "City archive", [Role.WITNESS])
     note = office.store.latest_checkpoint() or ""
     (home / "witnessed").mkdir()
     (home / "witnessed" / "archive").write_text(cosign(note, "archive.example.org", signer, 1_795_250_000))
     (home / "witnessed" / "junk").write_text("no checkpoint")
-    office.grant(offices.signer_named("another").public, "Zoe", [Role.APPROVER])
+    TrustDesk(office).grant(offices.signer_named("another").public, "Zoe", [Role.APPROVER])
 
 
 def test_without_a_witness_the_ledger_page_says_what_cannot_be_seen(home: Path) -> None:
@@ -249,8 +249,8 @@ def test_a_log_regrown_under_a_co_signed_checkpoint_is_found_on_the_page(home: P
     shutil.copy(made / "ledger.duckdb", home / "ledger.duckdb")
     # Another second than before: the same statement, signed again, would be the same record.
     office = Office.open(home, ask=lambda _: PASSPHRASE, clock=lambda: utc_now() + timedelta(minutes=1))
-    office.grant(offices.signer_named("witness").public, "City archive", [Role.WITNESS])
-    office.grant(offices.signer_named("other").public, "Yan", [Role.APPROVER])
+    TrustDesk(office).grant(offices.signer_named("witness").public, "City archive", [Role.WITNESS])
+    TrustDesk(office).grant(offices.signer_named("other").public, "Yan", [Role.APPROVER])
     html = text_of(view("ledger"))
     assert "NOT WHOLE" in html
     assert "forked-log" in html
@@ -269,7 +269,7 @@ def test_a_pasted_checkpoint_is_compared_with(home: Path) -> None:
 
 def test_the_root_of_trust_and_ended_keys_are_shown(home: Path) -> None:
     office = Office.open(home, ask=lambda _: PASSPHRASE)
-    office.end_grants(offices.signer_named("ben").public.key_id)
+    TrustDesk(office).end_grants(offices.signer_named("ben").public.key_id)
     html = text_of(view("ledger"))
     assert office.root.current.pin in html
     assert "1 of 1: Town office: root" in html
@@ -290,7 +290,7 @@ def test_of_a_long_log_only_what_is_new_is_audited_and_the_page_says_so(
 ) -> None:
     monkeypatch.setattr(ledger_page, "WHOLE_AGAIN_BELOW", 10)
     first = ledger_page.load_ledger_page(Office.open(home))
-    Office.open(home, ask=lambda _: PASSPHRASE).grant(
+    TrustDesk(Office.open(home, ask=lambda _: PASSPHRASE)).grant(
         offices.signer_named("another").public, "Zoe", [Role.APPROVER]
     )
     second = ledger_page.load_ledger_page(Office.open(home))

@@ -19,7 +19,7 @@ from placet.attest.keys import KeyKind, new_signer
 from placet.attest.predicates import Role
 from placet.attest.root import RootKey
 from placet.domain.records import Decision
-from placet.office import LOG_KEY, Office
+from placet.office import LOG_KEY, TrustDesk, create_office
 from placet.release.desk import export_revocations
 from placet.review import desk
 from tests.support import offices
@@ -32,7 +32,7 @@ def make(folder: Path) -> None:
     """Write the bundle, its feeds and what a verifier has to say of them into `folder`."""
     with tempfile.TemporaryDirectory() as scratch:
         clock = offices.FixedClock()
-        office = Office.create(
+        office = create_office(
             Path(scratch) / "office",
             "Fixture office",
             ask=lambda _: offices.PASSPHRASE,
@@ -45,14 +45,14 @@ def make(folder: Path) -> None:
         for person, role in offices.PEOPLE.items():
             offices.add_person(sample, person, role)
         token = new_signer(KeyKind.P256)
-        office.grant(token.public, "cleo", (Role.APPROVER,))
+        TrustDesk(office).grant(token.public, "cleo", (Role.APPROVER,))
         sample.signers["cleo"] = token
         walk = offices.walk_to_verdict(sample)
         log = new_signer()
         office.keys.add("log-2", log, offices.PASSPHRASE)
-        office.rotate_key(office.signer(LOG_KEY).public.key_id, log.public)
+        TrustDesk(office).rotate_key(office.signer(LOG_KEY).public.key_id, log.public)
         holders = office.root.current.keys[:2]
-        office.change_root((*holders, RootKey(offices.signer_named("dana").public, "Dana D")), 2)
+        TrustDesk(office).change_root((*holders, RootKey(offices.signer_named("dana").public, "Dana D")), 2)
         gates = [offices.passing_gate(), offices.inconclusive_gate()]
         made = offices.Released(sample, walk, None, Path(scratch))  # type: ignore[arg-type]
         walk = offices.decide_again(made, Decision.NEEDS_REVIEW, gates=gates, approved_by=("ada", "cleo"))

@@ -19,7 +19,7 @@ from placet.attest.statement import Subject
 from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import canonical_json
 from placet.domain.records import Revocation
-from placet.office import ROOT_KEY
+from placet.office import ROOT_KEY, TrustDesk
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
 from tests.support.tampering import (
@@ -117,7 +117,7 @@ def fork_at_equal_size(made: Released) -> None:
 
 
 def use_a_role_key_after_its_grant_ended(made: Released) -> None:
-    made.office.end_grants(signer_named("ada").public.key_id)
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
     logged(made.office, revocation_by("ada", "ada"))
 
 

@@ -40,7 +40,7 @@ from placet.domain.records import (
 from placet.engine.answers import Answer, AnswerId, JournalAnswers
 from placet.ledger.derived import derive
 from placet.ledger.store import DuckStore, Entry
-from placet.office import Office, utc_now
+from placet.office import Office, create_office, utc_now
 from placet.verify.verifier import verify_bundle
 from tests.support.short_demo.plan import GOOD, LEAKY, RECIPES, one_thread, short_plan
 
@@ -321,7 +321,7 @@ def test_running_it_again_changes_nothing(shown: Shown, placet_cache: Path) -> N
 
 
 def test_another_office_is_left_alone(stops: Stops, placet_cache: Path, tmp_path: Path) -> None:
-    office = Office.create(tmp_path / "office", "Somebody's office")
+    office = create_office(tmp_path / "office", "Somebody's office")
     with pytest.raises(UsageError, match="not a demo"):
         run_demo(office.home, stops, short_plan(placet_cache))
     assert office.reader().head().size == 1

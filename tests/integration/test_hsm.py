@@ -20,7 +20,7 @@ from placet.attest.predicates import Role
 from placet.attest.remote import RemoteSigner, read_public_key, require_scheme
 from placet.cli import app
 from placet.domain.errors import KeyAccessError, UsageError
-from placet.office import Office
+from placet.office import Office, TrustDesk
 from placet.verify.verifier import verify_bundle
 from tests.support import offices
 
@@ -160,10 +160,10 @@ def test_a_root_key_may_live_on_a_token(tmp_path: Path, monkeypatch: pytest.Monk
     public = read_public_key(URI, lambda: PIN)
     office.keys.add_uri("root-token", URI, public)
 
-    office.change_root((RootKey(public, "Ada Lovelace"),), 1)
+    TrustDesk(office).change_root((RootKey(public, "Ada Lovelace"),), 1)
     (office.home / "keys" / "root.pem").unlink()
     again = Office.open(office.home, ask=lambda _: offices.PASSPHRASE, clock=sample.clock)
-    again.grant(offices.signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(again).grant(offices.signer_named("cleo").public, "cleo", (Role.APPROVER,))
 
     assert again.audit().whole
     assert again.root.current.keys[0].key == public

@@ -26,7 +26,7 @@ from placet.ledger.audit.report import MEANINGS
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore
-from placet.office import LOG_KEY, ROOT_KEY, Office
+from placet.office import LOG_KEY, ROOT_KEY, Office, TrustDesk
 from placet.review import desk as review_desk
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
@@ -327,7 +327,7 @@ def test_a_record_of_somebody_without_the_role(made: Released) -> None:
 
 
 def test_a_record_of_a_key_that_was_ended(made: Released) -> None:
-    made.office.end_grants(signer_named("ada").public.key_id)
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
 
     _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("ada", "ada")))
 
@@ -523,7 +523,7 @@ def test_a_rejection_hidden_from_the_derived_tables_does_not_let_a_release_throu
 
 
 def test_an_ended_key_kept_alive_by_hiding_the_roles_statement_is_found(made: Released) -> None:
-    made.office.end_grants(signer_named("ada").public.key_id)
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
     last = len(made.office.store.entries()) - 1
     _sql(made.office, "DELETE FROM records WHERE idx = ?", [last])
 
@@ -631,7 +631,7 @@ def test_a_release_after_an_approver_left(tmp_path: Path) -> None:
     sample = offices.make_office(tmp_path / "office")
     rule = offices.RULE.model_copy(update={"lapses_on": ("approver_left",)})
     made = Released(sample, *offices.walk_to_release(sample, rule=rule))
-    made.office.end_grants(sample.signers["ben"].public.key_id)
+    TrustDesk(made.office).end_grants(sample.signers["ben"].public.key_id)
     assert made.office.audit().whole, "what was released before stays as it was"
 
     _unallowed(made, "the approval of ben lapsed", _released_past_the_desk(made))
@@ -679,7 +679,7 @@ def test_a_release_of_something_else_than_was_judged(made: Released, what: str) 
 
 def test_a_release_approved_by_somebody_who_submitted_it_before(made: Released) -> None:
     # Past the desk, and past its check of who may decide: ben handed the same weights in himself.
-    made.office.grant(signer_named("ben").public, "ben", (Role.SUBMITTER,))
+    TrustDesk(made.office).grant(signer_named("ben").public, "ben", (Role.SUBMITTER,))
     offices.add_submission(made.sample, made.walk.adapter, made.walk.base, signer="ben")
 
     _unallowed(made, "that person submitted it", _released_past_the_desk(made))

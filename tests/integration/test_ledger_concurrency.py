@@ -26,7 +26,7 @@ from placet.ledger.checkpoint import verify_checkpoint
 from placet.ledger.lock import ledger_lock
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore
-from placet.office import Office
+from placet.office import Office, TrustDesk
 from tests.support import offices
 from tests.support.offices import released_office, signer_named
 
@@ -361,7 +361,7 @@ def test_a_grant_ended_while_others_append_ends_where_it_is_logged(
     made = released_office(tmp_path / "office")
     _between(monkeypatch, lambda: offices.add_base(made.sample, "another-base"))
 
-    assert made.office.end_grants(signer_named("ada").public.key_id) == 1
+    assert TrustDesk(made.office).end_grants(signer_named("ada").public.key_id) == 1
 
     assert made.office.audit().whole
     ended = next(g for g in made.office.reader().trust.roles.grants if g.person == "ada")
@@ -373,7 +373,7 @@ def test_a_key_that_is_ended_meanwhile_signs_nothing_more(
 ) -> None:
     made = released_office(tmp_path / "office")
     before = len(made.office.store.entries())
-    _between(monkeypatch, lambda: made.office.end_grants(signer_named("sam").public.key_id))
+    _between(monkeypatch, lambda: TrustDesk(made.office).end_grants(signer_named("sam").public.key_id))
     adapter = offices.make_adapter(made.sample, "late")
 
     with pytest.raises(NotAuthorizedError, match="the key of sam may not sign as submitter"):
@@ -388,7 +388,7 @@ def test_a_key_that_is_granted_meanwhile_may_sign(tmp_path: Path, monkeypatch: p
     made.sample.signers["sue"] = signer_named("sue")
     _between(
         monkeypatch,
-        lambda: made.office.grant(signer_named("sue").public, "sue", (Role.SUBMITTER,)),
+        lambda: TrustDesk(made.office).grant(signer_named("sue").public, "sue", (Role.SUBMITTER,)),
     )
     adapter = offices.make_adapter(made.sample, "late")
 
@@ -404,7 +404,7 @@ def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
     def work(name: str) -> None:
         try:
             office = Office.open(made.office.home, ask=lambda _: offices.PASSPHRASE, clock=made.sample.clock)
-            office._signers.update(made.office._signers)
+            office.opened.update(made.office.opened)
             sample = offices.SampleOffice(
                 office, offices.FixedClock(made.sample.clock.now), made.sample.signers
             )

@@ -24,8 +24,16 @@ from placet.domain.errors import (
 )
 from placet.domain.records import Base, Decision, Outcome, ReviewDecision, Revocation, Verdict
 from placet.ledger.store import DuckStore
-from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office, root_files
-from placet.office import office as office_module
+from placet.office import (
+    EVALUATOR_KEY,
+    LOG_KEY,
+    ROOT_KEY,
+    Office,
+    TrustDesk,
+    create_office,
+    creation,
+    root_files,
+)
 from placet.release.desk import is_revoked
 from placet.review import desk as review_desk
 from tests.support import offices
@@ -42,7 +50,7 @@ def made(tmp_path: Path) -> Released:
 
 
 def _create(home: Path, name: str = "ACME models") -> Office:
-    return Office.create(home, name, ask=_ask, clock=offices.FixedClock())
+    return create_office(home, name, ask=_ask, clock=offices.FixedClock())
 
 
 # --- making one --------------------------------------------------------------------------------------------
@@ -53,7 +61,7 @@ def test_a_new_office_has_roles_keys_a_log_and_a_pinned_root(tmp_path: Path) -> 
 
     assert office.settings.root_pin == office.root.pin
     assert office.settings.origin == "placet.dev/acme-models"
-    assert [(key.roles, key.file) for key in office.list_keys()] == [
+    assert [(key.roles, key.file) for key in TrustDesk(office).list_keys()] == [
         (("log",), "log"),
         (("evaluator",), "evaluator"),
     ]
@@ -91,7 +99,7 @@ def test_an_office_needs_a_usable_name(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("passphrase", ["", "short"])
 def test_an_office_needs_a_passphrase(tmp_path: Path, passphrase: str) -> None:
     with pytest.raises(KeyAccessError):
-        Office.create(tmp_path / "office", "ACME", ask=lambda _: passphrase)
+        create_office(tmp_path / "office", "ACME", ask=lambda _: passphrase)
 
 
 @pytest.mark.parametrize("step", ["save_key", "write_whole", "DuckStore"])
@@ -99,7 +107,7 @@ def test_an_office_needs_a_passphrase(tmp_path: Path, passphrase: str) -> None:
 def test_making_an_office_can_be_repeated_after_it_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, call: int
 ) -> None:
-    real, calls = getattr(office_module, step), []
+    real, calls = getattr(creation, step), []
 
     def killed(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
@@ -107,7 +115,7 @@ def test_making_an_office_can_be_repeated_after_it_was_killed(
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    for module in (office_module, root_files):
+    for module in (creation, root_files):
         if hasattr(module, step):
             monkeypatch.setattr(module, step, killed)
     try:
@@ -167,7 +175,7 @@ def test_an_origin_that_was_altered_does_not_continue_the_log(made: Released) ->
 def test_a_new_key_gets_its_roles_from_the_next_index_on(made: Released) -> None:
     size = len(made.office.store.entries())
 
-    info = made.office.new_key("cleo-laptop", "cleo", (Role.APPROVER, Role.RELEASER))
+    info = TrustDesk(made.office).new_key("cleo-laptop", "cleo", (Role.APPROVER, Role.RELEASER))
 
     assert (info.person, info.roles, info.valid_from, info.valid_until, info.file) == (
         "cleo",
@@ -178,13 +186,13 @@ def test_a_new_key_gets_its_roles_from_the_next_index_on(made: Released) -> None
     )
     fresh = Office.open(made.office.home, ask=_ask)
     assert fresh.signer("cleo-laptop").public.key_id == info.key_id
-    assert info in fresh.list_keys()
+    assert info in TrustDesk(fresh).list_keys()
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../x", "a b", "a\n", "-", "a\0"])
 def test_a_key_needs_a_name_that_is_a_plain_file_name(made: Released, name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a key"):
-        made.office.new_key(name, "cleo", (Role.APPROVER,))
+        TrustDesk(made.office).new_key(name, "cleo", (Role.APPROVER,))
 
 
 @pytest.mark.parametrize("person", ["", " ", "ada ", "ada\n", "a\u200bda"])
@@ -192,9 +200,9 @@ def test_a_person_needs_one_visible_name(made: Released, person: str) -> None:
     before = len(made.office.store.entries())
 
     with pytest.raises(UsageError, match="cannot name a person"):
-        made.office.new_key("k", person, (Role.APPROVER,))
+        TrustDesk(made.office).new_key("k", person, (Role.APPROVER,))
     with pytest.raises(UsageError, match="cannot name a person"):
-        made.office.grant(signer_named("k").public, person, (Role.APPROVER,))
+        TrustDesk(made.office).grant(signer_named("k").public, person, (Role.APPROVER,))
     assert len(made.office.store.entries()) == before
     assert not (made.office.home / "keys" / "k.pem").exists()
 
@@ -202,9 +210,9 @@ def test_a_person_needs_one_visible_name(made: Released, person: str) -> None:
 @pytest.mark.parametrize("roles", [(), (Role.ROOT,), (Role.APPROVER, Role.ROOT)])
 def test_nobody_is_granted_nothing_or_root(made: Released, roles: tuple[Role, ...]) -> None:
     with pytest.raises(UsageError, match="name at least one role, and not root"):
-        made.office.new_key("cleo", "cleo", roles)
+        TrustDesk(made.office).new_key("cleo", "cleo", roles)
     with pytest.raises(UsageError, match="name at least one role, and not root"):
-        made.office.grant(signer_named("cleo").public, "cleo", roles)
+        TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", roles)
 
 
 @pytest.mark.parametrize("name", ["ada", ROOT_KEY, LOG_KEY, EVALUATOR_KEY])
@@ -212,7 +220,7 @@ def test_a_key_that_is_in_use_is_not_taken_for_another_person(made: Released, na
     before = (made.office.home / "keys" / f"{name}.pem").read_bytes()
 
     with pytest.raises(KeyAccessError, match="exists already"):
-        made.office.new_key(name, "eve", (Role.APPROVER,))
+        TrustDesk(made.office).new_key(name, "eve", (Role.APPROVER,))
     assert (made.office.home / "keys" / f"{name}.pem").read_bytes() == before
 
 
@@ -220,7 +228,7 @@ def test_one_key_is_not_granted_to_two_people(made: Released) -> None:
     size = len(made.office.store.entries())
 
     with pytest.raises(IntegrityError, match="one key is granted to two people, ada and eve") as caught:
-        made.office.grant(signer_named("ada").public, "eve", (Role.APPROVER,))
+        TrustDesk(made.office).grant(signer_named("ada").public, "eve", (Role.APPROVER,))
     assert "a key of their own" in caught.value.hint
     assert len(made.office.store.entries()) == size
     assert made.office.audit().whole
@@ -228,7 +236,7 @@ def test_one_key_is_not_granted_to_two_people(made: Released) -> None:
 
 def test_the_root_key_gets_no_other_role(made: Released) -> None:
     with pytest.raises(IntegrityError, match="root key"):
-        made.office.grant(made.office.signer(ROOT_KEY).public, "eve", (Role.APPROVER,))
+        TrustDesk(made.office).grant(made.office.signer(ROOT_KEY).public, "eve", (Role.APPROVER,))
     assert made.office.audit().whole
 
 
@@ -238,13 +246,13 @@ def test_a_key_whose_making_was_interrupted_can_be_made_again(
     def killed(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Office, "grant", killed)
+    monkeypatch.setattr(TrustDesk, "grant", killed)
     with pytest.raises(KeyboardInterrupt):
-        made.office.new_key("cleo", "cleo", (Role.APPROVER,))
+        TrustDesk(made.office).new_key("cleo", "cleo", (Role.APPROVER,))
     monkeypatch.undo()
     (made.office.home / "keys" / "cleo.pem.pub").unlink()
 
-    info = made.office.new_key("cleo", "cleo", (Role.APPROVER,))
+    info = TrustDesk(made.office).new_key("cleo", "cleo", (Role.APPROVER,))
 
     assert made.office.signer("cleo").public.key_id == info.key_id
     assert info.file == "cleo"
@@ -253,7 +261,7 @@ def test_a_key_whose_making_was_interrupted_can_be_made_again(
 def test_an_ended_key_signs_nothing_more_and_what_it_signed_stays(made: Released) -> None:
     key_id = signer_named("ada").public.key_id
 
-    assert made.office.end_grants(key_id) == 1
+    assert TrustDesk(made.office).end_grants(key_id) == 1
 
     with pytest.raises(NotAuthorizedError, match="the key of ada may not sign as approver at ledger index"):
         offices.approve(made.sample, made.walk.ref, "ada", "after")
@@ -266,12 +274,12 @@ def test_an_ended_key_signs_nothing_more_and_what_it_signed_stays(made: Released
 
 def test_a_key_without_a_grant_cannot_be_ended(made: Released) -> None:
     key_id = signer_named("ada").public.key_id
-    made.office.end_grants(key_id)
+    TrustDesk(made.office).end_grants(key_id)
     size = len(made.office.store.entries())
 
     for unknown in (key_id, signer_named("stranger").public.key_id, "sha256:x"):
         with pytest.raises(UsageError, match="holds no role now"):
-            made.office.end_grants(unknown)
+            TrustDesk(made.office).end_grants(unknown)
     assert len(made.office.store.entries()) == size
 
 
@@ -389,7 +397,7 @@ def test_a_decision_names_all_that_the_person_saw_and_lapses(made: Released) -> 
 
 @pytest.mark.parametrize("person", ["sam", "tara"])
 def test_whoever_had_a_part_is_told_before_signing(made: Released, person: str) -> None:
-    made.office.grant(signer_named(person).public, person, (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named(person).public, person, (Role.APPROVER,))
     size = len(made.office.store.entries())
 
     with pytest.raises(NotAuthorizedError, match=f"{person} .* and may not decide about it"):
@@ -398,7 +406,7 @@ def test_whoever_had_a_part_is_told_before_signing(made: Released, person: str) 
 
 
 def test_handing_in_the_same_weights_by_somebody_else_clears_nobody(made: Released) -> None:
-    made.office.grant(signer_named("sam").public, "sam", (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named("sam").public, "sam", (Role.APPROVER,))
     offices.add_person(made.sample, "pat", Role.SUBMITTER)
     made.sample.clock.advance(minutes=1)
     offices.add_submission(made.sample, made.walk.adapter, made.walk.base, signer="pat")

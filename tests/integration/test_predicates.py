@@ -19,6 +19,7 @@ from placet.attest.statement import Subject
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError
 from placet.domain.records import Advisory, BaseStatus, Overlap
+from placet.office import TrustDesk
 from tests.support import offices
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +68,7 @@ def _statements() -> dict[Kind, list[dict[str, Any]]]:
             measured_at=sample.clock.now,
         )
         sample.record(Kind.OVERLAP, overlap, (Subject("weights", walk.ref.weights_id),))
-        made.office.change_root(made.office.root.current.keys, 1)
+        TrustDesk(made.office).change_root(made.office.root.current.keys, 1)
         feed = json.loads(export_revocations(made.office))
         raws = [entry.envelope for entry in made.office.store.entries()]
     import base64

@@ -30,7 +30,7 @@ from placet.domain.records import (
 )
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import inclusion_proof, tree_root
-from placet.office import LOG_KEY
+from placet.office import LOG_KEY, TrustDesk
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 from placet.verify.layout import parse_feed
@@ -336,7 +336,7 @@ def test_a_roles_statement_left_out_of_the_middle_is_noticed(made: Released) -> 
 
 def test_roles_logged_since_do_not_spoil_a_bundle(made: Released) -> None:
     offices.add_person(made.sample, "cleo", Role.APPROVER)
-    made.office.end_grants(signer_named("ada").public.key_id)
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
     size = len(made.office.store.entries())
     _rebuild(made, add=(size - 2, size - 1))
 
@@ -358,8 +358,8 @@ def test_a_review_by_a_key_that_was_not_an_approvers_yet_is_refused(made: Releas
 
 def test_a_checkpoint_by_a_retired_log_key_is_refused(made: Released) -> None:
     retired = made.office.signer(LOG_KEY)
-    made.office.grant(signer_named("log 2").public, "sample office: log 2", (Role.LOG,))
-    made.office.end_grants(retired.public.key_id)
+    TrustDesk(made.office).grant(signer_named("log 2").public, "sample office: log 2", (Role.LOG,))
+    TrustDesk(made.office).end_grants(retired.public.key_id)
     size = len(made.office.store.entries())
     _rebuild(made, add=(size - 2, size - 1))
     _verify(made)
@@ -770,7 +770,7 @@ def strict(tmp_path: Path) -> Released:
 
 
 def _leaves(made: Released, person: str) -> None:
-    made.office.end_grants(made.sample.signers[person].public.key_id)
+    TrustDesk(made.office).end_grants(made.sample.signers[person].public.key_id)
     made.sample.clock.advance(minutes=1)
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from placet.domain.errors import IntegrityError, UsageError
 from placet.domain.records import ReviewDecision
 from placet.lineage.graph import Status
-from placet.office import Office
+from placet.office import Office, TrustDesk
 from placet.report import drawing
 from placet.report.adapter import load_adapter_report
 from placet.report.data import render_json
@@ -382,7 +382,7 @@ def test_only_approvers_whose_file_lies_here_can_decide_here(demo: SampleOffice)
 
 def test_an_ended_grant_can_no_longer_decide(tmp_path: Path) -> None:
     sample = offices.make_office(tmp_path / "office")
-    sample.office.end_grants(sample.signers["ada"].public.key_id)
+    TrustDesk(sample.office).end_grants(sample.signers["ada"].public.key_id)
     assert [key.file for key in load_approver_keys(sample.office)] == ["ben"]
 
 

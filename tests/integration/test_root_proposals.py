@@ -24,7 +24,16 @@ from placet.domain.digests import digest_bytes
 from placet.domain.errors import IntegrityError, NotAuthorizedError, UsageError
 from placet.ledger.store import DuckStore, StaleError
 from placet.ledger.store.postgres import PostgresStore
-from placet.office import EVALUATOR_KEY, ROOT_KEY, Office, install_root, migrate_ledger, propose_root
+from placet.office import (
+    EVALUATOR_KEY,
+    ROOT_KEY,
+    Office,
+    TrustDesk,
+    create_office,
+    install_root,
+    migrate_ledger,
+    propose_root,
+)
 from tests.support import offices
 from tests.support.offices import PASSPHRASE, Released, released_office, signer_named
 from tests.support.postgres import new_database, server
@@ -68,7 +77,7 @@ def test_a_version_that_its_holders_signed_is_installed_and_logged_and_vouches_f
     assert office.audit().whole
     for name, signer in (("root-cy", CY), ("root-dana", DANA)):
         office.keys.add(name, signer, PASSPHRASE)
-    office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     assert _reopened(office).audit().whole
     # Again, from another copy: it is there.
     assert install_root(office, proposal).versions == root.versions
@@ -93,7 +102,7 @@ def test_a_proposal_is_stale_once_another_version_was_installed(made: Released) 
 
 def test_a_proposal_is_stale_once_the_roles_changed(made: Released) -> None:
     proposal = _signed(made, propose_root(made.office, HOLDERS, 1), CY)
-    made.office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     with pytest.raises(UsageError, match="stale: it takes effect from ledger index"):
         install_root(made.office, proposal)
     assert made.office.audit().whole
@@ -114,7 +123,7 @@ def test_a_proposal_that_expired_is_refused(made: Released) -> None:
 
 
 def test_a_proposal_of_another_office_is_refused(made: Released, tmp_path: Path) -> None:
-    other = Office.create(tmp_path / "other", "Other", ask=lambda _: PASSPHRASE, clock=offices.FixedClock())
+    other = create_office(tmp_path / "other", "Other", ask=lambda _: PASSPHRASE, clock=offices.FixedClock())
     with pytest.raises(IntegrityError, match="which is none of office 'Sample office'"):
         install_root(made.office, propose_root(other, HOLDERS, 1))
 
@@ -132,7 +141,7 @@ def test_who_had_read_the_roles_before_the_change_logs_nothing_under_the_old_roo
     with pytest.raises(StaleError):
         other.append_as_seen(trust, [revocation_by("ada", "ada")])
     with pytest.raises(Exception, match="keys of 0 are here"):
-        other.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+        TrustDesk(other).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     assert other.audit().whole
 
 
@@ -230,7 +239,7 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path) -> Machines:
     holders = [(f"root-{name}", name.title()) for name in ("ada", "ben", "cy")]
-    office = Office.create(
+    office = create_office(
         tmp_path / "office", "Apart", ask=lambda _: PASSPHRASE, holders=holders, threshold=2
     )
     for key, person in holders:
@@ -321,8 +330,8 @@ def test_other_machines_follow_the_root_out_of_the_log_in_postgresql(
 
     install_root(office, _signed(made, propose_root(office, HOLDERS, 1), CY))
     office.keys.add("root-cy", CY, PASSPHRASE)
-    office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
-    office.change_root([RootKey(CY.public, "cy")], 1)
+    TrustDesk(office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(office).change_root([RootKey(CY.public, "cy")], 1)
 
     assert other.reader().trust == office.reader().trust
     assert other.root.current.version == 3

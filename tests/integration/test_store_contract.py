@@ -20,7 +20,7 @@ from placet.domain.records import Revocation
 from placet.ledger.checkpoint import sign_checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root, verify_consistency, verify_inclusion
 from placet.ledger.store import DuckStore, LedgerStore, Seen, StaleError
-from placet.office import LOG_KEY, Office, migrate_ledger
+from placet.office import LOG_KEY, Office, TrustDesk, create_office, migrate_ledger
 from tests.support import offices
 from tests.support.offices import PASSPHRASE, Released, released_office, signer_named
 from tests.support.postgres import new_database, server
@@ -198,7 +198,7 @@ def test_a_whole_office_works_on_it(made: Released) -> None:
     offices.approve(made.sample, walk.ref, "ben")
     offices.release(made.sample, walk.ref, "production")
     offices.add_person(made.sample, "cleo", offices.Role.APPROVER)
-    made.sample.office.end_grants(signer_named("cleo").public.key_id)
+    TrustDesk(made.sample.office).end_grants(signer_named("cleo").public.key_id)
 
     kept = _store(made).latest_checkpoint() or ""
     assert made.sample.office.audit([kept]).whole
@@ -390,7 +390,7 @@ def test_a_log_that_is_not_whole_is_not_moved(address: str, tmp_path: Path) -> N
 def test_a_database_holds_one_log(address: str, tmp_path: Path) -> None:
     dsn = new_database(address)
     migrate_ledger(released_office(tmp_path / "one").office, dsn)
-    other = Office.create(tmp_path / "two", "Another", ask=lambda _: PASSPHRASE)
+    other = create_office(tmp_path / "two", "Another", ask=lambda _: PASSPHRASE)
 
     with pytest.raises(UsageError, match="holds the ledger"):
         migrate_ledger(other, dsn)

@@ -15,8 +15,7 @@ from placet.attest.root import RootKey
 from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.errors import IntegrityError, KeyAccessError, NotAuthorizedError, UsageError
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office
-from placet.office import office as office_module
+from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office, TrustDesk, create_office, trust_desk
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 from placet.verify.verifier import VerificationError, verify_bundle
@@ -55,7 +54,7 @@ def test_the_log_goes_on_under_a_new_key_and_every_checkpoint_verifies(made: Rel
     old = office.signer(LOG_KEY).public
     new = _key(office, "log-2")
 
-    (info,) = office.rotate_key(old.key_id, new.public)
+    (info,) = TrustDesk(office).rotate_key(old.key_id, new.public)
     bundle = _walk(made, "desk-next")
 
     assert (info.person, info.roles, info.file) == ("Sample office: log", ("log",), "log-2")
@@ -92,12 +91,12 @@ def test_the_logs_key_is_changed_again_and_again_by_the_same_name(
 
 def test_an_office_opened_anew_signs_with_the_log_key_in_force(made: Released) -> None:
     new = _key(made.office, "log-2")
-    made.office.rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
+    TrustDesk(made.office).rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
 
     again = _reopened(made.office)
 
     assert again.signer(LOG_KEY).public == new.public
-    again.new_key("cleo", "Cleo", (Role.APPROVER,))
+    TrustDesk(again).new_key("cleo", "Cleo", (Role.APPROVER,))
     assert again.audit().whole
 
 
@@ -105,9 +104,9 @@ def test_a_process_that_had_the_old_log_key_open_takes_up_the_new_one(made: Rele
     other = _reopened(made.office)
     other.signer(LOG_KEY)
     new = _key(made.office, "log-2")
-    made.office.rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
+    TrustDesk(made.office).rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
 
-    other.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(other).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
 
     assert other.signer(LOG_KEY).public == new.public
     assert other.audit().whole
@@ -115,7 +114,7 @@ def test_a_process_that_had_the_old_log_key_open_takes_up_the_new_one(made: Rele
 
 def test_the_old_log_key_signs_no_checkpoint_that_an_audit_takes(made: Released) -> None:
     old, new = made.office.signer(LOG_KEY), _key(made.office, "log-2")
-    made.office.rotate_key(old.public.key_id, new.public)
+    TrustDesk(made.office).rotate_key(old.public.key_id, new.public)
     review = made.office.reader().find(Kind.REVIEW, offices.Review)[0].record
     envelope = sign_record(
         Kind.REVIEW,
@@ -131,7 +130,7 @@ def test_the_old_log_key_signs_no_checkpoint_that_an_audit_takes(made: Released)
 
 def test_the_evaluators_key_changes_and_old_records_stay_valid(made: Released) -> None:
     old, new = made.office.signer(EVALUATOR_KEY), _key(made.office, "evaluator-2")
-    made.office.rotate_key(old.public.key_id, new.public)
+    TrustDesk(made.office).rotate_key(old.public.key_id, new.public)
 
     bundle = _walk(made, "desk-next")
 
@@ -151,7 +150,7 @@ def test_the_evaluators_key_changes_and_old_records_stay_valid(made: Released) -
 
 def test_a_persons_new_key_takes_over_their_roles_and_counts_as_the_same_person(made: Released) -> None:
     old, new = signer_named("ada"), signer_named("ada 2")
-    infos = made.office.rotate_key(old.public.key_id, new.public)
+    infos = TrustDesk(made.office).rotate_key(old.public.key_id, new.public)
     walk = offices.decide_again(made)
 
     assert [(info.person, info.roles) for info in infos] == [("ada", ("approver",))]
@@ -163,7 +162,7 @@ def test_a_persons_new_key_takes_over_their_roles_and_counts_as_the_same_person(
 
 def test_a_p256_key_signs_records_like_any_other(made: Released) -> None:
     token = new_signer(KeyKind.P256)
-    made.office.grant(token.public, "cleo", (Role.APPROVER,))
+    TrustDesk(made.office).grant(token.public, "cleo", (Role.APPROVER,))
     walk = offices.decide_again(made, approved_by=("ada",))
     made.sample.signers["cleo"] = token
     offices.approve(made.sample, walk.ref, "cleo")
@@ -178,11 +177,11 @@ def test_a_p256_key_signs_records_like_any_other(made: Released) -> None:
 def test_a_key_that_holds_nothing_cannot_be_rotated(made: Released, how: str) -> None:
     old = signer_named("ada").public
     if how == "ended":
-        made.office.end_grants(old.key_id)
+        TrustDesk(made.office).end_grants(old.key_id)
     records = len(made.office.store.entries())
 
     with pytest.raises(UsageError):
-        made.office.rotate_key(
+        TrustDesk(made.office).rotate_key(
             "sha256:" + "0" * 64 if how == "unknown" else old.key_id,
             old if how == "same" else signer_named("x").public,
         )
@@ -197,7 +196,7 @@ HOLDERS = (("root-ada", "Ada L"), ("root-ben", "Ben B"), ("root-cy", "Cy C"))
 
 def _held(home: Path, threshold: int = 2) -> offices.SampleOffice:
     clock = offices.FixedClock()
-    office = Office.create(home, "Held office", ask=_ask, clock=clock, holders=HOLDERS, threshold=threshold)
+    office = create_office(home, "Held office", ask=_ask, clock=clock, holders=HOLDERS, threshold=threshold)
     return offices.SampleOffice(office, clock)
 
 
@@ -221,13 +220,13 @@ def test_any_two_holders_will_do_and_one_will_not(tmp_path: Path) -> None:
     office = _held(tmp_path / "office").office
     (office.home / "keys" / "root-ada.pem").rename(tmp_path / "safe.pem")
     office = _reopened(office)
-    office.grant(signer_named("sam").public, "sam", (Role.SUBMITTER,))
+    TrustDesk(office).grant(signer_named("sam").public, "sam", (Role.SUBMITTER,))
     (office.home / "keys" / "root-cy.pem").unlink()
     office = _reopened(office)
     records = len(office.store.entries())
 
     with pytest.raises(KeyAccessError, match="signatures of 2 people, and the keys of 1 are here") as caught:
-        office.grant(signer_named("eve").public, "eve", (Role.APPROVER,))
+        TrustDesk(office).grant(signer_named("eve").public, "eve", (Role.APPROVER,))
 
     assert "Ada L or Cy C" in caught.value.hint
     assert len(office.store.entries()) == records
@@ -255,7 +254,7 @@ def test_one_holder_alone_who_writes_into_the_log_changes_nothing(tmp_path: Path
 
     assert office.reader().trust.roles == trust.roles
     assert office.reader().trust.people_with(Role.APPROVER, 99) == ()
-    office.grant(signer_named("sam").public, "sam", (Role.SUBMITTER,))
+    TrustDesk(office).grant(signer_named("sam").public, "sam", (Role.SUBMITTER,))
     assert office.reader().trust.people_with(Role.SUBMITTER, 99) == ("sam",)
 
 
@@ -266,7 +265,7 @@ def test_a_threshold_that_people_cannot_meet_makes_no_office(
     tmp_path: Path, threshold: int, holders: tuple[tuple[str, str], ...]
 ) -> None:
     with pytest.raises(UsageError, match="root holders cannot give"):
-        Office.create(tmp_path / "office", "x", ask=_ask, holders=holders, threshold=threshold)
+        create_office(tmp_path / "office", "x", ask=_ask, holders=holders, threshold=threshold)
     assert not (tmp_path / "office" / "office.json").exists()
 
 
@@ -277,7 +276,7 @@ def _second_root(made: Released, threshold: int = 1) -> Any:
     """Give the root a second holder, Dana, whose key lies here, too."""
     dana = _key(made.office, "dana")
     holders = (*made.office.root.current.keys, RootKey(dana.public, "Dana"))
-    made.office.change_root(holders, threshold)
+    TrustDesk(made.office).change_root(holders, threshold)
     return dana
 
 
@@ -309,7 +308,7 @@ def test_a_bundle_from_before_the_change_does_not_know_the_new_pin(made: Release
 def test_a_root_key_that_was_replaced_signs_nothing_more(made: Released) -> None:
     stolen = made.office.signer(ROOT_KEY)
     dana = _key(made.office, "dana")
-    made.office.change_root((RootKey(dana.public, "Dana"),), 1)
+    TrustDesk(made.office).change_root((RootKey(dana.public, "Dana"),), 1)
     roles = made.office.reader().trust.roles
     index = len(made.office.store.entries())
     forged = roles.model_copy(update={"version": roles.version + 1, "grants": roles.grants})
@@ -318,8 +317,8 @@ def test_a_root_key_that_was_replaced_signs_nothing_more(made: Released) -> None
     with pytest.raises(IntegrityError):
         made.office.append([sign_record(Kind.ROLES, forged, subjects, stolen)])
     with pytest.raises(IntegrityError, match="gives a root key another role"):
-        made.office.grant(stolen.public, "mallory", (Role.APPROVER,))
-    made.office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+        TrustDesk(made.office).grant(stolen.public, "mallory", (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     assert made.office.audit().whole
 
 
@@ -330,7 +329,7 @@ def test_a_change_that_the_old_holders_do_not_sign_is_refused_and_writes_nothing
     before = sorted(path.name for path in (office.home / "trust").iterdir())
 
     with pytest.raises(KeyAccessError, match="signatures of 1 people, and the keys of 0"):
-        office.change_root((RootKey(dana.public, "Dana"),), 1)
+        TrustDesk(office).change_root((RootKey(dana.public, "Dana"),), 1)
 
     assert sorted(path.name for path in (office.home / "trust").iterdir()) == before
     assert office.root.current.version == 1
@@ -346,7 +345,7 @@ def test_a_change_that_was_stopped_after_it_was_logged_is_finished_by_the_next_o
     def stopped(*_: Any) -> None:
         raise _StoppedError
 
-    monkeypatch.setattr(office_module, "settle", stopped)
+    monkeypatch.setattr(trust_desk, "settle", stopped)
     with pytest.raises(_StoppedError):
         _second_root(made)
     monkeypatch.undo()
@@ -357,7 +356,7 @@ def test_a_change_that_was_stopped_after_it_was_logged_is_finished_by_the_next_o
     assert office.root.current.version == 2
     assert sorted(path.name for path in (office.home / "trust").iterdir()) == ["1.root.json", "2.root.json"]
     assert office.audit().whole
-    office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
 
 
 def test_a_change_that_was_stopped_before_it_was_logged_never_was(
@@ -366,7 +365,7 @@ def test_a_change_that_was_stopped_before_it_was_logged_never_was(
     def stopped(*_: Any, **__: Any) -> None:
         raise _StoppedError
 
-    monkeypatch.setattr(office_module, "roles_subjects", stopped)
+    monkeypatch.setattr(trust_desk, "roles_subjects", stopped)
     with pytest.raises(_StoppedError):
         _second_root(made)
     monkeypatch.undo()
@@ -375,7 +374,7 @@ def test_a_change_that_was_stopped_before_it_was_logged_never_was(
 
     assert office.root.current.version == 1
     assert office.audit().whole
-    office.change_root(office.root.current.keys, 1)
+    TrustDesk(office).change_root(office.root.current.keys, 1)
     assert _reopened(office).root.current.version == 2
 
 
@@ -391,7 +390,7 @@ def test_another_process_follows_the_change_without_being_opened_anew(made: Rele
     other = _reopened(made.office)
     _second_root(made)
 
-    other.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(other).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
 
     assert other.root == made.office.root
     assert other.audit().whole
@@ -400,7 +399,7 @@ def test_another_process_follows_the_change_without_being_opened_anew(made: Rele
 def test_a_root_left_out_of_a_bundle_is_noticed(made: Released) -> None:
     first = made.office.root.pin
     _second_root(made)
-    made.office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     bundle = _walk(made, "desk-next")
     (bundle / "placet" / "2.root.json").unlink()
 
@@ -418,11 +417,11 @@ def _years_later(made: Released) -> None:
 def test_an_expired_root_grants_nothing_until_it_is_renewed(made: Released) -> None:
     _years_later(made)
     with pytest.raises(UsageError, match="has expired"):
-        made.office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+        TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
 
-    made.office.change_root(made.office.root.current.keys, 1)
+    TrustDesk(made.office).change_root(made.office.root.current.keys, 1)
 
-    made.office.grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
+    TrustDesk(made.office).grant(signer_named("cleo").public, "cleo", (Role.APPROVER,))
     assert made.office.audit().whole
 
 
@@ -439,14 +438,14 @@ def test_a_release_under_an_expired_root_verifies_as_of_its_release_and_not_toda
 def test_a_feed_made_after_the_renewal_makes_up_for_an_expired_root(made: Released) -> None:
     first = made.office.root.pin
     approvals = timedelta(days=offices.RULE.valid_days)
-    made.office.change_root(made.office.root.current.keys, 1, days=1)
+    TrustDesk(made.office).change_root(made.office.root.current.keys, 1, days=1)
     offices.release(made.sample, made.walk.ref)
     made.sample.clock.advance(days=2)
     assert approvals > timedelta(days=2)
 
     with pytest.raises(VerificationError, match="trust root, version 2, expired"):
         verify_bundle(made.bundle, first, now=made.sample.clock.now)
-    made.office.change_root(made.office.root.current.keys, 1)
+    TrustDesk(made.office).change_root(made.office.root.current.keys, 1)
     feed = release_desk.export_revocations(made.office)
 
     verify_bundle(made.bundle, first, now=made.sample.clock.now, revocations=feed)

@@ -68,7 +68,7 @@ from placet.domain.records import (
     Verdict,
     files_digest,
 )
-from placet.office import EVALUATOR_KEY, FILES_KEY, LOG_KEY, ROOT_KEY, Office
+from placet.office import EVALUATOR_KEY, FILES_KEY, LOG_KEY, ROOT_KEY, Office, TrustDesk, create_office
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 
@@ -201,7 +201,7 @@ def make_office(
         own = {key: signer_named(f"{name} {key}") for key in (ROOT_KEY, LOG_KEY, EVALUATOR_KEY)}
         for key, signer in {**own, FILES_KEY: files}.items():
             save_key(signer, home / "keys" / f"{key}.pem", PASSPHRASE)
-    office = Office.create(home, name, ask=lambda _: PASSPHRASE, clock=clock)
+    office = create_office(home, name, ask=lambda _: PASSPHRASE, clock=clock)
     sample = SampleOffice(office, clock)
     for person, role in PEOPLE.items():
         add_person(sample, person, role, key_file=key_files)
@@ -216,7 +216,7 @@ def add_person(
     signer = signer_named(name)
     if key_file:
         save_key(signer, sample.office.home / "keys" / f"{name}.pem", PASSPHRASE)
-    sample.office.grant(signer.public, person, roles)
+    TrustDesk(sample.office).grant(signer.public, person, roles)
     sample.signers[name] = signer
     sample.clock.advance(minutes=1)
     return signer
@@ -709,7 +709,7 @@ def copy_office(sample: SampleOffice, home: Path) -> SampleOffice:
     clock = FixedClock(sample.clock.now)
     office = Office.open(home, ask=lambda _: PASSPHRASE, clock=clock, wait_s=sample.office.wait_s)
     # The service keys were opened already; opening each again would cost a tenth of a second a test.
-    office._signers.update(sample.office._signers)
+    office.opened.update(sample.office.opened)
     return SampleOffice(office, clock, dict(sample.signers))
 
 

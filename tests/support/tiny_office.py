@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from placet.attest.predicates import Role
-from placet.office import Office
+from placet.office import Office, TrustDesk, create_office
 from placet.pipeline.bases import add_base
 from placet.pipeline.gate import gate
 from placet.pipeline.submission import submit
@@ -138,10 +138,10 @@ def make_world(
         (suites / "colours" / name).write_text(text)
     path = folder / "tiny.yaml"
     path.write_text(policy or POLICY.replace("FLOOR", "0.0001"))
-    office = Office.create(folder / "office", "Test office")
+    office = create_office(folder / "office", "Test office")
     people = {"sam": Role.SUBMITTER, "ada": Role.APPROVER, "ben": Role.APPROVER, "rhea": Role.RELEASER}
     for person, role in {**people, "tara": Role.TRAINER}.items():
-        office.new_key(person, person.capitalize(), [role])
+        TrustDesk(office).new_key(person, person.capitalize(), [role])
     heard = Heard()
     add_base(office, FolderSource(models / "base"), "base", heard, license="Apache-2.0")
     return World(office, "base", models / "adapter", suites, path, heard)

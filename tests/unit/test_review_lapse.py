@@ -10,6 +10,7 @@ from placet.attest.predicates import Kind, Role
 from placet.attest.statement import Subject
 from placet.domain.errors import RefusedError
 from placet.domain.records import BaseStatus, Decision, ReviewRule
+from placet.office import TrustDesk
 from placet.review.desk import approval_of, load_case, waive
 from tests.support import offices
 
@@ -67,7 +68,7 @@ def test_an_approval_lapses_on_what_the_policy_says(tmp_path: Path, lapses_on, e
 
 def test_an_approval_lapses_when_the_approver_leaves(tmp_path: Path) -> None:
     sample, walk = approved(tmp_path, "approver_left")
-    sample.office.end_grants(sample.signers["ben"].public.key_id)
+    TrustDesk(sample.office).end_grants(sample.signers["ben"].public.key_id)
     now = approval(sample, walk)
     assert not now.approved
     assert "the approval of ben lapsed" in now.missing[-1]
@@ -77,9 +78,9 @@ def test_an_approver_who_leaves_ends_nothing_where_enough_stay(tmp_path: Path) -
     sample, walk = approved(tmp_path, "approver_left")
     offices.add_person(sample, "cleo", Role.APPROVER)
     offices.approve(sample, walk.ref, "cleo")
-    sample.office.end_grants(sample.signers["ben"].public.key_id)
+    TrustDesk(sample.office).end_grants(sample.signers["ben"].public.key_id)
     assert approval(sample, walk).approved
-    sample.office.end_grants(sample.signers["cleo"].public.key_id)
+    TrustDesk(sample.office).end_grants(sample.signers["cleo"].public.key_id)
     now = approval(sample, walk)
     assert [line for line in now.missing if "lapsed" in line] == [
         "the approval of ben lapsed: no key of theirs is an approver's any more",
@@ -101,7 +102,7 @@ def test_a_waiver_lapses_with_its_approver_too(tmp_path: Path) -> None:
     for person in ("ada", "ben"):
         offices.approve(sample, walk.ref, person)
     assert approval(sample, walk).approved
-    sample.office.end_grants(sample.signers["dora"].public.key_id)
+    TrustDesk(sample.office).end_grants(sample.signers["dora"].public.key_id)
     now = approval(sample, walk)
     assert not now.approved
     assert "the waiver of dora for general lapsed" in now.missing[-1]

@@ -32,10 +32,10 @@ def init(
     PLACET_PASSPHRASE, or PLACET_PASSPHRASE_ROOT, PLACET_PASSPHRASE_LOG and so on. `placet trust init` makes one whose
     root several people hold.
     """
-    from placet.office import Office
+    from placet.office import create_office
 
     session = Session(home, json)
-    show_office(session, Office.create(home, name, ask=session.asker()))
+    show_office(session, create_office(home, name, ask=session.asker()))
 
 
 def show_office(session: Session, office: Office) -> None:

@@ -29,7 +29,7 @@ from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from placet.attest.predicates import Role
-    from placet.office import KeyInfo, Office
+    from placet.office import KeyInfo, Office, TrustDesk
 
 ROLES_HELP = "trainer, submitter, evaluator, approver, releaser, log, witness."
 KeyArgument = Annotated[
@@ -92,11 +92,11 @@ def init(
     Of each change of the roles or of the root, as many people as --threshold says have to sign. Take their keys off the
     machine afterwards.
     """
-    from placet.office import Office
+    from placet.office import create_office
 
     session = Session(home, json)
     holders = [name_and_person(text) for text in holder]
-    made = Office.create(
+    made = create_office(
         home, name, ask=session.asker(), holders=holders, threshold=threshold, root_days=days
     )
     show_office(session, made)
@@ -123,7 +123,8 @@ def add(
     session = Session(home, json)
     roles = _roles(role)
     office = session.office()
-    info = office.new_key(key, person, roles) if new else office.grant(public_key(office, key), person, roles)
+    desk = _desk(office)
+    info = desk.new_key(key, person, roles) if new else desk.grant(public_key(office, key), person, roles)
     session.result(_grant_json(info), lambda console: print_pairs(console, _grant_pairs(info)))
 
 
@@ -142,7 +143,7 @@ def rotate(
     """
     session = Session(home, json)
     office = session.office()
-    infos = office.rotate_key(_key_id(office, key), public_key(office, new))
+    infos = _desk(office).rotate_key(_key_id(office, key), public_key(office, new))
 
     def show_all(console: Console) -> None:
         for info in infos:
@@ -156,7 +157,7 @@ def revoke(key: HeldArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption 
     session = Session(home, json)
     office = session.office()
     key_id = _key_id(office, key)
-    ended = office.end_grants(key_id)
+    ended = _desk(office).end_grants(key_id)
     session.result(
         {"keyId": key_id, "ended": ended},
         lambda console: console.print(f"{ended} grant(s) of key {short(key_id)} ended.", soft_wrap=True),
@@ -178,7 +179,7 @@ def root(
     """
     session = Session(home, json)
     office = session.office()
-    office.change_root(*next_holders(office, holder, threshold), days)
+    _desk(office).change_root(*next_holders(office, holder, threshold), days)
     show_root(session, office.root)
 
 
@@ -186,7 +187,7 @@ def show(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """Show the trust root and every key with its person, its roles and the ledger records they hold for."""
     session = Session(home, json)
     office = session.office()
-    found, trust_root = office.list_keys(), office.root
+    found, trust_root = _desk(office).list_keys(), office.root
 
     def show_all(console: Console) -> None:
         rows = (
@@ -209,6 +210,12 @@ def _roles(names: list[str]) -> tuple[Role, ...]:
     return tuple(dict.fromkeys(known[name] for name in names))
 
 
+def _desk(office: Office) -> TrustDesk:
+    from placet.office import TrustDesk
+
+    return TrustDesk(office)
+
+
 def _key_id(office: Office, text: str) -> str:
     text = office.name_in_force(text)
     if office.keys.holds(text):
@@ -216,7 +223,7 @@ def _key_id(office: Office, text: str) -> str:
     wanted = text.removeprefix("sha256:")
     ids = {
         info.key_id
-        for info in office.list_keys()
+        for info in _desk(office).list_keys()
         if len(wanted) >= 4 and short(info.key_id, 64).startswith(wanted)
     }
     if len(ids) != 1:

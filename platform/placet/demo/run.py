@@ -40,7 +40,7 @@ from placet.domain.records import (
 )
 from placet.intake import weights_id_of
 from placet.ledger.reader import LedgerReader
-from placet.office import Office
+from placet.office import Office, TrustDesk, create_office
 from placet.pipeline.bases import add_base, base_folder
 from placet.pipeline.gate import gate
 from placet.pipeline.submission import submit
@@ -138,15 +138,15 @@ def _office(home: Path) -> Office:
                 hint="give the demo a folder of its own",
             )
     else:
-        office = Office.create(home, OFFICE_NAME)
-    granted = {info.person for info in office.list_keys()}
+        office = create_office(home, OFFICE_NAME)
+    granted = {info.person for info in TrustDesk(office).list_keys()}
     for name, person, roles in PEOPLE:
         if person not in granted:
             # A key file without a grant is left over from a stop between the two.
             if office.keys.holds(name):
-                office.grant(office.signer(name).public, person, roles)
+                TrustDesk(office).grant(office.signer(name).public, person, roles)
             else:
-                office.new_key(name, person, roles)
+                TrustDesk(office).new_key(name, person, roles)
     return office
 
 

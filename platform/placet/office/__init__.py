@@ -16,6 +16,7 @@ Layout of the folder::
     releases/          bundles, by channel
 """
 
+from placet.office.creation import create_office
 from placet.office.grants import KeyInfo
 from placet.office.moving import migrate_ledger
 from placet.office.office import (
@@ -33,6 +34,7 @@ from placet.office.office import (
     utc_now,
 )
 from placet.office.root_changes import install_root, propose_root
+from placet.office.trust_desk import TrustDesk
 
 __all__ = [
     "DEFAULT_HOME",
@@ -46,6 +48,8 @@ __all__ = [
     "KeyInfo",
     "Office",
     "Settings",
+    "TrustDesk",
+    "create_office",
     "default_home",
     "install_root",
     "migrate_ledger",

@@ -1,6 +1,7 @@
 """A new version of the trust root whose holders sign where they are: proposed here, and installed here when they did.
 
-Where enough of them have their keys in the office, :meth:`~placet.office.office.Office.change_root` does it in one go.
+Where enough of them have their keys in the office, :meth:`~placet.office.trust_desk.TrustDesk.change_root` does all
+of it.
 """
 
 from __future__ import annotations

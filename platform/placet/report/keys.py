@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from placet.attest.predicates import Role
 from placet.domain.errors import KeyAccessError
-from placet.office import LOG_KEY, Office
+from placet.office import LOG_KEY, Office, TrustDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ def load_approver_keys(office: Office) -> tuple[ApproverKey, ...]:
     index = office.reader().head().size
     found = {
         info.file: ApproverKey(info.file, info.person, info.key_id)
-        for info in office.list_keys()
+        for info in TrustDesk(office).list_keys()
         if info.file is not None
         and Role.APPROVER in info.roles
         and info.valid_from <= index

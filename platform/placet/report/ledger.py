@@ -18,7 +18,7 @@ from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import Record
 from placet.ledger.audit import AuditReport, Outside
 from placet.ledger.store import Entry
-from placet.office import KeyInfo, Office
+from placet.office import KeyInfo, Office, TrustDesk
 from placet.report.adapter import about
 from placet.report.audits import AuditNote, load_audit_note
 from placet.report.snapshot import Snapshot, ledger_stamp, load_snapshot
@@ -135,7 +135,7 @@ def load_ledger_page(
         snapshot = None  # the audit says what it is
     try:
         trust: Trust | None = office.reader().trust if snapshot is None else snapshot.trust
-        keys = office.list_keys()
+        keys = TrustDesk(office).list_keys()
     except Error:
         trust, keys = None, ()
     witnesses = () if trust is None else load_witnesses(office, trust)
