@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,17 @@ from rich.console import Console
 
 from placet.cli.errors import REFUSED
 from placet.cli.judge import judge
+from placet.cli.policy_words import (
+    choice_json,
+    explain_json,
+    note_json,
+    plan_row,
+    results_json,
+    show_choice,
+    show_policy,
+    show_results,
+    simulation_json,
+)
 from placet.cli.render import print_pairs, print_table, words
 from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command
 from placet.domain.digests import short
@@ -20,14 +30,9 @@ from placet.domain.text import duration
 if TYPE_CHECKING:
     from placet.measuring.suite import Suite
     from placet.pipeline.costs import Cost
-    from placet.policy.candidates import Choice
-    from placet.policy.cases import CaseResult
-    from placet.policy.model import Gate
     from placet.policy.notes import SampleNote
     from placet.policy.schema import Policy
-    from placet.policy.simulate import Simulation
 
-_NOT_A_CONDITION = {"id", "kind", "why", "required", "waivable", "waivers", "planning"}
 
 SuitesOption = Annotated[
     Path | None,
@@ -90,7 +95,7 @@ def run_tests(
     session = Session(json=json)
     path, document = _load(policy)
     results = run_cases(document, cases or cases_folder(path))
-    session.result(_results_json(document, results), lambda console: _show_results(console, results))
+    session.result(results_json(document, results), lambda console: show_results(console, results))
     if not all(item.passed for item in results):
         raise typer.Exit(REFUSED)
 
@@ -107,7 +112,7 @@ def explain(
     session = Session(json=json)
     _, document = _load(policy)
     notes = _notes(session, document) if samples else {}
-    session.result(_explain_json(document, notes), lambda console: _explain(console, document, notes))
+    session.result(explain_json(document, notes), lambda console: show_policy(console, document, notes))
 
 
 def plan(
@@ -134,7 +139,7 @@ def plan(
         print_table(
             console,
             headings,
-            [*(_plan_row(row) for row in rows), ("all", *sums, "", cost.samples, seconds)],
+            [*(plan_row(row) for row in rows), ("all", *sums, "", cost.samples, seconds)],
         )
         console.print(
             f"Each adapter: {cost.told()}; as much once for the base, and for each adapter compared with.",
@@ -159,7 +164,7 @@ def plan(
             "earlierRuns": cost.runs,
             "neverRun": list(cost.unknown),
         },
-        "gates": [_note_json(note) for note in notes],
+        "gates": [note_json(note) for note in notes],
     }
     session.result(value, show)
 
@@ -208,7 +213,7 @@ def simulate(
         for record, why in history.left_out:
             console.print(f"not tried: verdict {short(record)}: {why}", soft_wrap=True)
 
-    session.result(_simulation_json(done, history.left_out), show)
+    session.result(simulation_json(done, history.left_out), show)
     if any(flip.refused for flip in done.flips):
         raise typer.Exit(REFUSED)
 
@@ -255,61 +260,9 @@ def choose(
             hint="a policy is named by its content: give the file that `placet gate` was given, as it was",
         )
     choice = choose_among(document, candidates, rate)
-    session.result(_choice_json(document, choice), lambda console: _show_choice(console, choice))
+    session.result(choice_json(document, choice), lambda console: show_choice(console, choice))
     if not choice.chosen:
         raise typer.Exit(REFUSED)
-
-
-def _show_choice(console: Console, choice: Choice) -> None:
-    rows = (
-        (
-            item.candidate.label,
-            item.candidate.verdict.decision.value if item.candidate.verdict else "no verdict",
-            _e_value(item.e_value),
-            item.gate or "-",
-            "chosen" if item.chosen else "-",
-        )
-        for item in choice.weighed
-    )
-    print_table(console, ("candidate", "verdict", "e-value", "limited by", ""), rows)
-    chosen, total = len(choice.chosen), len(choice.weighed)
-    console.print(
-        f"{chosen} of {total} candidates chosen: of those, at most {choice.rate:g} are harmful on average.",
-        soft_wrap=True,
-    )
-    if choice.needed is not None and choice.rate_of_all is not None and choice.rate_of_all > choice.rate:
-        allowed = sum(item.e_value > 0.0 for item in choice.weighed)
-        console.print(
-            f"To choose all {allowed} that are allowed, each needs an e-value of {choice.needed:.4g}: with "
-            f"`alpha: {1.0 / choice.needed:.3g}` in every gate that limits one. At these verdicts they can be taken "
-            f"together at a rate of {choice.rate_of_all:.2g}.",
-            soft_wrap=True,
-        )
-
-
-def _e_value(value: float) -> str:
-    return "no limit" if math.isinf(value) else f"{value:.4g}"
-
-
-def _choice_json(policy: Policy, choice: Choice) -> dict[str, Any]:
-    return {
-        "policy": policy.ref.to_json(),
-        "rate": choice.rate,
-        "rateOfAllAllowed": choice.rate_of_all,
-        "candidates": [
-            {
-                "adapter": item.candidate.label,
-                "weights": item.candidate.weights_id,
-                "verdict": item.candidate.record,
-                "decision": item.candidate.verdict.decision.value if item.candidate.verdict else None,
-                # JSON has no infinity: a fact that no sample limits has no e-value.
-                "eValue": None if math.isinf(item.e_value) else item.e_value,
-                "limitedBy": item.gate or None,
-                "chosen": item.chosen,
-            }
-            for item in choice.weighed
-        ],
-    }
 
 
 def diff(
@@ -408,48 +361,6 @@ def _reviewed(
     return documents, sizes, review_samples(policy, sizes, documents, groups)
 
 
-def _plan_row(row: dict[str, Any]) -> tuple[object, ...]:
-    mode = row["mode"] + (f", {row['claim']}" if row["claim"] else "")
-    runs = row["earlierRuns"]
-    seconds = f"{duration(row['expected_s'])} ({runs} earlier runs)" if runs else "never run here"
-    return row["suite"], row["documents"], row["planned"], mode, row["expected"], seconds
-
-
-def _note_json(note: SampleNote) -> dict[str, Any]:
-    return {
-        "gate": note.gate,
-        "n": note.n,
-        "adequate": note.adequate,
-        "text": note.text,
-        "detectable": note.detectable,
-        "detectableIs": note.measures,
-        "groups": [
-            {"name": item.name, "n": item.n, "detectable": item.detectable, "broken": item.broken}
-            for item in note.groups
-        ],
-    }
-
-
-def _simulation_json(done: Simulation, left_out: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    return {
-        "policy": done.policy.to_json(),
-        "verdicts": done.verdicts,
-        "refusedReleases": sum(flip.refused for flip in done.flips),
-        "flips": [
-            {
-                "verdict": flip.record,
-                "adapter": flip.label,
-                "before": flip.before,
-                "after": flip.after,
-                "gates": dict(flip.gates),
-                "released": list(flip.released),
-            }
-            for flip in done.flips
-        ],
-        "notTried": [{"verdict": record, "why": why} for record, why in left_out],
-    }
-
-
 def _load(path: Path | None) -> tuple[Path, Policy]:
     from placet.policy.loader import load_policy
     from placet.resources import default_policy
@@ -461,88 +372,3 @@ def _load(path: Path | None) -> tuple[Path, Policy]:
 def _notes(session: Session, policy: Policy) -> dict[str, SampleNote]:
     *_, notes = _reviewed(policy, _load_suites(session, policy))
     return {note.gate: note for note in notes}
-
-
-def _show_results(console: Console, results: tuple[CaseResult, ...]) -> None:
-    for item in results:
-        mark = words("ok      ", style="green") if item.passed else words("DIFFERS ", style="bold red")
-        console.print(mark + words(f"{item.name}: {item.title}"), soft_wrap=True)
-        for problem in item.problems:
-            console.print(f"          {problem}", soft_wrap=True)
-    failed = sum(not item.passed for item in results)
-    console.print(
-        f"{len(results)} cases, {failed} differ" if failed else f"{len(results)} cases, all as expected"
-    )
-
-
-def _results_json(policy: Policy, results: tuple[CaseResult, ...]) -> dict[str, Any]:
-    return {
-        "policy": policy.ref.to_json(),
-        "passed": all(item.passed for item in results),
-        "cases": [
-            {"name": item.name, "title": item.title, "passed": item.passed, "problems": list(item.problems)}
-            for item in results
-        ],
-    }
-
-
-def _explain(console: Console, policy: Policy, notes: dict[str, SampleNote]) -> None:
-    console.print(words(f"{policy.id} {policy.version}: {policy.title}", style="bold"), soft_wrap=True)
-    console.print(policy.description)
-    console.print(f"Risk tier {policy.risk_tier}: {policy.risk}")
-    review = policy.review
-    apart = f", none of them its {' or '.join(review.separate_from)}" if review.separate_from else ""
-    console.print(
-        f"Approved by {review.approvals} people{apart}; an approval holds for {review.valid_days} days.",
-        soft_wrap=True,
-    )
-    for name, sampling in policy.suites.items():
-        drawn = "all documents" if sampling.samples == "all" else f"{sampling.samples} documents drawn"
-        about = {"benchmark": "these very documents", "population": "all documents of this kind"}
-        early = f", stopping as soon as decided, about {about[sampling.claim]}" if sampling.claim else ""
-        console.print(f"Measures {name}: {drawn}{early}.", soft_wrap=True)
-    for gate in policy.gates:
-        console.print()
-        console.print(
-            words(gate.id, style="bold") + words(f"  {gate.kind}{_condition(gate)}"), soft_wrap=True
-        )
-        console.print(f"  {gate.why}")
-        if gate.id in notes:
-            console.print(words(f"  {notes[gate.id].full_text}"), soft_wrap=True)
-        console.print(f"  {_consequence(gate, policy)}", style="dim")
-
-
-def _condition(gate: Gate) -> str:
-    written = gate.model_dump(mode="json", exclude=_NOT_A_CONDITION, exclude_none=True)
-    return "".join(
-        f", {name} {_in_words(value)}" for name, value in written.items() if value not in ("", [], {})
-    )
-
-
-def _in_words(value: Any) -> str:
-    """Return a value of a policy as it is written there, not as Python spells it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return "[" + ", ".join(_in_words(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} {_in_words(item)}" for name, item in value.items()) + "}"
-    return str(value)
-
-
-def _consequence(gate: Gate, policy: Policy) -> str:
-    if not gate.required:
-        return "advisory: shown, and the decision does not depend on it"
-    if gate.waivable:
-        people = gate.waivers or policy.review.waivers_needed
-        who = "1 person" if people == 1 else f"{people} people together"
-        return f"required; {who} may waive it when it is inconclusive, never when it failed"
-    return "required; nobody can waive it"
-
-
-def _explain_json(policy: Policy, notes: dict[str, SampleNote]) -> dict[str, Any]:
-    return {
-        "policy": policy.ref.to_json(),
-        "document": policy.to_json(),
-        "samples": [_note_json(note) for note in notes.values()],
-    }

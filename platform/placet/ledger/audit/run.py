@@ -13,89 +13,33 @@ reported, or a run that was never logged.
 from __future__ import annotations
 
 import os
-from array import array
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from placet.attest.keys import PublicKey
-from placet.attest.predicates import Kind
 from placet.attest.root import TrustRoot
-from placet.attest.trust import Trust
-from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
-from placet.domain.text import plural
-from placet.ledger.audit.part import Facts, Job, Part, Scope, audit_part, tile_words
-from placet.ledger.audit.report import AuditReport, Findings
+from placet.ledger.audit.part import Job, Part, Scope, audit_part, tile_words
+from placet.ledger.audit.relations import BlobCheck, check_blobs, check_facts, check_releases
+from placet.ledger.audit.report import AuditReport
+from placet.ledger.audit.state import AuditRun, Outside
+from placet.ledger.audit.words import blind_spots, summary
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
-from placet.ledger.merkle import HASH_BYTES, GrowingTree
+from placet.ledger.merkle import GrowingTree
 from placet.ledger.note import verify_cosignature
 from placet.ledger.reader import load_trust
-from placet.ledger.releases import StoredLog, find_unallowed
 from placet.ledger.store import DuckStore
 from placet.ledger.tiles import TILE_HASHES, build_tiles
-
-BlobCheck = Callable[[Digest], None]
-"""Returns if a blob is there and whole; raises :class:`Error` otherwise."""
 
 PART_RECORDS = 32_768
 """The longest stretch: what opening the file costs is shared by so many, and 100 MB hold them."""
 
 _LEAST_RECORDS = 4096
 _PARALLEL_FROM = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """A checkpoint note that was kept elsewhere; with `witness`, believed only if that key co-signed it."""
-
-    note: str
-    witness: tuple[str, PublicKey] | None = None
-
-
-class _Roots:
-    """Roots of the log at sizes that were recomputed, 40 bytes each."""
-
-    def __init__(self) -> None:
-        self._sizes = array("q")
-        self._hashes = bytearray()
-
-    def add(self, size: int, root: bytes) -> None:
-        self._sizes.append(size)
-        self._hashes += root
-
-    def get(self, size: int) -> bytes | None:
-        at = bisect_left(self._sizes, size)
-        if at == len(self._sizes) or self._sizes[at] != size:
-            return None
-        return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
-
-
-@dataclass
-class _Audit:
-    store: DuckStore
-    trust: Trust | None
-    scope: Scope
-    size: int
-    found: Findings = field(default_factory=Findings)
-    checked: list[str] = field(default_factory=list)
-    outside: list[Checkpoint] = field(default_factory=list)
-    tree: GrowingTree = field(default_factory=GrowingTree)
-    good_up_to: int = 0
-    comparing: bool = True
-    roots: _Roots = field(default_factory=_Roots)
-    tile_roots: list[bytes] = field(default_factory=list)
-    totals: dict[str, int] = field(default_factory=dict)
-    unverified: set[int] = field(default_factory=set)
-    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
-    blobs: dict[Digest, int] = field(default_factory=dict)
-    releases: int = 0
 
 
 def audit(
@@ -132,7 +76,7 @@ def audit(
         extra = store.extra_rows(size)
         beyond = store.checkpoint_notes(size)
         doubled = store.doubled() if (scope or Scope()).derived else ()
-        run = _Audit(store, None, scope or Scope(), size)
+        run = AuditRun(store, None, scope or Scope(), size)
         _load_trust(run, root)
         start = _begin(run, since)
     for words in extra:
@@ -143,16 +87,18 @@ def audit(
         run.outside = _outside(run, outside)
     _check_parts(run, start, progress, workers)
     _check_end(run, beyond)
+    if run.trust is not None:
+        _check_roles(run, start)
     if run.scope.meaning and run.trust is not None:
-        _check_releases(run, start)
+        check_releases(run, start)
         if check_blob is not None:
-            _check_blobs(run, check_blob, progress)
+            check_blobs(run, check_blob, progress)
     return AuditReport(
         size,
         run.tree.root().hex(),
-        tuple(_summary(run, start)),
+        tuple(summary(run, start)),
         run.found.all(),
-        _blind(run, outside, since, start, check_blob),
+        blind_spots(run, outside, since, start, check_blob),
         start,
         newest if run.trust is not None else "",
     )
@@ -161,7 +107,7 @@ def audit(
 # --- beginning -----------------------------------------------------------------------------------------------
 
 
-def _load_trust(run: _Audit, root: TrustRoot) -> None:
+def _load_trust(run: AuditRun, root: TrustRoot) -> None:
     try:
         run.trust = load_trust(run.store, root)
     except IntegrityError as error:
@@ -172,7 +118,7 @@ def _load_trust(run: _Audit, root: TrustRoot) -> None:
     )
 
 
-def _begin(run: _Audit, since: str) -> int:
+def _begin(run: AuditRun, since: str) -> int:
     """Return the record to begin at, with the tree as it stood there."""
     if not since or run.trust is None:
         return 0
@@ -206,7 +152,7 @@ def _begin(run: _Audit, since: str) -> int:
     return checkpoint.size
 
 
-def _outside(run: _Audit, outside: Sequence[Outside]) -> list[Checkpoint]:
+def _outside(run: AuditRun, outside: Sequence[Outside]) -> list[Checkpoint]:
     """Return the checkpoints kept elsewhere that are this log's; compare them when the tree has their size."""
     kept: list[Checkpoint] = []
     for item in outside:
@@ -234,14 +180,14 @@ def _outside(run: _Audit, outside: Sequence[Outside]) -> list[Checkpoint]:
 # --- stretches -----------------------------------------------------------------------------------------------
 
 
-def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | None) -> None:
+def _check_parts(run: AuditRun, start: int, progress: Progress, workers: int | None) -> None:
     sizes = sorted({item.size for item in run.outside})
     count = workers or len(os.sched_getaffinity(0))
     jobs = _jobs(run, start, sizes, count)
     # What was audited before stands under the checkpoint that was given: held against it from stored hashes.
     for checkpoint in run.outside:
         if checkpoint.size <= start:
-            _compare_outside(run, checkpoint.size, _root_at(run, checkpoint.size))
+            _compare_outside(run, checkpoint.size, run.root_at(checkpoint.size))
     with (
         tracked(progress, "records", run.size - start, "records"),
         _runner(run.size - start, count) as each,
@@ -252,7 +198,7 @@ def _check_parts(run: _Audit, start: int, progress: Progress, workers: int | Non
     _check_upper_tiles(run, start)
 
 
-def _jobs(run: _Audit, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
+def _jobs(run: AuditRun, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
     # Short enough that each process gets several, so that none is left with the last one for long; whole tiles.
     wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.size - start) // (4 * workers)))
     length = -(-wanted // TILE_HASHES) * TILE_HASHES
@@ -294,7 +240,7 @@ def _runner(records: int, count: int) -> Iterator[Callable[[Iterator[Job]], Iter
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _take(run: _Audit, part: Part) -> None:
+def _take(run: AuditRun, part: Part) -> None:
     run.found.extend(part.findings)
     run.unverified.update(part.unverified)
     run.tile_roots += part.tile_roots
@@ -323,10 +269,10 @@ def _take(run: _Audit, part: Part) -> None:
         for index, record_id in part.misnamed:
             if held.get(record_id, index) != index:
                 run.found.add("doubled-record", f"record {index} repeats record {held[record_id]}", index)
-    _check_facts(run, part.facts)
+    check_facts(run, part.facts)
 
 
-def _compare_outside(run: _Audit, size: int, root: bytes | None) -> None:
+def _compare_outside(run: AuditRun, size: int, root: bytes | None) -> None:
     for checkpoint in run.outside:
         if checkpoint.size == size and checkpoint.root != root:
             run.found.add(
@@ -336,7 +282,7 @@ def _compare_outside(run: _Audit, size: int, root: bytes | None) -> None:
             )
 
 
-def _check_upper_tiles(run: _Audit, start: int) -> None:
+def _check_upper_tiles(run: AuditRun, start: int) -> None:
     """Compare the stored tiles above the lowest level, which are made of the roots below them."""
     if not run.scope.derived or not run.comparing or start:
         return
@@ -346,7 +292,7 @@ def _check_upper_tiles(run: _Audit, start: int) -> None:
             run.found.add("edited-derived-table", tile_words(level, tile.index))
 
 
-def _check_end(run: _Audit, beyond: Sequence[tuple[int, str]]) -> None:
+def _check_end(run: AuditRun, beyond: Sequence[tuple[int, str]]) -> None:
     """Hold the newest checkpoint, and what was kept elsewhere, against how far the log goes.
 
     Args:
@@ -381,162 +327,10 @@ def _check_end(run: _Audit, beyond: Sequence[tuple[int, str]]) -> None:
                 )
 
 
-# --- what records say of each other --------------------------------------------------------------------------
-
-
-def _check_facts(run: _Audit, facts: Sequence[Facts]) -> None:
-    wanted = sorted({target for fact in facts for _, target in fact.references})
-    held = run.store.indices_of(wanted) if wanted else {}
-    for fact in facts:
-        for what, target in fact.references:
-            at = held.get(target)
-            if at is None or at in run.unverified:
-                run.found.add(
-                    "missing-evidence",
-                    f"record {fact.index} ({fact.kind}) rests on {what} {target}, which is not in the log",
-                    fact.index,
-                )
-            elif at >= fact.index:
-                run.found.add(
-                    "evidence-after-the-fact",
-                    f"record {fact.index} ({fact.kind}) rests on {what} logged later, at {at}",
-                    fact.index,
-                )
-        _check_head(run, fact)
-        _check_left_out(run, fact)
-        run.releases += fact.kind is Kind.RELEASE
-        for blob in fact.blobs:
-            run.blobs.setdefault(blob, fact.index)
-
-
-def _check_head(run: _Audit, fact: Facts) -> None:
-    """Hold the ledger state that a plan, verdict or review names against the log: each is a checkpoint, too."""
-    head = fact.head
-    if head is None:
-        return
-    run.totals["heads"] = run.totals.get("heads", 0) + 1
-    root = _root_at(run, head.size) if head.size <= fact.index else None
-    if root is None or root.hex() != head.root:
-        run.found.add(
-            "foreign-head",
-            f"record {fact.index} ({fact.kind} by {fact.person}) was signed over a state of the ledger, "
-            f"{head.size} records, that this ledger never had: history was rewritten since, or it was signed elsewhere",
-            fact.index,
-        )
-
-
-def _root_at(run: _Audit, size: int) -> bytes | None:
-    known = run.roots.get(size)
-    if known is not None:
-        return known
-    try:
-        return GrowingTree(run.store.frontier(size)).root()
-    except IntegrityError:
-        return None
-
-
-def _check_left_out(run: _Audit, fact: Facts) -> None:
-    if fact.weights_id is None:
-        return
-    on_weights = run.plans.setdefault(fact.weights_id, [])
-    if fact.plans is None:
-        on_weights.append((fact.index, fact.record_id))
-        return
-    # Not only up to the head it names: whoever leaves a run out could name an older head, too.
-    for index, plan_id in on_weights:
-        if plan_id not in fact.plans:
-            run.found.add(
-                "left-out-run",
-                f"the verdict at {fact.index} leaves out the plan at {index} on the same weights",
-                fact.index,
-            )
-
-
-def _check_releases(run: _Audit, start: int) -> None:
-    if run.trust is None:
-        return
-    with run.store.reading():
-        log = StoredLog(run.store, run.trust, run.size)
-        for release, reason in find_unallowed(log, start):
-            run.found.add(
-                "unallowed-release",
-                f"record {release.index} released {release.record.adapter.label} to {release.record.channel}, "
-                f"signed by {release.person}, though it was not allowed: {reason}",
-                release.index,
-            )
-
-
-def _check_blobs(run: _Audit, check_blob: BlobCheck, progress: Progress) -> None:
-    with tracked(progress, "blobs", len(run.blobs), "files"):
-        for digest, index in run.blobs.items():
-            try:
-                check_blob(digest)
-            except Error as error:
-                run.found.add("damaged-blob", f"a file that record {index} names: {error}", index)
-            progress.advance("blobs")
-    run.checked.append(f"{plural(len(run.blobs), 'blob')} that records refer to")
-
-
-# --- words ---------------------------------------------------------------------------------------------------
-
-
-def _summary(run: _Audit, start: int) -> list[str]:
-    count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
-    lines = [f"{plural(run.size - start, 'record')}: indices without gaps, stored hashes match the bytes"]
-    if start:
-        lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
-    if run.trust is not None:
-        lines.append(
-            f"{plural(count('checkpoints'), 'checkpoint')}: signed by the log's key, each root recomputed"
-        )
-        if run.scope.signatures:
-            lines.append(
-                f"{plural(count('signatures'), 'signature')}, each by a key that held the role at that index"
-            )
-        _check_roles(run, start)
-    if count("unknown"):
-        lines.append(f"{plural(count('unknown'), 'record')} of types not known here: kept, not trusted")
-    if run.scope.meaning and run.trust is not None:
-        lines += [
-            "references: what a record rests on was logged before it; verdicts leave no plan out",
-            f"{plural(count('heads'), 'ledger state')} that plans, verdicts and reviews were signed over",
-            f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
-            " on its newest verdict",
-        ]
-    if run.scope.derived:
-        lines.append("derived tables, compared with the envelopes")
-    return lines + run.checked
-
-
-def _check_roles(run: _Audit, start: int) -> None:
+def _check_roles(run: AuditRun, start: int) -> None:
     known = run.trust.statements if run.trust is not None and not start else run.totals.get("roles", 0)
     if run.totals.get("roles", 0) != known:
         run.found.add(
             "edited-derived-table",
             f"the log holds {run.totals['roles']} roles statements and root versions, the index tables show {known}",
         )
-
-
-def _blind(
-    run: _Audit, outside: Sequence[Outside], since: str, start: int, check_blob: BlobCheck | None
-) -> tuple[str, ...]:
-    blind = []
-    if not outside:
-        blind.append(
-            "a log rewritten or cut short and signed again with its own key: give --checkpoint FILE kept elsewhere"
-        )
-    blind += ["a key that was stolen before its loss was reported", "a run that was never logged"]
-    if since and start:
-        blind.append(
-            f"what was done to the first {start} records as they are stored, since they were audited"
-        )
-    if check_blob is None:
-        blind.append("blobs that are gone or altered: they were not looked at")
-    for made, what in (
-        (run.scope.signatures, "forged signatures: they were not looked at"),
-        (run.scope.derived, "edited index tables: they were not looked at"),
-        (run.scope.meaning, "what records say of each other: it was not looked at"),
-    ):
-        if not made:
-            blind.append(what)
-    return tuple(blind)

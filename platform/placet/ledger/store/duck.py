@@ -9,9 +9,8 @@ same transaction and under one checkpoint. It does not protect the file against 
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +20,17 @@ from placet.attest.envelope import Envelope
 from placet.attest.keys import PublicKey, Signer
 from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
+from placet.domain.errors import IntegrityError, StorageError, UsageError
 from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any
 from placet.ledger.derived import Derived, derive
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock, ledger_turn
 from placet.ledger.merkle import leaf_hash
-from placet.ledger.queue import Claim, Queue
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.batch import Batch
-from placet.ledger.store.requests import AppendRequest, dump_answer, dump_request, parse_answer, parse_request
+from placet.ledger.store.requests import dump_request, parse_answer
+from placet.ledger.store.shared import SharedConnection
 from placet.ledger.store.tables import Tables, digest_key, migrations
+from placet.ledger.store.waiting import Waiting
 from placet.ledger.tiles import TileTree
 
 
@@ -48,7 +48,7 @@ class DuckStore:
         self.origin = origin
         self._lock_path = path.with_name(path.name + ".lock")
         self._wait_s = wait_s
-        self._shared = _Shared()
+        self._shared = SharedConnection()
         self._whole: _Whole | None = None
 
     def create(self, *, follows: str = "") -> None:
@@ -99,7 +99,7 @@ class DuckStore:
         with ledger_turn(self._lock_path, exclusive=True, wait_s=self._wait_s, request=request) as turn:
             if turn.answer is not None:
                 return parse_answer(turn.answer, envelopes)
-            waiting = _Waiting(turn.queue, shared, log.public.key_id)
+            waiting = Waiting(turn.queue, shared, log.public.key_id)
             try:
                 with collector_paused(), self._writing() as tables:
                     tree = self._match_checkpoint(tables, (log.public, *log_keys), seen)
@@ -428,84 +428,6 @@ class _Whole:
 
     file: tuple[int, ...]
     frontier: tuple[tuple[int, bytes], ...]
-
-
-class _Waiting:
-    """Requests of other writers that this one serves along with its own."""
-
-    def __init__(self, queue: Queue, seen: Seen | None, log_key: Digest) -> None:
-        self._queue = queue
-        self._seen = seen
-        self._log_key = log_key
-        self._served: list[tuple[Claim, AppendRequest, Sequence[Entry] | Error]] = []
-
-    def serve(self, batch: Batch, check: Check | None) -> None:
-        """Take in what fits: what others would have checked in the same way and signed with the same key."""
-        if self._seen is None or not self._queue.anybody():
-            return
-        self._queue.sweep()
-        for claim in self._queue.claims():
-            request = _request(claim)
-            if request is None or (request.seen, request.log_key) != (self._seen, self._log_key):
-                self._queue.give_back(claim)
-                continue
-            try:
-                self._served.append((claim, request, batch.add(request.envelopes, check)))
-            except Error as error:
-                self._served.append((claim, request, error))
-
-    def reply(self) -> None:
-        """Tell each how it went."""
-        for claim, request, result in self._served:
-            claim.reply(dump_answer(result, request.envelopes))
-
-    def fail(self, error: BaseException) -> None:
-        """Tell each that was served that the whole transaction failed."""
-        if not isinstance(error, Error):
-            error = StorageError(
-                "the process that held the ledger was interrupted",
-                hint="repeat it: nothing is ever added twice",
-            )
-        for claim, _, result in self._served:
-            claim.reply(dump_answer(result if isinstance(result, Error) else error))
-
-
-def _request(claim: Claim) -> AppendRequest | None:
-    try:
-        return parse_request(claim.request)
-    except (ValueError, KeyError, TypeError, Error):
-        return None
-
-
-class _Shared(threading.local):
-    """This thread's connection for a group of queries, if it is in one."""
-
-    def __init__(self) -> None:
-        self.depth = 0
-        self.tables: Tables | None = None
-        self._stack = ExitStack()
-
-    @property
-    def grouped(self) -> bool:
-        return self.depth > 0
-
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.depth -= 1
-            if not self.depth:
-                self.let_go()
-
-    def keep(self, opened: AbstractContextManager[Tables]) -> Tables:
-        self.tables = self._stack.enter_context(opened)
-        return self.tables
-
-    def let_go(self) -> None:
-        self.tables = None
-        self._stack.close()
 
 
 @contextmanager

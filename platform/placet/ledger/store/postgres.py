@@ -14,10 +14,8 @@ another machine notices, and can change nothing that a machine has seen.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import resources
-from typing import Any
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -30,26 +28,31 @@ from placet.attest.trust import Trust, establish_trust
 from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, LedgerBusyError, StorageError, UsageError
-from placet.ledger.checkpoint import sign_checkpoint, verify_checkpoint_by_any, verify_log_checkpoint
+from placet.ledger.checkpoint import sign_checkpoint, verify_log_checkpoint
 from placet.ledger.derived import predicate_type_of
 from placet.ledger.lock import DEFAULT_WAIT_S
-from placet.ledger.merkle import HASH_BYTES, GrowingTree, leaf_hash
+from placet.ledger.merkle import GrowingTree, leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.batch import Batch
 from placet.ledger.store.duck import DuckStore
-from placet.ledger.store.postgres_queue import HEAD_LOCK, Ask, Claim, Connection, Head, PostgresQueue
+from placet.ledger.store.postgres_queue import HEAD_LOCK, Ask, Claim, Connection, PostgresQueue
+from placet.ledger.store.postgres_tables import (
+    FORM,
+    STATE,
+    STATE_AND_COUNT,
+    bring_up_to_date,
+    check_state,
+    insert,
+    migrate,
+    stored_entry,
+)
+from placet.ledger.store.postgres_view import View
 from placet.ledger.store.requests import dump_answer, dump_request, parse_answer
 
 IN_POSTGRES = "a log in PostgreSQL"
 
-_FORM = 2
 _FOLLOWED_AT_ONCE = 4096
 _ATTEMPTS = 20
-_INSERTED_AT_ONCE = 4096
-_STATE = "SELECT origin, form, moved FROM placet_log"
-_STATE_AND_COUNT = """
-SELECT origin, form, moved, (SELECT count(*) FROM placet_entries WHERE predicate_type = ANY(%s)) FROM placet_log
-"""
 _HELD = "SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s)"
 _HELD_BY_CLAIMS = """
 SELECT idx, record_id, envelope FROM placet_entries WHERE record_id = ANY(%s::text[] || ARRAY(
@@ -101,14 +104,14 @@ class PostgresStore:
             db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
             if db.execute("SELECT to_regclass('placet_log')").fetchone() != (None,):
                 if again:
-                    _check_state(db.execute(_STATE).fetchone(), self.origin, read=True)
+                    check_state(db.execute(STATE).fetchone(), self.origin, read=True)
                     return
                 raise UsageError(
                     "the database holds a ledger already",
                     hint="name another database, or drop its placet_ tables",
                 )
-            _migrate(db, 0)
-            db.execute("INSERT INTO placet_log VALUES (%s, %s, NULL)", [self.origin, _FORM])
+            migrate(db, 0)
+            db.execute("INSERT INTO placet_log VALUES (%s, %s, NULL)", [self.origin, FORM])
 
     # --- appending --------------------------------------------------------------------------------------
 
@@ -129,7 +132,7 @@ class PostgresStore:
         if mine.view is None:
             self.follow()
             size = self._index.size()
-            mine.view = _View(size, GrowingTree(self._index.frontier(size)))
+            mine.view = View(size, GrowingTree(self._index.frontier(size)))
         # A check of one's own that rests on nothing named can be done by nobody else.
         shared, key = (seen if check is not None else None), log.public
         ids = [item.record_id for item in envelopes if isinstance(item, Envelope)]
@@ -152,7 +155,7 @@ class PostgresStore:
     def _add(
         self,
         db: Connection,
-        view: _View,
+        view: View,
         envelopes: Sequence[Envelope | Draft],
         ask: Ask,
         check: Check | None,
@@ -162,13 +165,13 @@ class PostgresStore:
         queue = self._mine.queue
         with db.pipeline():
             db.execute("BEGIN")
-            state = db.execute(_STATE_AND_COUNT, [list(seen.predicate_types) if seen else []])
+            state = db.execute(STATE_AND_COUNT, [list(seen.predicate_types) if seen else []])
             claimed = queue.claims(db, ask)
             held = db.execute(_HELD_BY_CLAIMS, [list(ask.record_ids), ask.served_with], binary=True)
             row = state.fetchone()
-            _check_state(row, self.origin)
+            check_state(row, self.origin)
             claims = queue.read(claimed.fetchall(), ask)
-            known: dict[str, Entry] = {row[1]: _entry(*row) for row in held.fetchall()}
+            known: dict[str, Entry] = {row[1]: stored_entry(*row) for row in held.fetchall()}
         if seen is not None and (row is None or row[3] != seen.count):
             raise StaleError(
                 "the ledger changed meanwhile; nothing was appended", hint="look again and repeat it"
@@ -179,7 +182,7 @@ class PostgresStore:
             found = {item: known[item] for item in record_ids if item in known}
             drafted = [item for item in record_ids if item not in asked]
             rows = db.execute(_HELD, [drafted], binary=True).fetchall() if drafted else ()
-            return {**found, **{row[1]: _entry(*row) for row in rows}}
+            return {**found, **{row[1]: stored_entry(*row) for row in rows}}
 
         batch = Batch(view.size, lookup)
         entries = batch.add(envelopes, check)
@@ -189,14 +192,14 @@ class PostgresStore:
             if batch.new:
                 view.add([entry.leaf for entry in batch.new])
                 note = sign_checkpoint(self.origin, view.size, view.root(), ask.log).note
-                _insert(db, batch.new, [row.predicate_type for row in batch.derived])
+                insert(db, batch.new, [row.predicate_type for row in batch.derived])
                 db.execute("INSERT INTO placet_checkpoints VALUES (%s, %s)", [view.size, note])
             queue.reply(db, answers)
             db.execute("COMMIT")
             db.execute("SELECT pg_advisory_unlock(%s)", [HEAD_LOCK])
         return entries
 
-    def _require_logged(self, entries: Sequence[Entry], view: _View) -> None:
+    def _require_logged(self, entries: Sequence[Entry], view: View) -> None:
         """Return if `entries` are what the log has at their indices, as far as this machine verified it."""
         for entry in entries:
             leaf = view.leaf(entry.index)
@@ -233,7 +236,7 @@ class PostgresStore:
         with self._index.reading():
             size, mine = self._index.size(), self._index.latest_checkpoint()
         with self._transaction() as db:
-            _check_state(db.execute(_STATE).fetchone(), self.origin, read=True)
+            check_state(db.execute(STATE).fetchone(), self.origin, read=True)
             newest = db.execute(
                 "SELECT size, note FROM placet_checkpoints ORDER BY size DESC LIMIT 1"
             ).fetchone()
@@ -248,7 +251,7 @@ class PostgresStore:
             ).fetchone()
             upper = found[0] if found is not None else newest[0]
             query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx >= %s AND idx < %s ORDER BY idx"
-            entries = [_entry(*row) for row in db.execute(query, [size, upper]).fetchall()]
+            entries = [stored_entry(*row) for row in db.execute(query, [size, upper]).fetchall()]
             query = "SELECT size, note FROM placet_checkpoints WHERE size > %s AND size <= %s ORDER BY size"
             notes = [(row[0], row[1]) for row in db.execute(query, [size, upper]).fetchall()]
         self._verify(entries, notes, size)
@@ -309,7 +312,7 @@ class PostgresStore:
             mine = {entry.index: entry for entry in self._index.entries(start, stop)}
             with self._transaction() as db:
                 query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx >= %s AND idx < %s"
-                theirs = {row[0]: _entry(*row) for row in db.execute(query, [start, stop]).fetchall()}
+                theirs = {row[0]: stored_entry(*row) for row in db.execute(query, [start, stop]).fetchall()}
             for index, entry in sorted(mine.items()):
                 if index not in theirs:
                     yield index, f"record {index} is missing from the database"
@@ -427,7 +430,7 @@ class PostgresStore:
                     f"records do not follow on the {start} in the database",
                     hint="begin with an empty database",
                 )
-            _insert(db, entries, [predicate_type_of(_payload(entry)) for entry in entries])
+            insert(db, entries, [predicate_type_of(_payload(entry)) for entry in entries])
             with db.cursor() as cursor:
                 cursor.executemany("INSERT INTO placet_checkpoints VALUES (%s, %s)", list(notes))
         self._mine.view = None
@@ -461,7 +464,7 @@ class PostgresStore:
         """Give a connection for an append, which begins and ends its transactions itself."""
         with self._connected() as db:
             if not self._mine.ready:
-                _bring_up_to_date(db)
+                bring_up_to_date(db)
                 self._mine.ready = True
             try:
                 yield db
@@ -518,53 +521,8 @@ class _Mine(threading.local):
         self.db: Connection | None = None
         self.ready = False
         self.queue = PostgresQueue(origin, wait_s)
-        self.view: _View | None = None
+        self.view: View | None = None
         self.groups = 0
-
-
-class _View:
-    """What this thread verified of the log: its tree, and the leaves since it began to look."""
-
-    def __init__(self, start: int, tree: GrowingTree) -> None:
-        self._start = start
-        self._tree = tree
-        self._leaves = bytearray()
-
-    @property
-    def size(self) -> int:
-        return self._tree.size
-
-    def root(self) -> bytes:
-        return self._tree.root()
-
-    def leaf(self, index: int) -> bytes | None:
-        """Return the leaf at `index`; None before the ones that are kept."""
-        at = (index - self._start) * HASH_BYTES
-        return bytes(self._leaves[at : at + HASH_BYTES]) if at >= 0 else None
-
-    def add(self, leaves: Iterable[bytes]) -> None:
-        for leaf in leaves:
-            self._tree.add(leaf)
-            self._leaves += leaf
-
-    def advance(self, head: Head, origin: str, keys: Sequence[PublicKey]) -> None:
-        """Take in what was added since, if it makes the root that the log's key signed.
-
-        The hashes are the database's word: others than the records' would make another root.
-        """
-        new = head.leaves
-        self.add(new[at : at + HASH_BYTES] for at in range(0, len(new), HASH_BYTES))
-        if head.note is None:
-            if self.size or head.last is not None:
-                raise IntegrityError("the log has records but no checkpoint", hint="run `placet audit`")
-            return
-        checkpoint = verify_checkpoint_by_any(head.note, origin, keys)
-        last = None if head.last is None else head.last + 1
-        if (checkpoint.root, checkpoint.size, head.size, last) != (self.root(), *[self.size] * 3):
-            raise IntegrityError(
-                "the log in the database does not match its last checkpoint; nothing was appended",
-                hint="somebody changed the database: run `placet audit` to see what",
-            )
 
 
 def _served(batch: Batch, claim: Claim, check: Check | None) -> bytes | None:
@@ -578,60 +536,8 @@ def _served(batch: Batch, claim: Claim, check: Check | None) -> bytes | None:
         return dump_answer(error)
 
 
-def _bring_up_to_date(db: Connection) -> None:
-    """Make the tables that a database of an earlier form lacks, and forget what writers left long ago."""
-    state = db.execute(_STATE).fetchone()
-    if state is not None and state[1] < _FORM:
-        with db.transaction():
-            db.execute("SELECT pg_advisory_xact_lock(%s)", [HEAD_LOCK])
-            state = db.execute(_STATE).fetchone()
-            if state is not None and state[1] < _FORM:
-                _migrate(db, state[1])
-    db.execute("DELETE FROM placet_waiting WHERE asked_at < clock_timestamp() - interval '1 day'")
-
-
-def _migrate(db: Connection, form: int) -> None:
-    folder = resources.files("placet.ledger") / "migrations" / "postgres"
-    for file in sorted(folder.iterdir(), key=lambda item: item.name):
-        if file.name.endswith(".sql") and int(file.name[:4]) > form:
-            db.execute(file.read_bytes())
-    db.execute("UPDATE placet_log SET form = %s", [_FORM])
-
-
-def _insert(db: Connection, entries: Sequence[Entry], predicate_types: Sequence[str]) -> None:
-    """Add rows by columns: one statement for many."""
-    rows = [
-        (entry.index, entry.record_id, predicate_type, entry.envelope)
-        for entry, predicate_type in zip(entries, predicate_types, strict=True)
-    ]
-    for start in range(0, len(rows), _INSERTED_AT_ONCE):
-        columns = zip(*rows[start : start + _INSERTED_AT_ONCE], strict=True)
-        query = "INSERT INTO placet_entries SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bytea[])"
-        db.execute(query, [list(column) for column in columns])
-
-
-def _entry(index: int, record_id: str, envelope: Any) -> Entry:
-    raw = bytes(envelope)
-    return Entry(index, Digest(record_id), leaf_hash(raw), raw)
-
-
 def _payload(entry: Entry) -> bytes:
     return parse_envelope(entry.envelope).payload
-
-
-def _check_state(state: TupleRow | None, origin: str, *, read: bool = False) -> None:
-    if state is None or state[0] != origin:
-        raise UsageError(
-            f"the database holds the ledger {state[0] if state else None!r}, not {origin!r}",
-            hint="each ledger has a database of its own: check the connection in office.json",
-        )
-    if state[1] > _FORM:
-        raise StorageError(
-            f"the database's tables are of form {state[1]}, this Placet knows up to {_FORM}",
-            hint="a newer Placet made them: use that one",
-        )
-    if state[2] is not None and not read:
-        raise UsageError(f"the ledger was moved to {state[2]}", hint="append there")
 
 
 def _text(note: str) -> str:

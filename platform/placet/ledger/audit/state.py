@@ -1,0 +1,78 @@
+"""What an audit knows while it runs."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from placet.attest.keys import PublicKey
+from placet.attest.trust import Trust
+from placet.domain.digests import Digest
+from placet.domain.errors import IntegrityError
+from placet.ledger.audit.part import Scope
+from placet.ledger.audit.report import Findings
+from placet.ledger.checkpoint import Checkpoint
+from placet.ledger.merkle import HASH_BYTES, GrowingTree
+from placet.ledger.store import DuckStore
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """A checkpoint note that was kept elsewhere; with `witness`, believed only if that key co-signed it."""
+
+    note: str
+    witness: tuple[str, PublicKey] | None = None
+
+
+class Roots:
+    """Roots of the log at sizes that were recomputed, 40 bytes each."""
+
+    def __init__(self) -> None:
+        self._sizes = array("q")
+        self._hashes = bytearray()
+
+    def add(self, size: int, root: bytes) -> None:
+        """Keep the root at `size`, which is larger than those before."""
+        self._sizes.append(size)
+        self._hashes += root
+
+    def get(self, size: int) -> bytes | None:
+        """Return the root at `size` if it was kept."""
+        at = bisect_left(self._sizes, size)
+        if at == len(self._sizes) or self._sizes[at] != size:
+            return None
+        return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
+
+
+@dataclass
+class AuditRun:
+    """What one audit has looked at and found so far."""
+
+    store: DuckStore
+    trust: Trust | None
+    scope: Scope
+    size: int
+    found: Findings = field(default_factory=Findings)
+    checked: list[str] = field(default_factory=list)
+    outside: list[Checkpoint] = field(default_factory=list)
+    tree: GrowingTree = field(default_factory=GrowingTree)
+    good_up_to: int = 0
+    comparing: bool = True
+    roots: Roots = field(default_factory=Roots)
+    tile_roots: list[bytes] = field(default_factory=list)
+    totals: dict[str, int] = field(default_factory=dict)
+    unverified: set[int] = field(default_factory=set)
+    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    blobs: dict[Digest, int] = field(default_factory=dict)
+    releases: int = 0
+
+    def root_at(self, size: int) -> bytes | None:
+        """Return the root of the log at `size`, from what was read or else from stored hashes; None without them."""
+        known = self.roots.get(size)
+        if known is not None:
+            return known
+        try:
+            return GrowingTree(self.store.frontier(size)).root()
+        except IntegrityError:
+            return None

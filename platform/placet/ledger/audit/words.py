@@ -1,0 +1,63 @@
+"""What an audit looked at and what it could not see, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from placet.domain.text import plural
+from placet.ledger.audit.relations import BlobCheck
+from placet.ledger.audit.state import AuditRun, Outside
+
+
+def summary(run: AuditRun, start: int) -> list[str]:
+    """Return a line for each thing that was looked at."""
+    count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
+    lines = [f"{plural(run.size - start, 'record')}: indices without gaps, stored hashes match the bytes"]
+    if start:
+        lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
+    if run.trust is not None:
+        lines.append(
+            f"{plural(count('checkpoints'), 'checkpoint')}: signed by the log's key, each root recomputed"
+        )
+        if run.scope.signatures:
+            lines.append(
+                f"{plural(count('signatures'), 'signature')}, each by a key that held the role at that index"
+            )
+    if count("unknown"):
+        lines.append(f"{plural(count('unknown'), 'record')} of types not known here: kept, not trusted")
+    if run.scope.meaning and run.trust is not None:
+        lines += [
+            "references: what a record rests on was logged before it; verdicts leave no plan out",
+            f"{plural(count('heads'), 'ledger state')} that plans, verdicts and reviews were signed over",
+            f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
+            " on its newest verdict",
+        ]
+    if run.scope.derived:
+        lines.append("derived tables, compared with the envelopes")
+    return lines + run.checked
+
+
+def blind_spots(
+    run: AuditRun, outside: Sequence[Outside], since: str, start: int, check_blob: BlobCheck | None
+) -> tuple[str, ...]:
+    """Return what this audit could not have seen."""
+    blind = []
+    if not outside:
+        blind.append(
+            "a log rewritten or cut short and signed again with its own key: give --checkpoint FILE kept elsewhere"
+        )
+    blind += ["a key that was stolen before its loss was reported", "a run that was never logged"]
+    if since and start:
+        blind.append(
+            f"what was done to the first {start} records as they are stored, since they were audited"
+        )
+    if check_blob is None:
+        blind.append("blobs that are gone or altered: they were not looked at")
+    for made, what in (
+        (run.scope.signatures, "forged signatures: they were not looked at"),
+        (run.scope.derived, "edited index tables: they were not looked at"),
+        (run.scope.meaning, "what records say of each other: it was not looked at"),
+    ):
+        if not made:
+            blind.append(what)
+    return tuple(blind)
