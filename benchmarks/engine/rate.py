@@ -39,7 +39,7 @@ def scored(lm: PlacetLM, work: Work) -> list[Any]:
     for doc in work.docs:
         prompt = apply_template(work.config["doc_to_text"], doc)
         for choice in doc["choices"]:
-            _, context, continuation = lm._encoded(prompt, f" {choice}")
+            _, context, continuation = lm._encoder.pair(prompt, f" {choice}")
             found.append(scoring._scored(context, continuation))
     return found
 

@@ -15,7 +15,7 @@ TREE_MASK_FAMILIES = frozenset(
 
 # Settings of a generation config that greedy decoding does not use, or that the engine obeys itself.
 _HARMLESS_SETTINGS = frozenset(
-    {"bos_token_id", "eos_token_id", "pad_token_id", "max_length", "max_new_tokens", "do_sample"}
+    {"bos_token_id", "eos_token_id", "pad_token_id", "max_length", "do_sample"}
     | {"temperature", "top_k", "top_p", "typical_p", "min_p", "use_cache", "cache_implementation"}
     | {"output_attentions", "output_hidden_states", "output_scores", "output_logits"}
     | {"return_dict_in_generate", "transformers_version", "_from_model_config"}

@@ -13,7 +13,7 @@ def joined_checks(checks: Sequence[Mapping[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for check in checks:
         for name, value in check.items():
-            if name in found and name.endswith("_checked"):
+            if name in found and name.endswith(("_checked", "_truncated")):
                 value = str(int(found[name]) + int(value))
             elif name in found and name.endswith("_difference"):
                 value = max(found[name], value, key=float)

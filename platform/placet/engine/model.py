@@ -9,6 +9,7 @@ packed path cannot take (an unknown architecture, sampling) go the ordinary way,
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
-from lm_eval.models.utils_hf import stop_sequences_criteria
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from tqdm import tqdm
 
-from placet.domain.errors import EvaluationError, UsageError
+from placet.domain.errors import UsageError
 from placet.domain.records import EngineInfo
 from placet.engine.answering import DocumentProgress, answer_all
 from placet.engine.answers import (
@@ -35,18 +33,19 @@ from placet.engine.answers import (
     answer_head,
     answer_id,
 )
+from placet.engine.encoding import RequestEncoder
 from placet.engine.families import greedy_obstacle, tree_mask_obstacle
 from placet.engine.generation import GenerationLimits, GreedyGenerator, Prompt
+from placet.engine.generation_check import check_generations, end_tokens, text_of
 from placet.engine.identity import EngineSettings, PassSizes, engine_info, pass_sizes
 from placet.engine.memory import needed_memory
 from placet.engine.ordinary import OrdinaryLM, OrdinaryScoring
 from placet.engine.quiet import without_progress_bars
 from placet.engine.scoring import Encoded, Scoring
-from placet.engine.selfcheck import TOLERANCES, SelfCheck, choose
+from placet.engine.selfcheck import TOLERANCES, SelfCheck
 from placet.engine.weights import AdapterAtWork, ResidentBase
 
-_MOST_ENCODINGS = 1 << 18
-"""Requests whose tokens are remembered for the next adapter; a larger suite is encoded again."""
+_LOG = logging.getLogger("lm_eval.models.placet")
 
 
 class PlacetLM(OrdinaryLM):
@@ -89,6 +88,16 @@ class PlacetLM(OrdinaryLM):
             )
         if answers is not None and not base_id:
             raise UsageError("an answer store needs the base's id", hint="pass base_id=the base's content id")
+        if peft and options.get("delta"):
+            raise UsageError(
+                "both `peft` and `delta` are given", hint="give one: a base takes one or the other"
+            )
+        given: tuple[Any, ...] = (settings, answers)
+        if any(isinstance(value, str) for value in given):
+            raise UsageError(
+                "`settings` and `answers` are objects of Python's and cannot be written on a command line",
+                hint="leave them out; where the engine is imported, pass EngineSettings(...)",
+            )
         self._settings = settings or EngineSettings()
         if self._settings.threads:
             torch.set_num_threads(self._settings.threads)
@@ -119,7 +128,7 @@ class PlacetLM(OrdinaryLM):
         self._checked_tasks: set[str] = set()  # whose requests were checked with the weights at work
         self._adapter: AdapterAtWork | None = None
         self._documents: DocumentProgress | None = None
-        self._encodings: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        self._encoder = RequestEncoder(self)
         self._logits: dict[int, tuple[float, ...]] = {}  # of the generations under way, by request
         if peft:
             self.add_adapter(peft, Path(peft))
@@ -192,13 +201,15 @@ class PlacetLM(OrdinaryLM):
         self._documents = documents
 
     def get_model_info(self) -> dict[str, Any]:
-        """Return the facts that lm-eval's `hf` reports, without asking the Hub about a local folder."""
+        """Return the facts that lm-eval's `hf` reports, without asking the Hub about a local folder or a known base."""
         facts = {
             "model_num_parameters": self.model.num_parameters(),
             "model_dtype": str(self.model.dtype),
             "model_revision": self.revision,
             "model_sha": self._base_id,
         }
+        if not self._base_id and not Path(str(self.pretrained)).exists():
+            facts = super().get_model_info()
         if self._current is not None:
             # The name of an adapter that was given as a folder is a path, and no digest.
             facts["peft_sha"] = self._current if self._current.startswith("sha256:") else ""
@@ -210,19 +221,22 @@ class PlacetLM(OrdinaryLM):
         """Return log-probability and greediness of each continuation, as lm-eval's `hf` does."""
         if self.enable_thinking:  # lm-eval refuses this, in words
             return list(super().loglikelihood(requests, disable_tqdm=disable_tqdm))
-        pieces = [[self._encoded(*request.args)] for request in requests]
+        pieces = [[self._encoder.pair(*request.args)] for request in requests]
         answers = self._likelihoods("loglikelihood", requests, pieces, disable_tqdm)
         return [(answer.logprob, answer.greedy) for answer in answers]
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Return the log-probability of each whole text, in windows, as lm-eval's `hf` does."""
-        pieces = [self._windows(*request.args) for request in requests]
+        pieces = [self._encoder.windows(*request.args) for request in requests]
         answers = self._likelihoods("loglikelihood_rolling", requests, pieces, disable_tqdm)
         return [answer.logprob for answer in answers]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Return each prompt's continuation up to its stop strings, as lm-eval's `hf` does at batch size 1."""
-        prompts = [self._prompt(*request.args) for request in requests]
+        greedy = not self._generation_obstacle
+        encoded = [self._encoder.prompt(*request.args, greedy=greedy) for request in requests]
+        prompts = [prompt for prompt, _ in encoded]
+        self._note_truncated(sum(cut for _, cut in encoded))
 
         def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
             yield from self._generate(requests, prompts, indices)
@@ -231,7 +245,8 @@ class PlacetLM(OrdinaryLM):
         ids = self._ids("generate_until", requests)
         with self._reported("generate_until", requests, disable_tqdm) as done:
             answers = answer_all(ids, self._answers, compute, done)
-        self._check_generations(ids, prompts, answers, self._checks(requests).checked_generations)
+        count = self._checks(requests).checked_generations
+        check_generations(self, self._check, ids, prompts, answers, self._logits, count)
         self._note_checked(requests)
         return [answer.text for answer in answers if isinstance(answer, Generated)]
 
@@ -249,6 +264,7 @@ class PlacetLM(OrdinaryLM):
         self, kind: str, requests: list[Any], pieces: list[list[Encoded]], disable_tqdm: bool
     ) -> list[Likelihood]:
         """Answer requests, each the sum over its pieces, and check a few."""
+        self._note_truncated(sum(map(self._encoder.is_cut, pieces)))
         ids, scoring = self._ids(kind, requests), self._scoring(self._checks(requests))
 
         def compute(indices: list[int]) -> Iterator[list[tuple[int, Answer]]]:
@@ -300,11 +316,11 @@ class PlacetLM(OrdinaryLM):
             self._sizes.pack_tokens,
             self._sizes.attention_block,
         )
-        generator = GreedyGenerator(self.model, self.tokenizer, self._end_tokens(), limits, self._check)
+        generator = GreedyGenerator(self.model, self.tokenizer, end_tokens(self.model), limits, self._check)
         for batch in generator.generate([prompt for _, prompt in own]):
             self._logits.update({own[place][0]: generator.logits_of(place) for place, _ in batch})
             yield [
-                (own[place][0], Generated(self._text(tokens, own[place][1]), tokens))
+                (own[place][0], Generated(text_of(self, tokens, own[place][1]), tokens))
                 for place, tokens in batch
             ]
         others = [index for index in indices if prompts[index] is None]
@@ -312,33 +328,16 @@ class PlacetLM(OrdinaryLM):
             with needed_memory("to generate for one prompt the ordinary way"):
                 yield [(index, Generated(self.generate_alone(requests[index])))]
 
-    def _text(self, tokens: Sequence[int], prompt: Prompt) -> str:
-        text = self.tok_decode(list(tokens))
-        return str(postprocess_generated_text(text, stop=list(prompt.stops), think_end_token=None))
-
-    def _prompt(self, context: str, arguments: dict[str, Any]) -> Prompt | None:
-        """Return what to generate from, or None where only lm-eval's own code knows how."""
-        kwargs = dict(normalize_gen_kwargs(arguments, self.max_gen_toks))
-        stops = kwargs.pop("until", None)
-        limit = int(kwargs.pop("max_gen_toks"))
-        greedy = kwargs.pop("do_sample", False) is False and not kwargs.pop("temperature", 0.0)
-        room = self.max_length - limit
-        if room < 1 and self.backend == "causal":
-            raise EvaluationError(
-                f"{limit} new tokens leave no room for a prompt in the model's {self.max_length}",
-                hint="lower max_gen_toks in the task's generation arguments (on the command line: --gen_kwargs)",
-            )
-        if kwargs or not greedy or self._generation_obstacle or self.think_end_token or limit < 1:
-            return None
-        ids, _ = self.tok_batch_encode([context], left_truncate_len=room, truncation=self.truncation)
-        if not ids.numel():
-            raise EvaluationError(
-                f"a prompt has no tokens to generate from: {context[:60]!r}",
-                hint="change the task's prompt; this model's tokenizer does not begin a text with a token of its own",
-            )
-        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        stops = handle_stop_sequences(stops, eos=eos)
-        return Prompt(tuple(ids[0].tolist()), limit, tuple(stop for stop in stops if stop is not None))
+    def _note_truncated(self, count: int) -> None:
+        """Keep, and say, that so many requests do not fit into the model's context."""
+        if not count:
+            return
+        self._check.note_truncated(count)
+        _LOG.warning(
+            "%d requests are longer than the model's context of %d tokens and lose their beginning",
+            count,
+            self.max_length,
+        )
 
     # --- identity, encoding, checks ----------------------------------------------------------------------
 
@@ -366,42 +365,6 @@ class PlacetLM(OrdinaryLM):
             }
         )
 
-    def _encoded(self, context: str, continuation: str) -> Encoded:
-        """Return the request's tokens, made once for all adapters."""
-        key = (context, continuation)
-        if key not in self._encodings:
-            if context:
-                pair = self._encode_pair(context, continuation)
-            else:
-                tokens = self.tok_encode(continuation, add_special_tokens=False)
-                starts = bool(tokens) and tokens[0] == self.prefix_token_id
-                pair = (tokens[:1], tokens[1:]) if starts else ([self.prefix_token_id], tokens)
-            if not pair[0]:
-                raise EvaluationError(
-                    f"a request has a context without tokens: {context[-60:]!r}, before {continuation[:60]!r}",
-                    hint="change the task so that its context is empty, or more than spaces",
-                )
-            if not pair[1]:
-                raise EvaluationError(
-                    f"a request has no tokens to score: {continuation[:60]!r} after {context[-60:]!r}",
-                    hint="change the task so that every option adds at least one token to its context",
-                )
-            if len(self._encodings) >= _MOST_ENCODINGS:
-                self._encodings.clear()
-            self._encodings[key] = pair
-        return key, *self._encodings[key]
-
-    def _windows(self, text: str) -> list[Encoded]:
-        """Return the windows lm-eval scores a whole text in: each token once, with what context there is room for."""
-        windows = get_rolling_token_windows(
-            token_list=self.tok_encode(text),
-            prefix_token=self.prefix_token_id,
-            max_seq_len=self.max_length,
-            context_len=1,
-        )
-        pairs = [make_disjoint_window(window) for window in windows]
-        return [(("", ""), list(context), list(scored)) for context, scored in pairs]
-
     @contextmanager
     def _reported(
         self, kind: str, requests: list[Any], disable_tqdm: bool
@@ -419,53 +382,6 @@ class PlacetLM(OrdinaryLM):
 
             yield done
 
-    def _check_generations(
-        self, ids: list[AnswerId], prompts: list[Prompt | None], answers: list[Answer], count: int
-    ) -> None:
-        """Hold each token of `count` texts against the likeliest one of an ordinary pass over the whole text."""
-        for index in choose(ids, count):
-            prompt, answer = prompts[index], cast("Generated", answers[index])
-            if prompt is None or not answer.tokens:  # lm-eval's own, or out of a record, which keeps the text
-                continue
-            tokens = torch.tensor(answer.tokens)
-            row = torch.tensor([[*prompt.tokens, *answer.tokens[:-1]]], device=self.device)
-            with (
-                needed_memory(f"to check a generation of {row.shape[1]} tokens in one pass"),
-                torch.inference_mode(),
-            ):
-                output = self.model(row, use_cache=False, logits_to_keep=len(answer.tokens))
-                logits = output.logits[0].float().cpu()
-            chosen = logits.gather(1, tokens[:, None])[:, 0]
-            worst = int((logits.amax(-1) - chosen).argmax())
-            what = f"token {worst} of generation {ids[index][:12]}"
-            self._check.observe("greedy_logit", float(chosen[worst]), float(logits[worst].max()), what)
-            if index in self._logits:  # generated now, and not in an interrupted run
-                batched = torch.tensor(self._logits[index])
-                worst = int((batched - chosen).abs().argmax())
-                self._check.observe("noise_floor", float(batched[worst]), float(chosen[worst]), what)
-            end = self._end_by_hf(prompt, answer.tokens)
-            if end != len(answer.tokens):
-                raise EvaluationError(
-                    f"engine self-check failed: generation {ids[index][:12]} ended after {len(answer.tokens)} tokens,"
-                    f" where lm-eval's own rules end it {f'after {end}' if end else 'later'}",
-                    hint="no text of this run counts; run with the ordinary layout (packing off) and report it",
-                )
-            if self._text(answer.tokens, prompt) != answer.text:
-                raise EvaluationError(
-                    f"engine self-check failed: the text kept for generation {ids[index][:12]} is not its tokens'",
-                    hint="the answer journal was damaged; remove it and run again",
-                )
-
-    def _end_by_hf(self, prompt: Prompt, tokens: tuple[int, ...]) -> int | None:
-        """Return after how many of `tokens` lm-eval's own criteria end a generation; None: after none."""
-        criteria = stop_sequences_criteria(self.tokenizer, list(prompt.stops), 0, 1)
-        ends = self._end_tokens()
-        for count, token in enumerate(tokens, 1):
-            row = torch.tensor([tokens[:count]])
-            if count == prompt.max_new_tokens or token in ends or any(stop(row, None) for stop in criteria):
-                return count
-        return None
-
     def _obstacles(self) -> tuple[str, str]:
         """Return why scoring, and why generation, goes the ordinary way; "" where it does not."""
         if not self._settings.packed:
@@ -480,13 +396,6 @@ class PlacetLM(OrdinaryLM):
         if softmax != torch.float32:
             packing = packing or f"log-probabilities in {str(softmax).removeprefix('torch.')}"
         return packing, generation
-
-    def _end_tokens(self) -> frozenset[int]:
-        settings = getattr(self.model, "generation_config", None)
-        ends = getattr(settings, "eos_token_id", None)
-        if ends is None:
-            return frozenset()
-        return frozenset(ends if isinstance(ends, list) else [ends])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftConfig, PeftModelForCausalLM
 from peft.helpers import DoraCaching
-from peft.utils import set_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from placet.domain.errors import EvaluationError
@@ -29,6 +29,17 @@ from placet.engine.memory import is_out_of_memory, needed_memory
 WEIGHTS_FILE = "adapter_model.safetensors"
 PROBE_TOKENS = 24
 _DORA_CACHING = DoraCaching()
+# What makes an adapter more than matrices beside weights. PEFT computes some of it in the wrapper around the model,
+# which nothing here goes through, or in ways that no test holds to `hf`: such an adapter would be scored as another.
+_EXTENSIONS = (
+    "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "velora_config",
+)
 # Ways to start training that leave the base's own weights alone.
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 
@@ -136,7 +147,8 @@ class ResidentBase:
         with _fitting(label):
             result: Any = set_peft_model_state_dict(wrapped, dict(tensors))
         unused = sorted(result.unexpected_keys)
-        missing = sorted(key for key in result.missing_keys if ".lora_" in key or ".modules_to_save." in key)
+        missing = [key for key in result.missing_keys if ".lora_" in key or ".modules_to_save." in key]
+        missing = sorted([*missing, *_missing_biases(wrapped, config, tensors)])
         if unused or missing:
             raise EvaluationError(
                 f"adapter {label} does not fit this base: {len(unused)} of its tensors have no place in it"
@@ -208,6 +220,14 @@ class ResidentBase:
             return logits[0].float().cpu()
 
 
+def _missing_biases(wrapped: Any, config: LoraConfig, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the biases that an adapter trained, as its configuration says, and does not bring along."""
+    if config.bias == "none":
+        return []
+    saved = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    return [key for key in saved if key.endswith("bias") and key not in tensors]
+
+
 def _difference(logits: torch.Tensor, others: torch.Tensor) -> float:
     return float((logits - others).abs().max())
 
@@ -252,6 +272,12 @@ def _read(adapter: Path, label: str) -> tuple[LoraConfig, dict[str, torch.Tensor
         raise EvaluationError(
             f"adapter {label} was started with {config.init_lora_weights}, which changes the base's weights",
             hint="convert it to a plain LoRA adapter (PEFT: save_pretrained with path_initial_model_for_...)",
+        )
+    extensions = [name for name in _EXTENSIONS if getattr(config, name, None)]
+    if extensions:
+        raise EvaluationError(
+            f"adapter {label} asks for {', '.join(extensions)}, which the engine does not take",
+            hint="only LoRA as such (rsLoRA and DoRA among it) can be evaluated; train it without",
         )
     unsound = next((name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())), None)
     if unsound is not None:
