@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,20 @@ import pytest
 
 from placet.domain.errors import EvaluationError
 from placet.domain.progress import NullProgress
+from placet.domain.records import EngineInfo
 from placet.engine.answers import MemoryAnswers
 from placet.engine.harness import HarnessRunner
 from placet.engine.model import PlacetLM
-from placet.engine.shards import Model, Recorded, Shards, cut, is_done, load_result
+from placet.engine.shards import (
+    Model,
+    Recorded,
+    Shards,
+    cut,
+    is_done,
+    load_engine,
+    load_result,
+    write_model,
+)
 from placet.engine.tasks import TaskSample, TaskSpec
 from placet.executors.processes import ProcessExecutor, _Worker
 from placet.executors.sharded import ShardedRunner
@@ -59,6 +71,15 @@ def expected(world: tuple[Model, tuple[str, str]]) -> tuple[TaskSample, ...]:
     lm.add_adapter(weights, Path(folder))
     lm.use_adapter(weights)
     return HarnessRunner(lm).run(SPEC, NullProgress(), "alone")
+
+
+@pytest.fixture(scope="module")
+def engine(world: tuple[Model, tuple[str, str]], tmp_path_factory: pytest.TempPathFactory) -> EngineInfo:
+    """What computes in this very process."""
+    folder, shards = tmp_path_factory.mktemp("engine"), Shards()
+    model_id = write_model(folder, world[0])
+    shards.describe(folder, model_id)
+    return load_engine(folder, model_id)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +165,7 @@ def test_a_shard_that_kills_every_worker_fails_by_name_and_the_rest_is_done(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, adapter = world
-    first, *others = cut(tmp_path, model, adapter, SPEC)
+    first, *others = cut(tmp_path, model, adapter, SPEC, executor.describe(tmp_path, model))
     run = _Worker.run
 
     def deadly(self: _Worker, word: str, folder: Path, name: str) -> Any:
@@ -174,24 +195,28 @@ def test_a_base_that_cannot_be_loaded_is_said_at_once(executor: ProcessExecutor,
         executor.describe(tmp_path, Model("sha256:no", str(tmp_path / "no"), "float32", "cpu", {}))
 
 
-def test_ids_say_what_is_computed_and_not_where(world: tuple[Model, tuple[str, str]], tmp_path: Path) -> None:
+def test_ids_say_what_is_computed_and_not_where(
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path
+) -> None:
     model, (weights, folder) = world
     moved = tmp_path / "moved"
     shutil.copytree(folder, moved)
-    here = cut(tmp_path / "a", model, (weights, folder), SPEC)
-    assert cut(tmp_path / "b", model, (weights, str(moved)), SPEC) == here
-    assert set(cut(tmp_path / "c", model, None, SPEC)).isdisjoint(here)
-    assert set(cut(tmp_path / "d", model, ("sha256:other", folder), SPEC)).isdisjoint(here)
+    here = cut(tmp_path / "a", model, (weights, folder), SPEC, engine)
+    assert cut(tmp_path / "b", model, (weights, str(moved)), SPEC, engine) == here
+    assert set(cut(tmp_path / "c", model, None, SPEC, engine)).isdisjoint(here)
+    assert set(cut(tmp_path / "d", model, ("sha256:other", folder), SPEC, engine)).isdisjoint(here)
     changed = TaskSpec(SPEC.name, {**SPEC.config, "target_delimiter": ""}, SPEC.docs, SPEC.samples)
-    assert set(cut(tmp_path / "e", model, (weights, folder), changed)).isdisjoint(here)
+    assert set(cut(tmp_path / "e", model, (weights, folder), changed, engine)).isdisjoint(here)
+    other = engine.model_copy(update={"device": "cpu, 64 threads"})
+    assert set(cut(tmp_path / "f", model, (weights, folder), SPEC, other)).isdisjoint(here)
 
 
 def test_recorded_answers_are_taken_over_and_their_records_named(
-    world: tuple[Model, tuple[str, str]], tmp_path: Path
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path
 ) -> None:
     model, adapter = world
     spec = TaskSpec(SPEC.name, SPEC.config, SPEC.docs, (0, 1))
-    (plain,) = cut(tmp_path, model, adapter, spec)
+    (plain,) = cut(tmp_path, model, adapter, spec, engine)
     shards = Shards()
     shards.run(tmp_path, plain)
     asked = load_result(tmp_path, plain).samples[0].calls
@@ -202,7 +227,7 @@ def test_recorded_answers_are_taken_over_and_their_records_named(
         for call in asked
     ]
     unused = Recorded("sha256:unused", "loglikelihood", ("never", " asked"), (-1.0, False))
-    (reusing,) = cut(tmp_path, model, adapter, spec, [*recorded, unused])
+    (reusing,) = cut(tmp_path, model, adapter, spec, engine, [*recorded, unused])
     assert reusing != plain
     shards.run(tmp_path, reusing)
     assert load_result(tmp_path, reusing).reused == ("sha256:record",)
@@ -225,10 +250,121 @@ def test_two_writers_of_one_result_do_not_meet(tmp_path: Path, monkeypatch: pyte
     assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [(path.name, b"mine")]
 
 
-def test_a_damaged_result_is_no_result(world: tuple[Model, tuple[str, str]], tmp_path: Path) -> None:
+def _one_shard(world: tuple[Model, tuple[str, str]], engine: EngineInfo, folder: Path) -> str:
     model, adapter = world
-    (shard,) = cut(tmp_path, model, adapter, TaskSpec(SPEC.name, SPEC.config, SPEC.docs, (0,)))
-    (tmp_path / f"{shard}.result.json").write_text('{"samples": [')
+    (shard,) = cut(folder, model, adapter, TaskSpec(SPEC.name, SPEC.config, SPEC.docs, (0, 1)), engine)
+    return shard
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:40],
+        lambda text: re.sub(r'"logprob":-[0-9.]+', '"logprob":-0.001', text, count=1),
+        lambda text: text.replace('"sample":1', '"sample":2'),
+        lambda _: "{}",
+    ],
+    ids=["cut", "edited", "other document", "empty"],
+)
+def test_a_damaged_result_is_no_result_and_is_computed_again(
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    shard = _one_shard(world, engine, tmp_path)
+    Shards().run(tmp_path, shard)
+    whole = load_result(tmp_path, shard)
+    path = tmp_path / f"{shard}.result.json"
+    text = path.read_text()
+    assert damage(text) != text
+    path.write_text(damage(text))
+
+    assert not is_done(tmp_path, shard)
     with pytest.raises(EvaluationError, match="cannot be read") as caught:
         load_result(tmp_path, shard)
     assert "run it again" in caught.value.hint
+    Shards().run(tmp_path, shard)
+    assert load_result(tmp_path, shard).samples == whole.samples
+
+
+def test_another_shards_result_is_no_result(
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path
+) -> None:
+    mine = _one_shard(world, engine, tmp_path)
+    model, _ = world
+    (base,) = cut(tmp_path, model, None, TaskSpec(SPEC.name, SPEC.config, SPEC.docs, (0, 1)), engine)
+    Shards().run(tmp_path, base)
+    shutil.copy(tmp_path / f"{base}.result.json", tmp_path / f"{mine}.result.json")
+    assert is_done(tmp_path, base)
+    assert not is_done(tmp_path, mine)
+
+
+@pytest.mark.parametrize("kind", ["shard", "docs"])
+def test_an_edited_shard_is_not_run(
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path, kind: str
+) -> None:
+    shard = _one_shard(world, engine, tmp_path)
+    (path,) = tmp_path.glob(f"*.{kind}.json")
+    edited = path.read_text().replace("{{number}}", "seven").replace('"number":0', '"number":99')
+    assert edited != path.read_text()
+    path.write_text(edited)
+    with pytest.raises(EvaluationError, match="cannot be read"):
+        Shards().run(tmp_path, shard)
+    assert not list(tmp_path.glob("*.result.json"))
+    _one_shard(world, engine, tmp_path)  # cutting the work again mends it
+    Shards().run(tmp_path, shard)
+    assert is_done(tmp_path, shard)
+
+
+def test_a_shard_for_another_engine_is_not_run(
+    world: tuple[Model, tuple[str, str]], engine: EngineInfo, tmp_path: Path
+) -> None:
+    other = engine.model_copy(update={"libraries": {**engine.libraries, "torch": "1.0"}})
+    with pytest.raises(EvaluationError, match="another engine"):
+        Shards().run(tmp_path, _one_shard(world, other, tmp_path))
+
+
+def test_results_of_other_threads_do_not_stand_in_the_way(
+    world: tuple[Model, tuple[str, str]], expected: tuple[TaskSample, ...], tmp_path: Path
+) -> None:
+    for threads in (1, 2):
+        machine = ProcessExecutor(1, threads=threads)
+        model = Model(world[0].base_id, world[0].base_folder, "float32", "cpu", {})
+        try:
+            runner = sharded(machine, tmp_path, (model, world[1]))
+            assert_same(runner.run(SPEC, NullProgress(), f"{threads} threads"), expected)
+            assert f"{threads} threads" in runner.info().device
+        finally:
+            machine.close()
+
+
+def test_a_listener_that_raises_is_heard_and_finished_shards_stay(
+    executor: ProcessExecutor, world: tuple[Model, tuple[str, str]], tmp_path: Path
+) -> None:
+    class Broken(NullProgress):
+        def advance(self, step: str, count: int = 1) -> None:
+            raise RuntimeError("the screen is gone")
+
+    runner = sharded(executor, tmp_path, world)
+    with pytest.raises(RuntimeError, match="the screen is gone"):
+        runner.run(SPEC, Broken(), "broken")
+    assert list(tmp_path.glob("*.result.json"))
+
+
+def test_a_worker_that_dies_in_its_answer_is_replaced(
+    executor: ProcessExecutor,
+    world: tuple[Model, tuple[str, str]],
+    expected: tuple[TaskSample, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runner = sharded(executor, tmp_path, world)
+    loads, torn = json.loads, []
+
+    def broken_off(text: str | bytes) -> Any:
+        if text == "{}\n" and not torn:
+            torn.append(text)
+            return loads('{"err')
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", broken_off)
+    assert_same(runner.run(SPEC, NullProgress(), "torn"), expected)
+    assert torn

@@ -4,8 +4,9 @@ A shard is a JSON file that says all there is to know; its name is the digest of
 Whoever runs shards (processes of this machine, a cluster's jobs) needs the folder and :func:`run_shard`, and
 nothing of the engine has to know who it was.
 
-Guarantees: a shard with a result is not run again; a result appears whole or not at all; a shard's id does not depend
-on where files lie, so the same work in another folder has the same id.
+Guarantees: a shard with a result is not run again; a result appears whole or not at all, and one that was damaged
+counts as none; a shard's id does not depend on where files lie, so the same work in another folder has the same id,
+and names what computes (engine, versions, device, threads), so that another engine's results are never mixed in.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ def cut(
     model: Model,
     adapter: tuple[str, str] | None,
     spec: TaskSpec,
+    engine: EngineInfo,
     recorded: Sequence[Recorded] = (),
 ) -> tuple[str, ...]:
     """Write the shards of a task on one subject into `folder` and return their ids, in the order of the samples.
@@ -79,6 +81,7 @@ def cut(
         model: The base, and how to compute.
         adapter: Weights id and folder of the adapter; None for the base.
         spec: The task, its documents, and the numbers to run.
+        engine: What has to compute the answers.
         recorded: Answers that need not be computed.
 
     Raises:
@@ -95,13 +98,14 @@ def cut(
                 "dtype": model.dtype,
                 "device": model.device,
                 "settings": dict(model.settings),
+                "engine": engine.to_json(),
                 "weights": adapter[0] if adapter else None,
                 "task": {"name": spec.name, "config": dict(spec.config), "chat": spec.chat_template},
                 "docs": docs,
                 "recorded": known,
                 "samples": list(spec.samples[start : start + DOCUMENTS_PER_SHARD]),
             }
-            shard_id = short(digest_bytes(_json(named)), 64)
+            shard_id = _name_of(_json(named))
             places = {"base": model.base_folder, "adapter": adapter[1] if adapter else None}
             _write(folder / f"{shard_id}.shard.json", {**named, "places": places})
             ids.append(shard_id)
@@ -134,29 +138,43 @@ def load_engine(folder: Path, model_id: str) -> EngineInfo:
 
 
 def is_done(folder: Path, shard_id: str) -> bool:
-    """Return whether a shard has a result."""
-    return _result_path(folder, shard_id).exists()
+    """Return whether a shard has a result that is whole."""
+    try:
+        load_result(folder, shard_id)
+    except EvaluationError:
+        return False
+    return True
 
 
 def documents_in(folder: Path, shard_id: str) -> int:
-    """Return how many documents a shard runs."""
-    return len(_read(folder / f"{shard_id}.shard.json")["samples"])
+    """Return how many documents a shard runs.
+
+    Raises:
+        EvaluationError: The shard cannot be read.
+    """
+    return len(_load_shard(folder, shard_id)["samples"])
 
 
 def load_result(folder: Path, shard_id: str) -> ShardResult:
     """Return a shard's result.
 
     Raises:
-        EvaluationError: It has none, or one that is damaged.
+        EvaluationError: It has none, or one that is damaged or not this shard's.
     """
+    wanted = _load_shard(folder, shard_id)["samples"]
     try:
-        found = _read(_result_path(folder, shard_id))
+        kept = _read(_result_path(folder, shard_id))
+        found = kept["result"]
+        if (kept["shard"], kept["digest"]) != (shard_id, digest_bytes(_json(found))):
+            raise ValueError("it is not as it was written")
         samples = tuple(
             TaskSample(
                 item["sample"], item["doc_hash"], item["target"], _calls(item["calls"]), item["metrics"]
             )
             for item in found["samples"]
         )
+        if [sample.sample for sample in samples] != wanted:
+            raise ValueError("it has other documents than its shard")
         engine = EngineInfo.from_json(found["engine"])
         return ShardResult(samples, engine, found["self_check"], tuple(found["reused"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -180,7 +198,7 @@ class Shards:
             StorageError: It cannot be written.
         """
         try:
-            info = self._model(_read(folder / f"{model_id}.model.json")).info()
+            info = self._model(_load_kept(folder, "model", model_id)).info()
             _write(folder / f"{model_id}.engine.json", info.to_json())
         except OSError as error:
             raise StorageError(
@@ -197,17 +215,13 @@ class Shards:
         """
         if is_done(folder, shard_id):
             return
-        try:
-            shard = _read(folder / f"{shard_id}.shard.json")
-            docs = _read(folder / f"{shard['docs']}.docs.json")
-            known = _read(folder / f"{shard['recorded']}.recorded.json") if shard["recorded"] else []
-        except (OSError, ValueError, KeyError) as error:
-            raise EvaluationError(
-                f"shard {shard_id[:12]} cannot be read: {error}", hint="cut the work into shards again"
-            ) from error
+        shard = _load_shard(folder, shard_id)
+        docs = _load_kept(folder, "docs", shard["docs"])
+        known = _load_kept(folder, "recorded", shard["recorded"]) if shard["recorded"] else []
         result = self._computed(shard, docs, known)
+        kept = {"shard": shard_id, "digest": digest_bytes(_json(result)), "result": result}
         try:
-            _write(_result_path(folder, shard_id), result)
+            _write(_result_path(folder, shard_id), kept)
         except OSError as error:
             raise StorageError(
                 f"the result of shard {shard_id[:12]} cannot be written: {error.strerror}",
@@ -220,6 +234,11 @@ class Shards:
         from placet.engine.harness import HarnessRunner
 
         lm = self._model(shard)
+        if lm.info() != EngineInfo.from_json(shard["engine"]):
+            raise EvaluationError(
+                "a shard is to be computed by another engine, or on another kind of device, than works here",
+                hint="run all shards of an evaluation with the same versions, threads and device",
+            )
         weights = shard["weights"]
         if weights is not None:
             lm.add_adapter(weights, Path(shard["places"]["adapter"]))
@@ -272,6 +291,39 @@ def offer(lm: PlacetLM, answers: RecordedAnswers, recorded: Sequence[Recorded]) 
             answers.add(item.record, [(key, answer)])
 
 
+def _load_shard(folder: Path, shard_id: str) -> Any:
+    """Return what a shard says, which its id is the digest of but for where files lie."""
+    try:
+        shard = _read(folder / f"{shard_id}.shard.json")
+        named = {name: value for name, value in shard.items() if name != "places"}
+        if _name_of(_json(named)) != shard_id:
+            raise ValueError("it does not say what its name is the digest of")
+    except (OSError, ValueError, AttributeError) as error:
+        raise EvaluationError(
+            f"shard {shard_id[:12]} cannot be read: {error}", hint="cut the work into shards again"
+        ) from error
+    return shard
+
+
+def _load_kept(folder: Path, kind: str, name: str) -> Any:
+    """Return what :func:`_keep` wrote."""
+    path = folder / f"{name}.{kind}.json"
+    try:
+        data = path.read_bytes()
+        if _name_of(data) != name:
+            raise ValueError("its content is not what it is named by")
+        return json.loads(data)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(
+            f"{path.name} cannot be read: {error}",
+            hint=f"remove {path} and cut the work into shards again: run the same command",
+        ) from error
+
+
+def _name_of(data: bytes) -> str:
+    return short(digest_bytes(data), 64)
+
+
 def _calls(found: Any) -> tuple[Call, ...]:
     return tuple(Call(**call) for call in found)
 
@@ -293,9 +345,9 @@ def _keep(folder: Path, kind: str, value: Any) -> str:
     """Write `value` under the digest of its content and return that."""
     # As they stand: lm-eval's hash of a document depends on the order of its fields.
     data = _json(value, in_order=False)
-    name = short(digest_bytes(data), 64)
+    name = _name_of(data)
     path = folder / f"{name}.{kind}.json"
-    if not path.exists():
+    if not path.exists() or path.read_bytes() != data:
         _write_bytes(path, data)
     return name
 

@@ -33,6 +33,8 @@ class _Round:
     done: Callable[[str], None]
     tries: dict[str, int] = field(default_factory=dict)
     failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    error: BaseException | None = None
+    """What whoever listens raised."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -70,6 +72,8 @@ class ProcessExecutor:
                 work.waiting.clear()
             self.close()
             raise
+        if work.error is not None:
+            raise work.error
         return work.failed
 
     def describe(self, folder: Path, model: Model) -> EngineInfo:
@@ -103,7 +107,8 @@ class ProcessExecutor:
                 error = worker.run("run", folder, shard)
                 with work.lock:
                     if error is None:
-                        work.done(shard)
+                        if not _told(work, shard):
+                            return
                     elif error[1] is None and work.tries[shard] < _TRIES:
                         work.waiting.append(shard)
                     else:
@@ -118,6 +123,17 @@ class ProcessExecutor:
         finally:
             with self._lock:
                 self._idle.append(worker)
+
+
+def _told(work: _Round, shard: str) -> bool:
+    """Tell who listens that a shard is done; False, and nothing more is begun, if he raised."""
+    try:
+        work.done(shard)
+    except BaseException as error:  # raised on by the thread that called
+        work.error = work.error or error
+        work.waiting.clear()
+        return False
+    return True
 
 
 class _Worker:
@@ -141,7 +157,10 @@ class _Worker:
         if not line:
             code = self.end()
             return f"the worker that had to {word} {name[:12]} died ({_in_words(code)})", None
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:  # it died in the middle of its answer
+            return f"the worker that had to {word} {name[:12]} broke off ({_in_words(self.end())})", None
         return (answer["error"], answer.get("hint", "")) if "error" in answer else None
 
     def end(self) -> int | None:

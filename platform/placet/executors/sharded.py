@@ -73,7 +73,7 @@ class ShardedRunner:
         Raises:
             EvaluationError: Some shards could not be run; the others' results are kept.
         """
-        ids = cut(self._folder, self._model, self._adapter, spec, self._recorded)
+        ids = cut(self._folder, self._model, self._adapter, spec, self._engine, self._recorded)
         sizes = {shard: documents_in(self._folder, shard) for shard in ids}
         with tracked(progress, step, len(spec.samples), "samples"):
             missing = []
