@@ -46,8 +46,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_model("llama", tmp_path_factory.mktemp("tiny"))
 
 
-def scores(base: Path, **settings: Any) -> PlacetLM:
-    lm = PlacetLM(str(base), settings=EngineSettings(threads=1, **settings))
+def scores(base: Path, dtype: str = "float32", **settings: Any) -> PlacetLM:
+    lm = PlacetLM(str(base), dtype=dtype, settings=EngineSettings(threads=1, **settings))
     lm.loglikelihood([Instance("loglikelihood", {}, pair, 0) for pair in PAIRS], disable_tqdm=True)
     return lm
 
@@ -163,6 +163,15 @@ def test_a_spoiled_prefix_cache_is_caught(base: Path, monkeypatch: pytest.Monkey
     assert "no score of this run counts" in caught.value.hint
 
 
+@pytest.mark.parametrize("change", [lambda t: t.flip(1), torch.zeros_like], ids=["heads-swapped", "emptied"])
+def test_a_prefix_cache_that_is_spoiled_beyond_rounding_is_caught_in_16_bits(
+    base: Path, monkeypatch: pytest.MonkeyPatch, change: Any
+) -> None:
+    monkeypatch.setattr("placet.engine.ordinary.OrdinaryScoring.score_alone", spoil_seed(change))
+    with pytest.raises(EvaluationError, match="self-check failed"):
+        scores(base, "bfloat16", pack_tokens=64)
+
+
 def test_a_prefix_cache_under_another_prefixs_name_is_caught(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,25 +193,30 @@ def without_columns(seen: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "dtype"),
     [
-        lambda seen, mask: (seen, mask.roll(1, 0)),
-        lambda seen, mask: (without_columns(seen), mask),
-        lambda seen, mask: (seen, torch.zeros_like(mask)),
+        (lambda seen, mask: (seen, mask.roll(1, 0)), "float32"),
+        (lambda seen, mask: (without_columns(seen), mask), "float32"),
+        (lambda seen, mask: (seen, torch.zeros_like(mask)), "float32"),
+        # What is smaller than a 16-bit type's own rounding on so small a model cannot show there.
+        (lambda seen, mask: (without_columns(seen), mask), "bfloat16"),
+        (lambda seen, mask: (seen, torch.zeros_like(mask)), "bfloat16"),
     ],
-    ids=["shifted", "columns-missing", "neighbours-seen"],
+    ids=["shifted", "columns-missing", "neighbours-seen", "columns-missing-16-bit", "neighbours-seen-16-bit"],
 )
-def test_wrong_attention_blocks_are_caught(base: Path, monkeypatch: pytest.MonkeyPatch, change: Any) -> None:
+def test_wrong_attention_blocks_are_caught(
+    base: Path, monkeypatch: pytest.MonkeyPatch, change: Any, dtype: str
+) -> None:
     cut, used = attention._cut, []
 
     def wrong(seen: torch.Tensor, mask: torch.Tensor, size: int) -> Any:
         used.append(size)
         return cut(*change(seen, mask), size)
 
-    scores(base, pack_tokens=64, attention_block=4)  # sound to begin with
+    scores(base, dtype, pack_tokens=64, attention_block=4)  # sound to begin with
     monkeypatch.setattr(attention, "_cut", wrong)
     with pytest.raises(EvaluationError, match="self-check failed"):
-        scores(base, pack_tokens=64, attention_block=4)
+        scores(base, dtype, pack_tokens=64, attention_block=4)
     assert used
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from placet.attest.predicates import Kind
 from placet.domain.errors import EvaluationError, NotAuthorizedError, UsageError
@@ -22,6 +23,7 @@ from placet.measuring.rows import load_rows
 from placet.office import Office
 from placet.pipeline.bases import base_folder, find_base
 from placet.pipeline.gate import PartlyUndecidedError
+from placet.pipeline.runner import Compute
 from placet.pipeline.submission import find_adapter, submit
 from placet.sources import FolderSource
 from tests.support.tiny_office import DATA, POLICY, SUITE, TASK, World, make_models, make_world
@@ -132,7 +134,7 @@ def test_workers_measure_what_one_process_measures(world: World) -> None:
     submission = world.submit().submission
     assert submission is not None
     weights = submission.record.adapter.weights_id
-    world.gate(submission.record.adapter.id, workers=2)
+    world.gate(submission.record.adapter.id, compute=Compute(workers=2))
     assert not list(world.office.folder("work", "shards").glob("*/*.result.json"))  # all is on record
     world.policy.write_text(POLICY.replace("FLOOR", "0.0001").replace('version: "1"', 'version: "2"'))
     world.gate(submission.record.adapter.id)
@@ -145,6 +147,30 @@ def test_workers_measure_what_one_process_measures(world: World) -> None:
         assert [o.logprob for o in row.options] == pytest.approx(
             [o.logprob for o in here[doc].options], abs=1e-4
         )
+
+
+def test_another_type_is_another_engine_and_never_compared_with_the_first(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    adapter = submission.record.adapter
+    world.gate(adapter.id)
+    (verdict,) = world.gate(adapter.id, compute=Compute(dtype="bfloat16"))
+    plans = world.office.reader().find(Kind.PLAN, Plan, subject=adapter.weights_id)
+    assert [plan.record.engine.dtype for plan in plans] == ["float32", "bfloat16"]
+    assert len(verdict.record.plans_on_weights) == 2
+    runs = world.office.reader().find(Kind.EVALUATION, Measurement, subject=adapter.weights_id)
+    assert [run.record.engine.dtype for run in runs] == ["float32", "bfloat16"]
+    assert float(runs[1].record.self_check["tolerance"]) > float(runs[0].record.self_check["tolerance"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to run on")
+def test_a_device_that_is_not_there_is_said_in_words(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    size = world.office.store.size()
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        world.gate(submission.record.adapter.id, compute=Compute(device="cuda"))
+    assert world.office.store.size() == size
 
 
 def test_a_changed_policy_is_another_plan_and_another_verdict(world: World) -> None:

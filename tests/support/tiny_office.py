@@ -14,6 +14,7 @@ from placet.attest.predicates import Role
 from placet.office import Office, TrustDesk, create_office
 from placet.pipeline.bases import add_base
 from placet.pipeline.gate import gate
+from placet.pipeline.runner import ON_CPU
 from placet.pipeline.submission import submit
 from placet.sources import FolderSource
 from tests.support.tiny_models import save_adapter, save_model
@@ -107,8 +108,8 @@ class World:
             **options,
         )
 
-    def gate(self, *adapters, workers=1):
-        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites, workers=workers)
+    def gate(self, *adapters, compute=ON_CPU):
+        return gate(self.office, adapters, self.policy, self.heard, suites_dir=self.suites, compute=compute)
 
 
 def make_models(folder: Path) -> Path:

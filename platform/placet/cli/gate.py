@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 
     from placet.attest.trust import Verified
     from placet.domain.records import Verdict
+
+
+class ModelType(StrEnum):
+    """Types that models compute in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
 
 PolicyOption = Annotated[
     Path | None,
@@ -78,6 +88,19 @@ def gate(
             help="Processes that run the model, each with its own copy of the base.",
         ),
     ] = 1,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device", metavar="NAME", help="Where the model runs, as torch names it: cpu, cuda, cuda:1."
+        ),
+    ] = "cpu",
+    dtype: Annotated[
+        ModelType,
+        typer.Option(
+            "--dtype",
+            help="The type it computes in. Results of one type, or device, are never compared with another's.",
+        ),
+    ] = ModelType.FLOAT32,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -87,6 +110,7 @@ def gate(
     Exit codes: 0 all are allowed; 1 one is denied or needs review; 3 one could not be judged.
     """
     from placet.pipeline.gate import gate as gate_adapters
+    from placet.pipeline.runner import Compute
     from placet.resources import default_policy
 
     session = Session(home, json)
@@ -102,7 +126,7 @@ def gate(
                 policy or default_policy(),
                 progress,
                 suites_dir=suites,
-                workers=workers,
+                compute=Compute(workers, device, dtype.value),
             )
     except Error as error:
         _tell_undecided(session, error, [item.label for item in found], junit_file)

@@ -44,6 +44,7 @@ from placet.pipeline.measurements import (
 )
 from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
+from placet.pipeline.runner import ON_CPU, Compute
 from placet.policy.decide import decide
 from placet.policy.forecasts import expected_documents
 from placet.policy.loader import load_policy
@@ -73,7 +74,7 @@ def gate(
     progress: Progress,
     *,
     suites_dir: Path | None = None,
-    workers: int = 1,
+    compute: Compute = ON_CPU,
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -83,7 +84,7 @@ def gate(
         policy_path: The policy document.
         progress: Listens.
         suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
-        workers: How many processes run the model, each with its own copy of the base.
+        compute: Where, in which type and in how many processes the model runs.
 
     Raises:
         UsageError: Not submitted, several bases, or an unusable policy or suite.
@@ -97,7 +98,7 @@ def gate(
         raise UsageError(
             "these adapters are on different bases", hint="gate the adapters of one base at a time"
         )
-    work = Work(office, policy, suites, progress, workers)
+    work = Work(office, policy, suites, progress, compute)
     verdicts: list[Verified[Verdict]] = []
     undecided: list[tuple[str, UndecidedError]] = []
     lock = office.folder("work") / "gate.lock"

@@ -22,7 +22,7 @@ from placet.measuring.rows import Row
 from placet.measuring.suite import Suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.evidence import measurements_of, signed_rows
-from placet.pipeline.runner import Runner
+from placet.pipeline.runner import ON_CPU, Compute, Runner
 from placet.pipeline.sequential import Run, Target, run_until_settled
 from placet.policy.model import OtherGate
 from placet.policy.schema import Policy
@@ -36,7 +36,7 @@ class Work:
     policy: Policy
     suites: dict[str, Suite]
     progress: Progress
-    workers: int = 1
+    compute: Compute = ON_CPU
     runner: Runner | None = None
 
 
@@ -329,5 +329,5 @@ def _record_measurement(
 def runner_of(work: Work, base: Digest) -> Runner:
     """Return the model runner, loaded when it is first needed."""
     if work.runner is None:
-        work.runner = Runner(work.office, base, work.progress, workers=work.workers)
+        work.runner = Runner(work.office, base, work.progress, work.compute)
     return work.runner

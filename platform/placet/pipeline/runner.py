@@ -62,6 +62,18 @@ class _Models(Protocol):
         """Let go."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Compute:
+    """How models run. `device` and `dtype` as torch names them; `workers` processes, each with its copy of the base."""
+
+    workers: int = 1
+    device: str = "cpu"
+    dtype: str = "float32"
+
+
+ON_CPU = Compute()
+
+
 class Runner:
     """A base and its adapters.
 
@@ -69,17 +81,17 @@ class Runner:
         office: Where base, adapters and remembered answers lie.
         base: Id of the base to load.
         progress: Listens.
-        workers: How many processes share the work; with 1 the base is loaded here.
+        compute: How it runs; with one worker the base is loaded here.
     """
 
-    def __init__(self, office: Office, base: Digest, progress: Progress, *, workers: int = 1) -> None:
+    def __init__(self, office: Office, base: Digest, progress: Progress, compute: Compute = ON_CPU) -> None:
         self._office, self._progress = office, progress
         self._adapters = office.folder("work", "adapters")
-        model = Model(base, str(base_folder(office, base)), "float32", "cpu", {})
+        model = Model(base, str(base_folder(office, base)), compute.dtype, compute.device, {})
         self._models: _Models = (
             _Here(model, office.folder("work", "answers"))
-            if workers == 1
-            else _InWorkers(model, office.folder("work", "shards"), workers)
+            if compute.workers == 1
+            else _InWorkers(model, office.folder("work", "shards"), compute.workers)
         )
 
     def info(self) -> EngineInfo:
