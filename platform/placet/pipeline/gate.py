@@ -196,7 +196,7 @@ def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
 def _still_fits(
     work: Work, plan: Plan, submission: Submission, references: tuple[PlannedReference, ...]
 ) -> bool:
-    """Return whether a plan asks today's question: same policy, base, suites and comparisons, and not too old."""
+    """Return whether a plan asks today's question: same policy, base, suites, comparisons, engine; not too old."""
     limit = work.policy.max_age_days
     young = limit is None or work.office.clock() - plan.planned_at < timedelta(days=limit)
     return (
@@ -205,6 +205,7 @@ def _still_fits(
         and {item.suite.id: item.suite for item in plan.suites}
         == {name: suite.ref for name, suite in work.suites.items()}
         and (plan.references or ()) == references
+        and work.compute.fits(plan.engine)
     )
 
 

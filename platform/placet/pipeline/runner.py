@@ -70,6 +70,10 @@ class Compute:
     device: str = "cpu"
     dtype: str = "float32"
 
+    def fits(self, engine: EngineInfo) -> bool:
+        """Return whether an engine computed in this type and on this kind of device."""
+        return engine.dtype == self.dtype and engine.device.partition(",")[0] == self.device.partition(":")[0]
+
 
 ON_CPU = Compute()
 
