@@ -301,6 +301,11 @@ def _record_measurement(
     measured: MeasuredSuite,
 ) -> Verified[Measurement]:
     office, record = work.office, plan.record
+    if cut := measured.self_check.get("requests_truncated"):
+        work.progress.note(
+            f"{planned.suite.id} on {target.label}: {cut} requests are longer than the model's context "
+            "and lost their beginning"
+        )
     measurement = Measurement(
         subject=target.subject,
         subject_kind="adapter" if target.adapter else "base",
