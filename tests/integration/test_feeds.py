@@ -21,13 +21,14 @@ from placet.domain.digests import canonical_json, digest_bytes
 from placet.domain.errors import NotAuthorizedError
 from placet.domain.records import FeedPart, FeedStatement, LedgerHead
 from placet.ledger.audit.feeds import Counted
-from placet.office import LOG_KEY, Office, TrustDesk
+from placet.office import LOG_KEY, Office, TrustDesk, migrate_ledger
 from placet.release import desk as release_desk
 from placet.review import desk as review_desk
 from placet.verify.layout import BundledRecord, Feed, dump_feed, parse_feed
 from placet.verify.verifier import VerificationError, VerifiedRelease, verify_bundle
 from tests.support import offices
 from tests.support.offices import Released, released_office, signer_named
+from tests.support.postgres import new_database, server
 from tests.support.tampering import logged, resign
 from tests.support.tampering import replace as replace_row
 
@@ -328,6 +329,21 @@ def test_a_feed_verifies_after_the_logs_key_was_changed(made: Released) -> None:
 
     assert _verify(made, feed).revocations_checked
     assert _verify(made, release_desk.export_revocations(made.office)).revocations_checked
+
+
+def test_a_feed_of_a_log_in_postgresql_counts_what_another_machine_logged(
+    made: Released, tmp_path: Path
+) -> None:
+    with server() as address:
+        office = made.sample.office = migrate_ledger(made.office, new_database(address))
+        other = offices.copy_office(made.sample, tmp_path / "other")
+        feed = release_desk.export_revocations(office)
+        _revoke(replace(made, sample=other), b"seen elsewhere")
+        newer = release_desk.export_revocations(office)
+
+        assert "not among the 0 revocations" in _verify(made, feed).steps[-1][1]
+        assert "not among the 1 revocations" in _verify(made, newer).steps[-1][1]
+        assert office.audit().whole
 
 
 # --- one log -----------------------------------------------------------------------------------------------

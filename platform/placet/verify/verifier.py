@@ -381,11 +381,10 @@ def _fed(state: _State) -> tuple[Verified[Revocation], ...]:
     checkpoint, trust = _checked(state)
     fed = verify_feed(state.feed, state.pin, checkpoint.origin)
     root = fed.trust.root
-    if fed.trust.roles.version < trust.roles.version or len(root.versions) < len(trust.root.versions):
+    fewer = fed.trust.roles.version < trust.roles.version or len(root.versions) < len(trust.root.versions)
+    if fewer or fed.checkpoint.size < checkpoint.size:
         raise older()
     _require_continued(state, root)
-    if fed.checkpoint.size < checkpoint.size:
-        raise older()
     index = state.only(Kind.RELEASE, Release).index
     released = next(item for item in state.bundle.records if item.index == index)
     fed.require_release(released, checkpoint.size)
