@@ -20,6 +20,8 @@ from placet.verify.verifier import VerificationError, verify_bundle
 BUNDLES = Path(__file__).parent / "bundles"
 VERSIONS = sorted(path.name for path in BUNDLES.iterdir() if path.is_dir())
 FEEDS = ("feed.json", "feed-revoked.json")
+# Feeds of the first form could be cut without anybody noticing, so they are not read any more. Its bundle is.
+WITH_FEEDS = [version for version in VERSIONS if (BUNDLES / version / FEEDS[0]).exists()]
 
 
 def _expected(version: str) -> dict[str, Any]:
@@ -28,6 +30,7 @@ def _expected(version: str) -> dict[str, Any]:
 
 def test_there_is_a_bundle_of_this_version() -> None:
     assert "v1" in VERSIONS
+    assert "v2" in WITH_FEEDS
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -51,7 +54,7 @@ def test_today_its_approvals_have_lapsed(version: str) -> None:
         verify_bundle(bundle, pin, now=datetime(2100, 1, 1, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", WITH_FEEDS)
 def test_its_feeds_are_read_for_ever(version: str) -> None:
     folder, pin = BUNDLES / version, parse_digest(_expected(version)["pins"][0])
     clear, revoked = ((folder / name).read_bytes() for name in FEEDS)
@@ -75,8 +78,12 @@ def copied(
 
 
 def _verify(folder: Path, pin: str, at: datetime | None) -> None:
-    feed = (folder / "feed.json").read_bytes()
+    (feed,) = [path.read_bytes() for path in _feeds(folder)] or [None]
     verify_bundle(folder / "bundle", parse_digest(pin), now=at, revocations=feed)
+
+
+def _feeds(folder: Path) -> list[Path]:
+    return [path for path in [folder / "feed.json"] if path.exists()]
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -85,7 +92,7 @@ def test_any_byte_changed_anywhere_is_refused(
     copied: tuple[Path, str, datetime], data: st.DataObject
 ) -> None:
     folder, pin, at = copied
-    files = [*sorted(path for path in (folder / "bundle").rglob("*") if path.is_file()), folder / "feed.json"]
+    files = [*sorted(path for path in (folder / "bundle").rglob("*") if path.is_file()), *_feeds(folder)]
     path = data.draw(st.sampled_from(files), label="file")
     original = path.read_bytes()
     position = data.draw(st.integers(0, len(original) - 1), label="position")
@@ -106,7 +113,7 @@ def test_anything_put_in_or_taken_out_is_refused(
     copied: tuple[Path, str, datetime], data: st.DataObject
 ) -> None:
     folder, pin, at = copied
-    files = [*sorted(path for path in (folder / "bundle").rglob("*") if path.is_file()), folder / "feed.json"]
+    files = [*sorted(path for path in (folder / "bundle").rglob("*") if path.is_file()), *_feeds(folder)]
     path = data.draw(st.sampled_from(files), label="file")
     original = path.read_bytes()
     start = data.draw(st.integers(0, len(original)), label="start")
@@ -125,7 +132,7 @@ def test_anything_put_in_or_taken_out_is_refused(
         path.write_bytes(original)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", WITH_FEEDS)
 def test_a_part_swapped_for_that_of_its_other_feed_is_refused(version: str) -> None:
     folder, pin = BUNDLES / version, parse_digest(_expected(version)["pins"][0])
     clear, revoked = (json.loads((folder / name).read_bytes()) for name in FEEDS)

@@ -257,6 +257,13 @@ def test_anything_less_or_of_another_kind_is_refused(
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("folder", ["evil", "deep/er", ".hidden", "adapter"])
+def test_an_empty_folder_beside_the_released_files_is_refused(made: Released, folder: str) -> None:
+    (made.bundle / "adapter" / folder).mkdir(parents=True)
+
+    _refused(made, "files", f"'{folder}' is an empty folder, which is not part of the release")
+
+
 def test_two_files_in_each_others_place_are_refused(made: Released) -> None:
     one, two = (made.bundle / "adapter" / name for name in ADAPTER_FILES[:2])
     data = one.read_bytes()
@@ -815,15 +822,19 @@ def _revoke(made: Released, target: Digest, kind: str = "adapter", person: str =
     return release_desk.export_revocations(made.office)
 
 
-def test_a_feed_without_this_release_lets_it_pass_and_says_so(made: Released) -> None:
-    empty = release_desk.export_revocations(made.office)
-    assert _verify(made, revocations=empty).revocations_checked
+def test_a_feed_that_takes_back_something_else_lets_it_pass_and_says_what_it_went_by(made: Released) -> None:
+    empty = _verify(made, revocations=release_desk.export_revocations(made.office))
+    assert "not among the 0 revocations of the feed of 2026-03-02" in empty.steps[-1][1]
+    size = made.office.store.size()
     feed = _revoke(made, digest_bytes(b"another adapter"))
 
     verified = _verify(made, revocations=feed)
 
     assert verified.revocations_checked
-    assert "not among the 1 revocations" in verified.steps[-1][1]
+    assert "not among the 1 revocations of the feed of 2026-03-02" in verified.steps[-1][1]
+    state, others = verified.unknown
+    assert f"anything after the feed's state: {size + 1} records, 2026-03-02" in state
+    assert "whether others are shown this log, too" in others
 
 
 @pytest.mark.parametrize(

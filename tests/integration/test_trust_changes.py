@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -449,90 +448,6 @@ def test_a_feed_made_after_the_renewal_makes_up_for_an_expired_root(made: Releas
     feed = release_desk.export_revocations(made.office)
 
     verify_bundle(made.bundle, first, now=made.sample.clock.now, revocations=feed)
-
-
-# --- feeds ---------------------------------------------------------------------------------------------------
-
-
-def _feed(made: Released) -> dict[str, Any]:
-    import json
-
-    return dict(json.loads(release_desk.export_revocations(made.office)))
-
-
-def _drop_revocation(feed: dict[str, Any]) -> None:
-    del feed["records"][-1]
-
-
-def _older_statement(feed: dict[str, Any]) -> None:
-    feed["statement"] = feed["older"]
-
-
-def _roles_left_out(feed: dict[str, Any]) -> None:
-    del feed["records"][3]
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (_drop_revocation, "holds 1 revocations, not the 2 that its signer counted"),
-        (_older_statement, "about another state of the log"),
-        (_roles_left_out, "roles version"),
-    ],
-)
-def test_a_feed_from_which_something_was_left_out_is_refused(
-    made: Released, change: Callable[[dict[str, Any]], None], reason: str
-) -> None:
-    from placet.domain.digests import canonical_json, digest_bytes
-
-    older = _feed(made)["statement"]
-    for name in (b"one", b"two"):
-        review_desk.revoke(made.office, digest_bytes(name), "adapter", "x", "leaks", signer_named("ben"))
-    feed = _feed(made)
-    feed["older"] = older
-    change(feed)
-    del feed["older"]
-
-    with pytest.raises(VerificationError, match=reason):
-        verify_bundle(
-            made.bundle, made.office.root.pin, now=made.sample.clock.now, revocations=canonical_json(feed)
-        )
-
-
-def test_a_feed_says_of_which_moment_it_is(made: Released) -> None:
-    made.sample.clock.advance(days=3)
-    feed = release_desk.export_revocations(made.office)
-    made.sample.clock.advance(days=4)
-
-    verified = verify_bundle(made.bundle, made.office.root.pin, now=made.sample.clock.now, revocations=feed)
-
-    assert "0 revocations of the feed of 2026-03-05" in verified.steps[-1][1]
-    (told,) = verified.unknown
-    assert "anything after the feed's state" in told
-    assert "2026-03-05" in told
-
-
-def test_a_statement_by_somebody_without_the_role_makes_no_feed(made: Released) -> None:
-    feed = release_desk.export_revocations(made.office, signer_named("sam"))
-
-    with pytest.raises(VerificationError, match="sam may not sign as evaluator or releaser"):
-        verify_bundle(made.bundle, made.office.root.pin, now=made.sample.clock.now, revocations=feed)
-
-
-def test_a_feed_of_a_fork_with_other_roles_is_refused(made: Released, tmp_path: Path) -> None:
-    # One office tells two stories: a copy of it from before the release went another way.
-    sample = offices.make_office(tmp_path / "fork", key_files=False)
-    fork = offices.copy_office(sample, tmp_path / "other")
-    _, _, bundle = offices.walk_to_release(sample)
-    offices.add_person(sample, "cleo", Role.APPROVER)
-    offices.release(sample, sample.office.reader().find(Kind.VERDICT, offices.Verdict)[0].record.adapter)
-    offices.add_person(fork, "mallory", Role.APPROVER)
-    for number in range(30):
-        offices.add_base(fork, f"base {number}")
-    feed = release_desk.export_revocations(fork.office)
-
-    with pytest.raises(VerificationError, match="tell different stories"):
-        verify_bundle(bundle, sample.office.root.pin, now=sample.clock.now, revocations=feed)
 
 
 # --- waivers look at the verdict that was seen -----------------------------------------------------------------

@@ -11,6 +11,7 @@ from placet.domain.errors import IntegrityError
 from placet.ledger.merkle import (
     EMPTY_ROOT,
     consistency_proof,
+    hashes_before,
     inclusion_proof,
     leaf_hash,
     node_hash,
@@ -157,6 +158,23 @@ def test_every_root_and_inclusion_proof_up_to_300_holds(size: int) -> None:
     assert root == _reference_root(leaves)
     for index in range(0, size, max(1, size // 40)):
         verify_inclusion(leaves[index], index, size, inclusion_proof(leaves, index), root)
+
+
+@given(data=st.data())
+def test_the_hashes_before_a_leaf_are_the_same_at_every_size_and_for_no_other_leaves(
+    data: st.DataObject,
+) -> None:
+    size = data.draw(st.integers(1, 200), label="size")
+    leaves = [leaf_hash(bytes([number])) for number in range(size)]
+    index = data.draw(st.integers(0, size - 1), label="index")
+    shorter = data.draw(st.integers(index + 1, size), label="shorter")
+    before = hashes_before(index, size, inclusion_proof(leaves, index))
+
+    assert hashes_before(index, shorter, inclusion_proof(leaves[:shorter], index)) == before
+    if index:
+        other = list(leaves)
+        other[data.draw(st.integers(0, index - 1), label="changed")] = leaf_hash(b"another")
+        assert hashes_before(index, size, inclusion_proof(other, index)) != before
 
 
 @settings(max_examples=80, deadline=None)

@@ -297,7 +297,7 @@ PREDICATES: tuple[PredicateSpec, ...] = (
         "https://placet.dev/feed/v1",
         FeedStatement,
         (Role.EVALUATOR, Role.RELEASER),
-        "what a revocation feed holds",
+        "all that a revocation feed holds, up to here",
     ),
 )
 

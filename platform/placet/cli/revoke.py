@@ -60,7 +60,7 @@ def revoke(
     export: Annotated[
         Path | None,
         typer.Option(
-            "--export", metavar="FILE", help="Write the feed of all revocations, for `placet verify`."
+            "--export", metavar="FILE", help="Log and write the feed of all revocations, for `placet verify`."
         ),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
@@ -68,8 +68,9 @@ def revoke(
 ) -> None:
     """Take back an adapter, a base or a record, and write the feed that verifiers and loaders read.
 
-    With --export alone nothing is taken back. The feed says up to which state of the log it is complete, signed with
-    the evaluator's key. What was released stays on disk: hand the feed to whoever serves it.
+    With --export alone nothing is taken back. What a feed holds is counted in a record of its own, signed with the
+    evaluator's key and logged: the feed is complete up to there. What was released stays on disk: hand the feed to
+    whoever serves it.
     """
     from placet.release.desk import export_revocations
     from placet.review import desk

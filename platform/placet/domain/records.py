@@ -8,6 +8,7 @@ value, so a record can be checked against what produced it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -616,11 +617,28 @@ class Revocation(Record):
     revoked_at: Moment
 
 
+class FeedPart(Record):
+    """How many items a part of a revocation feed has, and which."""
+
+    count: int = Field(ge=0)
+    digest: Sha256 = Field(description="digest of the list of their hashes, in order, as canonical JSON")
+
+    @classmethod
+    def of(cls, hashes: Sequence[str]) -> Self:
+        """Return the part that holds the items of these hashes, in this order."""
+        return cls(count=len(hashes), digest=digest_json(list(hashes)))
+
+
 class FeedStatement(Record):
-    """All revocations up to a state of the ledger: what a feed holds, so that nothing can be left out of it unseen."""
+    """Everything in the log before this record that a feed holds, so that nothing can be left out of it unseen.
+
+    Records are named by their leaf hashes in the log (hex), versions of the root by the digests of their files.
+    """
 
     office: str
-    head: LedgerHead = Field(description="the ledger state it is complete for")
-    revocations: int = Field(ge=0, description="how many there are")
-    digest: Sha256 = Field(description="digest of their record ids in ledger order, as canonical JSON")
+    head: LedgerHead = Field(description="the ledger state that its signer saw")
+    roles: FeedPart = Field(description="the roles statements logged before it")
+    roots: FeedPart = Field(description="the versions of the trust root, from the first on")
+    revocations: FeedPart = Field(description="the revocations logged before it")
+    releases: FeedPart = Field(description="the releases logged before it")
     issued_at: Moment

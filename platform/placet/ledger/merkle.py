@@ -160,6 +160,22 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         )
 
 
+def hashes_before(index: int, size: int, proof: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return those hashes of an inclusion proof that stand for the leaves before `index`, nearest first.
+
+    They are the roots of the complete subtrees that these leaves make up, which are the same at every size of the log.
+    So two logs that hold a leaf at one index with the same hashes before it are the same up to that leaf.
+    """
+    node, last, before = index, size - 1, []
+    for sibling in proof:
+        if node & 1 or node == last:
+            before.append(sibling)
+            while node and not node & 1:
+                node, last = node >> 1, last >> 1
+        node, last = node >> 1, last >> 1
+    return tuple(before)
+
+
 def verify_consistency(
     old_size: int, new_size: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]
 ) -> None:

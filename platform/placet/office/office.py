@@ -32,7 +32,7 @@ from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader, seen_in
-from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, StaleError
+from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, Seen, StaleError
 from placet.office.root_files import (
     keep_versions,
     root_files,
@@ -210,11 +210,19 @@ class Office:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
         raise contended()
 
-    def append_as_seen(self, trust: Trust, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+    def append_as_seen(
+        self, trust: Trust, envelopes: Sequence[Envelope], *, seen: Seen | None = None
+    ) -> tuple[Verified[Record], ...]:
         """Append signed envelopes as :meth:`append` does, if `trust` is still what is in force.
 
+        Args:
+            trust: What is in force.
+            envelopes: What to append.
+            seen: What of the log they rest on, roles statements and versions of the root included; only these two
+                if it is not given.
+
         Raises:
-            StaleError: The root or the roles changed meanwhile.
+            StaleError: The root or the roles, or more of what was `seen`, changed meanwhile.
         """
         verified: dict[Digest, Verified[Record]] = {}
         good = trust.good_signatures(envelopes)
@@ -223,16 +231,20 @@ class Office:
             found = verified[envelope.record_id] = trust.verify(envelope, index, good)
             return found.statement
 
-        entries = self.append_drafts(trust, envelopes, check)
+        entries = self.append_drafts(trust, envelopes, check, seen)
         return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def append_drafts(
-        self, trust: Trust, envelopes: Sequence[Envelope | Draft], check: Check | None = None
+        self,
+        trust: Trust,
+        envelopes: Sequence[Envelope | Draft],
+        check: Check | None = None,
+        seen: Seen | None = None,
     ) -> tuple[Entry, ...]:
         """Append envelopes, or what makes one for its index, under the log's key as it stands in `trust`.
 
         Raises:
-            StaleError: The roles changed meanwhile.
+            StaleError: The roles changed meanwhile, or what was `seen`.
         """
         name = self._service_file(trust, LOG_KEY)
         log = self.signer(LOG_KEY)
@@ -242,7 +254,7 @@ class Office:
         log_keys = [
             parse_public_key(grant.public_key) for grant in trust.roles.grants if Role.LOG in grant.roles
         ]
-        return self.store.append(envelopes, log, check, seen=seen_in(trust), log_keys=log_keys)
+        return self.store.append(envelopes, log, check, seen=seen or seen_in(trust), log_keys=log_keys)
 
     def audit(
         self,

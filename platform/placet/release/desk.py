@@ -8,21 +8,32 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from placet.attest.keys import Signer, parse_public_key
 from placet.attest.oms import sign_files
 from placet.attest.predicates import Kind, Role, spec_of
+from placet.attest.root import TrustRoot
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified, sign_record
-from placet.domain.digests import Digest, digest_json, short
+from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, KeyAccessError, RefusedError, StorageError, UsageError
-from placet.domain.records import AdapterRef, Base, FeedStatement, Intake, Release, Revocation
+from placet.domain.records import (
+    AdapterRef,
+    Base,
+    FeedPart,
+    FeedStatement,
+    Intake,
+    Record,
+    Release,
+    Revocation,
+)
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.reader import LedgerReader
-from placet.ledger.store import LedgerStore
+from placet.ledger.store import Entry, LedgerStore, Seen, StaleError
 from placet.office import EVALUATOR_KEY, FILES_KEY, Office
+from placet.office.office import ATTEMPTS, contended
 from placet.review.desk import Case, approval_of, load_case
 from placet.verify.layout import (
     ADAPTER_FOLDER,
@@ -30,6 +41,7 @@ from placet.verify.layout import (
     RECORD_FOLDER,
     RECORDS_FILE,
     SIGNATURE_FILE,
+    BundledLeaf,
     BundledRecord,
     Feed,
     dump_feed,
@@ -37,6 +49,9 @@ from placet.verify.layout import (
     root_file,
 )
 from placet.verify.verifier import verify_bundle
+
+FEED_KINDS = (Kind.ROLES, Kind.ROOT, Kind.REVOCATION, Kind.RELEASE)
+"""The kinds of record that a feed accounts for."""
 
 
 def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tuple[Verified[Release], Path]:
@@ -156,35 +171,74 @@ def _files_signer(office: Office, released: Verified[Release]) -> Signer:
 
 
 def export_revocations(office: Office, signer: Signer | None = None) -> bytes:
-    """Return the revocation feed: every revocation and roles statement, proven to be in the newest checkpoint.
+    """Log what a revocation feed holds as of now, and return that feed.
 
-    Its own statement says how many revocations there are up to then, signed by `signer` (the office's evaluator).
+    It holds every roles statement, version of the root and revocation, and the place of every release. Its statement is
+    signed by `signer` (the office's evaluator) and is the record up to which it is complete.
+
+    Raises:
+        NotAuthorizedError: The key holds neither the evaluator nor the releaser role; nothing was logged.
+        LedgerBusyError, StorageError, IntegrityError: See :meth:`LedgerStore.append`.
     """
-    reader, note = office.reader(), office.store.latest_checkpoint() or ""
-    checkpoint = verify_log_checkpoint(reader.trust, note, office.settings.origin)
-    kinds = (Kind.ROLES, Kind.REVOCATION)
-    found = {
-        kind: [
-            entry
-            for entry in office.store.find(predicate_type=spec_of(kind).predicate_type)
-            if entry.index < checkpoint.size
-        ]
-        for kind in kinds
-    }
-    revoked = [entry.record_id for entry in found[Kind.REVOCATION]]
-    told = FeedStatement(
-        office=office.settings.name,
-        head=checkpoint.head,
-        revocations=len(revoked),
-        digest=digest_json(revoked),
-        issued_at=office.clock(),
+    signer = signer or office.signer(EVALUATOR_KEY)
+    for _ in range(ATTEMPTS):
+        reader = office.reader()
+        with office.store.reading():
+            found = {
+                kind: office.store.find(predicate_type=spec_of(kind).predicate_type) for kind in FEED_KINDS
+            }
+            head = reader.head()
+        if len(found[Kind.ROLES]) + len(found[Kind.ROOT]) != reader.trust.statements:
+            continue  # the roles or the root changed just now
+        told = FeedStatement(
+            office=office.settings.name,
+            head=head,
+            roles=_part(found[Kind.ROLES]),
+            roots=FeedPart.of([version.pin for version in reader.trust.root.versions]),
+            revocations=_part(found[Kind.REVOCATION]),
+            releases=_part(found[Kind.RELEASE]),
+            issued_at=office.clock(),
+        )
+        subjects = (Subject("revocations", told.revocations.digest),)
+        seen = Seen(
+            tuple(spec_of(kind).predicate_type for kind in FEED_KINDS),
+            sum(len(item) for item in found.values()),
+        )
+        try:
+            (logged,) = office.append_as_seen(
+                reader.trust, [sign_record(Kind.FEED, told, subjects, signer)], seen=seen
+            )
+        except StaleError:
+            continue  # something that belongs in the feed was logged meanwhile
+        return dump_feed(_feed(office.store, reader.trust.root, found, logged))
+    raise contended()
+
+
+def _part(entries: Sequence[Entry]) -> FeedPart:
+    return FeedPart.of([entry.leaf.hex() for entry in entries])
+
+
+def _feed(
+    store: LedgerStore, root: TrustRoot, found: Mapping[Kind, Sequence[Entry]], statement: Verified[Record]
+) -> Feed:
+    """Return the feed that was logged as `statement`, under the first checkpoint that covers it.
+
+    What a later one is signed with may rest on roles that the feed does not hold.
+    """
+    size, note = store.checkpoint_notes(statement.index)[0]
+    whole = sorted((*found[Kind.ROLES], *found[Kind.REVOCATION]), key=lambda entry: entry.index)
+    releases = found[Kind.RELEASE]
+    (proven,) = _with_proofs(store, size, [statement.index])
+    proofs = store.inclusion_proofs([entry.index for entry in releases], size)
+    return Feed(
+        note,
+        _with_proofs(store, size, [entry.index for entry in whole]),
+        tuple(
+            BundledLeaf(entry.index, entry.leaf, proof) for entry, proof in zip(releases, proofs, strict=True)
+        ),
+        tuple(version.raw for version in root.versions),
+        proven,
     )
-    subjects = (Subject("revocations", told.digest),)
-    statement = sign_record(Kind.FEED, told, subjects, signer or office.signer(EVALUATOR_KEY))
-    indices = sorted(entry.index for kind in kinds for entry in found[kind])
-    roots = tuple(version.raw for version in office.root.versions)
-    # Proofs are for the tree of the checkpoint that goes along, though the log may have grown meanwhile.
-    return dump_feed(Feed(note, _with_proofs(office.store, checkpoint.size, indices), roots, statement.raw))
 
 
 def is_revoked(reader: LedgerReader, targets: Sequence[Digest]) -> Verified[Revocation] | None:

@@ -9,8 +9,9 @@
       placet/records.json      [{"index": …, "envelope": "<base64>", "proof": ["<hex>", …]}, …]
       placet/model.sig         the files' signature in the OpenSSF Model Signing format, for other tools
 
-Nothing else lies there. JSON is canonical, so that a release has one spelling, byte for byte. A revocation feed is
-``{"checkpoint": "<note>", "records": [as above], "roots": [each version], "statement": "<base64 of an envelope>"}``.
+Nothing else lies there, not even an empty folder. JSON is canonical, so that a release has one spelling, byte for byte.
+A revocation feed is ``{"checkpoint": "<note>", "records": [as above], "releases": [{"index": …, "leaf": "<hex>",
+"proof": ["<hex>", …]}, …], "roots": [each version], "statement": {a record as above}}``.
 """
 
 from __future__ import annotations
@@ -57,16 +58,27 @@ class BundledRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """Revocations with what vouches for their signers, as of a checkpoint; verified by nobody yet.
+class BundledLeaf:
+    """The place of a record in the log, by its leaf hash, without its words; verified by nobody yet."""
 
-    `statement` is a signed envelope that says how many revocations there are, and which.
+    index: int
+    leaf: bytes
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Revocations with what vouches for their signers, as of a record of the log; verified by nobody yet.
+
+    `statement` is that record: it says what else the feed has to hold. `records` are the roles statements and the
+    revocations before it, `releases` the places of the releases before it, each in the order of the log.
     """
 
     checkpoint: str
     records: tuple[BundledRecord, ...]
+    releases: tuple[BundledLeaf, ...]
     roots: tuple[bytes, ...]
-    statement: bytes
+    statement: BundledRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +120,12 @@ def dump_feed(feed: Feed) -> bytes:
         {
             "checkpoint": feed.checkpoint,
             "records": _to_json(feed.records),
+            "releases": [
+                {"index": item.index, "leaf": item.leaf.hex(), "proof": [part.hex() for part in item.proof]}
+                for item in feed.releases
+            ],
             "roots": [parse_json(root, "trust root") for root in feed.roots],
-            "statement": base64.b64encode(feed.statement).decode(),
+            "statement": _to_json((feed.statement,))[0],
         }
     )
 
@@ -122,16 +138,20 @@ def parse_feed(data: bytes) -> Feed:
     """
     value = parse_json(data, "revocation feed")
     try:
-        if set(value) != {"checkpoint", "records", "roots", "statement"}:
+        if set(value) != {"checkpoint", "records", "releases", "roots", "statement"}:
             raise KeyError("not a feed's fields")
         feed = Feed(
             str(value["checkpoint"]),
             _from_json(value["records"]),
+            tuple(
+                BundledLeaf(int(item["index"]), bytes.fromhex(item["leaf"]), _proof(item))
+                for item in value["releases"]
+            ),
             tuple(canonical_json(root) for root in value["roots"]),
-            parse_base64(value["statement"]),
+            _from_json([value["statement"]])[0],
         )
         same = dump_feed(feed) == data
-    except (Error, KeyError, TypeError, ValueError) as error:
+    except (Error, KeyError, TypeError, ValueError, OverflowError) as error:
         raise IntegrityError(
             f"not a revocation feed: {error}", hint="export it with `placet revoke --export`"
         ) from error
@@ -155,15 +175,14 @@ def _from_json(value: Any) -> tuple[BundledRecord, ...]:
     # What is written otherwise (numbers as text, upper case, white space) fails the comparison of the whole.
     try:
         return tuple(
-            BundledRecord(
-                int(item["index"]),
-                parse_base64(item["envelope"]),
-                tuple(bytes.fromhex(proof) for proof in item["proof"]),
-            )
-            for item in value
+            BundledRecord(int(item["index"]), parse_base64(item["envelope"]), _proof(item)) for item in value
         )
     except (Error, KeyError, TypeError, ValueError, OverflowError) as error:
         raise IntegrityError(f"records are malformed: {error}", hint="fetch the file again") from error
+
+
+def _proof(item: Any) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(part) for part in item["proof"])
 
 
 def load_bundle(path: Path) -> Bundle:
@@ -229,13 +248,22 @@ def hash_files(folder: Path) -> tuple[FileEntry, ...]:
     """Return the entries of every file below `folder`, sorted by path.
 
     Raises:
-        IntegrityError: A link or something else that is not a plain file or folder, or too many files.
+        IntegrityError: A link or something else that is not a plain file or folder, a folder in it that holds
+            nothing, or too many files.
     """
     entries: list[FileEntry] = []
     todo = [folder]
     with _readable(folder.name):
         while todo:
-            for item in sorted(os.scandir(todo.pop()), key=lambda found: found.name):
+            inside = todo.pop()
+            found = sorted(os.scandir(inside), key=lambda item: item.name)
+            if not found and inside != folder:
+                # No file names it, so no digest would tell that it is there.
+                raise IntegrityError(
+                    f"{inside.relative_to(folder).as_posix()!a} is an empty folder, which is not part of the release",
+                    hint="remove it, or fetch it again",
+                )
+            for item in found:
                 mode = item.stat(follow_symlinks=False).st_mode
                 relative = Path(item.path).relative_to(folder).as_posix()
                 if stat.S_ISDIR(mode):

@@ -2,32 +2,30 @@
 
 What a pass means: these very files are what was taken in, measured under the named policy, approved by enough
 people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: it is signed
-as complete up to its own checkpoint, and says nothing of later), that the bundle holds the newest roles statement and
-every rejection the office has (a feed brings all roles statements up to its checkpoint, `placet audit` sees the whole
-log), or that no key of the office was stolen.
+signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: its statement is
+a record of the log, complete up to there, and says nothing of later), that the bundle holds the newest roles statement
+and every rejection the office has (a feed brings all roles statements up to its own, `placet audit` sees the whole
+log), that everybody is shown this log (a feed shows that it is the one the feed speaks of, a witness that it is the one
+others see), or that no key of the office was stolen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from placet.attest.envelope import parse_envelope
 from placet.attest.keys import parse_public_key
 from placet.attest.oms import verify_files
-from placet.attest.predicates import Kind, Training, spec_of
+from placet.attest.predicates import Kind, Training
 from placet.attest.root import TrustRoot, parse_root
-from placet.attest.statement import parse_statement
-from placet.attest.trust import Trust, Verified, establish_trust
-from placet.domain.digests import Digest, canonical_json, digest_json, short
+from placet.attest.trust import Trust, Verified
+from placet.domain.digests import Digest, short
 from placet.domain.errors import Error, IntegrityError
 from placet.domain.records import (
     BaseStatus,
     Decision,
-    FeedStatement,
     Intake,
     Measurement,
     Plan,
@@ -41,18 +39,11 @@ from placet.domain.records import (
     files_digest,
 )
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
-from placet.ledger.merkle import leaf_hash, verify_inclusion
 from placet.review.approval import Approval, weigh_approval
 from placet.review.lapse import lapses
-from placet.verify.layout import (
-    ADAPTER_FOLDER,
-    Bundle,
-    BundledRecord,
-    Feed,
-    hash_files,
-    load_bundle,
-    parse_feed,
-)
+from placet.verify.feed import VerifiedFeed, older, verify_feed
+from placet.verify.layout import ADAPTER_FOLDER, Bundle, Feed, hash_files, load_bundle, parse_feed
+from placet.verify.records import establish, verify_records
 
 R = TypeVar("R", bound=Record)
 
@@ -89,7 +80,7 @@ class _State:
     feed: Feed | None
     trust: Trust | None = None
     checkpoint: Checkpoint | None = None
-    feed_as_of: FeedStatement | None = None
+    fed: VerifiedFeed | None = None
     records: list[Verified[Record]] = field(default_factory=list)
     approval: Approval | None = None
 
@@ -166,7 +157,7 @@ def _unknown(state: _State) -> tuple[str, ...]:
         told.append(
             f"it was judged as of {state.now:%Y-%m-%d}: whether its approvals still stand was not looked at"
         )
-    if state.feed_as_of is None:
+    if state.fed is None:
         told.append(
             "whether it was taken back since, or who may sign what was changed: no revocation feed was given"
         )
@@ -174,37 +165,22 @@ def _unknown(state: _State) -> tuple[str, ...]:
             f"anything the office logged after record {checkpoint.size - 1}, or left out of the bundle"
         )
     else:
-        head, when = state.feed_as_of.head, state.feed_as_of.issued_at
-        told.append(f"anything after the feed's state: {head.size} records, {when:%Y-%m-%d %H:%M} UTC")
+        size, when = state.fed.index, state.fed.told.issued_at
+        told.append(f"anything after the feed's state: {size} records, {when:%Y-%m-%d %H:%M} UTC")
+        told.append(
+            "whether others are shown this log, too: only a checkpoint that a witness co-signed can tell"
+        )
     return tuple(told)
 
 
 def _trust_root(state: _State) -> str:
     root = parse_root(state.bundle.roots, state.pin)
-    state.trust = _establish(root, state.bundle.records)
+    state.trust = establish(root, state.bundle.records, _AGAIN)
     version = root.current
     return (
         f"office {root.office!r}, root version {version.version} good until {version.expires:%Y-%m-%d}, roles version "
         f"{state.trust.roles.version}"
     )
-
-
-def _is_roles(raw: bytes) -> bool:
-    return parse_statement(parse_envelope(raw).payload).predicate_type == spec_of(Kind.ROLES).predicate_type
-
-
-def _establish(root: TrustRoot, records: Sequence[BundledRecord]) -> Trust:
-    # Looked for as it stands in canonical JSON, and believed only when the root's keys have signed it: no need to take
-    # every record apart twice.
-    marker = canonical_json({"predicateType": spec_of(Kind.ROLES).predicate_type})[1:-1]
-    statements = [
-        (item.index, item.envelope)
-        for item in records
-        if marker in parse_envelope(item.envelope).payload and _is_roles(item.envelope)
-    ]
-    if not statements:
-        raise IntegrityError("there is no roles statement", hint=_AGAIN)
-    return establish_trust(root, statements)
 
 
 def _checkpoint(state: _State) -> str:
@@ -217,22 +193,8 @@ def _checkpoint(state: _State) -> str:
 
 def _records(state: _State) -> str:
     checkpoint, trust = _checked(state)
-    state.records = _verified(trust, checkpoint, state.bundle.records)
+    state.records = verify_records(trust, checkpoint, state.bundle.records, _AGAIN)
     return f"{len(state.records)} records, each signed by a key that held the role and in the ledger"
-
-
-def _verified(
-    trust: Trust, checkpoint: Checkpoint, records: Sequence[BundledRecord]
-) -> list[Verified[Record]]:
-    """Return `records`, each signed by a key that held the role and proven to be in the ledger, none twice."""
-    seen: dict[Digest, Verified[Record]] = {}
-    for item in records:
-        verified = trust.verify(item.envelope, item.index)
-        verify_inclusion(leaf_hash(item.envelope), item.index, checkpoint.size, item.proof, checkpoint.root)
-        if verified.id in seen:
-            raise IntegrityError(f"record {item.index} is there twice", hint=_AGAIN)
-        seen[verified.id] = verified
-    return list(seen.values())
 
 
 def _files(state: _State) -> str:
@@ -406,46 +368,31 @@ def _revocation(state: _State) -> str:
                 f"{revocation.person}: {revocation.record.reason}",
                 hint="stop serving it",
             )
-    if state.feed_as_of is None:
+    if state.fed is None:
         return "not revoked as far as the bundle knows; no revocation feed was given"
-    when = state.feed_as_of.issued_at
+    when = state.fed.told.issued_at
     return f"not among the {len(fed)} revocations of the feed of {when:%Y-%m-%d %H:%M} UTC"
 
 
-def _fed(state: _State) -> list[Verified[Revocation]]:
+def _fed(state: _State) -> tuple[Verified[Revocation], ...]:
     """Return the feed's revocations, verified under the feed's own root and roles: it may be newer than the bundle."""
     if state.feed is None:
-        return []
+        return ()
     checkpoint, trust = _checked(state)
-    root = parse_root(state.feed.roots, state.pin)
-    newer = _establish(root, state.feed.records)
-    if newer.roles.version < trust.roles.version or len(root.versions) < len(trust.root.versions):
-        raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
+    fed = verify_feed(state.feed, state.pin, checkpoint.origin)
+    root = fed.trust.root
+    fewer = fed.trust.roles.version < trust.roles.version or len(root.versions) < len(trust.root.versions)
+    if fewer or fed.checkpoint.size < checkpoint.size:
+        raise older()
     _require_continued(state, root)
-    fed = verify_log_checkpoint(newer, state.feed.checkpoint, checkpoint.origin)
-    if fed.size < checkpoint.size:
-        raise IntegrityError("the revocation feed is older than the release", hint="get the newest feed")
-    found = [
-        cast("Verified[Revocation]", cast("Any", item))
-        for item in _verified(newer, fed, state.feed.records)
-        if isinstance(item.record, Revocation)
-    ]
-    told = newer.verify(state.feed.statement, fed.size - 1).record
-    if not isinstance(told, FeedStatement) or (told.office, told.head) != (root.office, fed.head):
-        raise IntegrityError(
-            "the feed's own statement is about another state of the log", hint="get the newest feed"
-        )
-    ids = [item.id for item in sorted(found, key=lambda item: item.index)]
-    if (told.revocations, told.digest) != (len(ids), digest_json(ids)):
-        raise IntegrityError(
-            f"the feed holds {len(ids)} revocations, not the {told.revocations} that its signer counted",
-            hint="something was left out of it or put into it: get the newest feed",
-        )
+    index = state.only(Kind.RELEASE, Release).index
+    released = next(item for item in state.bundle.records if item.index == index)
+    fed.require_release(released, checkpoint.size)
     root.require_fresh(state.now)
     if state.at is not None:
-        _refuse_lapsed(state, newer, fed.size)
-    state.feed_as_of = told
-    return found
+        _refuse_lapsed(state, fed.trust, fed.index)
+    state.fed = fed
+    return fed.revocations
 
 
 def _require_continued(state: _State, root: TrustRoot) -> None:

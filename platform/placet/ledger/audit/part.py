@@ -22,6 +22,7 @@ from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
     BaseStatus,
+    FeedStatement,
     LedgerHead,
     Measurement,
     Plan,
@@ -348,7 +349,7 @@ def _filed_under(record: Record) -> tuple[Digest, ...]:
 
 
 def _facts(index: int, record_id: Digest, kind: Kind, person: str, record: Record) -> Facts:
-    head = record.head if isinstance(record, Plan | Verdict | Review) else None
+    head = record.head if isinstance(record, Plan | Verdict | Review | FeedStatement) else None
     weights = record.adapter.weights_id if isinstance(record, Plan | Verdict) else None
     plans = record.plans_on_weights if isinstance(record, Verdict) else None
     return Facts(index, record_id, kind, person, _references(record), head, weights, plans, _blobs(record))

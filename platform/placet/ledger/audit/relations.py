@@ -44,7 +44,7 @@ def check_facts(run: AuditRun, facts: Sequence[Facts]) -> None:
 
 
 def _check_head(run: AuditRun, fact: Facts) -> None:
-    """Hold the ledger state that a plan, verdict or review names against the log: each is a checkpoint, too."""
+    """Hold the ledger state that a plan, verdict, review or feed names against the log: each is a checkpoint, too."""
     head = fact.head
     if head is None:
         return

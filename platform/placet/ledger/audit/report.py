@@ -74,6 +74,7 @@ MEANINGS: dict[str, str] = {
     "edited-derived-table": "The index by which records are found says something else than the records.",
     "edited-record": "The words of a record were changed after it was logged.",
     "evidence-after-the-fact": "A decision rests on something that was written down only afterwards.",
+    "false-feed": "A revocation feed was signed that leaves out, or makes up, what stood in the ledger before it.",
     "foreign-checkpoint": "The checkpoint that was given is not one of this ledger.",
     "foreign-root": "The evaluator's key put a root into the log that its holders did not sign. It is not followed.",
     "foreign-head": "Somebody signed over a history that this ledger does not have.",

@@ -2,8 +2,8 @@
 
 Finds, each by a message that names it: an edited record, a deleted one, re-ordered or replaced ones, a cut or
 regrown log, a forged or unauthorized signature, rewritten roles, derived tables that say something else than
-the envelopes, evidence that is missing or was not there yet, releases that were not allowed, and blobs that are
-gone or altered.
+the envelopes, evidence that is missing or was not there yet, releases that were not allowed, revocation feeds that
+leave something out, and blobs that are gone or altered.
 
 Without a checkpoint from outside, a log that its own key rewrote from the start and signed again is
 indistinguishable from an honest one; the report says so. No audit finds a key that was stolen before it was
@@ -23,6 +23,7 @@ from multiprocessing import get_context
 from placet.attest.root import TrustRoot
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
+from placet.ledger.audit.feeds import check_feeds
 from placet.ledger.audit.part import Job, Part, Scope, audit_part, tile_words
 from placet.ledger.audit.relations import BlobCheck, check_blobs, check_facts, check_releases
 from placet.ledger.audit.report import AuditReport
@@ -91,6 +92,7 @@ def audit(
         _check_roles(run, start)
     if run.scope.meaning and run.trust is not None:
         check_releases(run, start)
+        check_feeds(run, start)
         if check_blob is not None:
             check_blobs(run, check_blob, progress)
     return AuditReport(

@@ -66,6 +66,7 @@ class AuditRun:
     plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
     blobs: dict[Digest, int] = field(default_factory=dict)
     releases: int = 0
+    feeds: int = 0
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the log at `size`, from what was read or else from stored hashes; None without them."""

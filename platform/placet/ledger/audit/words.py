@@ -28,9 +28,10 @@ def summary(run: AuditRun, start: int) -> list[str]:
     if run.scope.meaning and run.trust is not None:
         lines += [
             "references: what a record rests on was logged before it; verdicts leave no plan out",
-            f"{plural(count('heads'), 'ledger state')} that plans, verdicts and reviews were signed over",
+            f"{plural(count('heads'), 'ledger state')} that plans, verdicts, reviews and feeds were signed over",
             f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
             " on its newest verdict",
+            f"{plural(run.feeds, 'revocation feed')}: each counts all that was logged before it",
         ]
     if run.scope.derived:
         lines.append("derived tables, compared with the envelopes")
