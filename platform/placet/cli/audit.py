@@ -10,19 +10,28 @@ from rich.console import Console
 
 from placet.cli.errors import REFUSED
 from placet.cli.render import words
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
+from placet.cli.session import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Session,
+    add_command,
+    parse_pin,
+    save_text,
+)
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from placet.ledger.audit import AuditReport
 
 MAX_CHECKPOINT_CHARACTERS = 1 << 20
+_PIN = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     lines = (
-        "placet audit --save-checkpoint ledger-today.checkpoint",
+        f"placet audit --pin {_PIN} --save-checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint co-signed.checkpoint --witness witness.example.org+1c2d3e4f+BA…",
         "placet audit --since audited.checkpoint --save-checkpoint audited.checkpoint",
@@ -45,6 +54,14 @@ def audit(
             "--witness",
             metavar="KEY",
             help="Believe a --checkpoint only if this witness co-signed it: its verifier key (`placet witness show`).",
+        ),
+    ] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            "--pin",
+            metavar="DIGEST",
+            help="Digest of any version of the office's trust root, got from a person you trust: is it this office?",
         ),
     ] = None,
     since: Annotated[
@@ -75,8 +92,8 @@ def audit(
 ) -> None:
     """Check the whole ledger: nothing edited, deleted, re-ordered, forged or left out.
 
-    A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key.
-    Exit code 1: something was found.
+    A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key; --pin shows
+    an office that was put in another one's place. Exit code 1: something was found, or it is another office.
     """
     from placet.ledger.audit import Outside
     from placet.ledger.note import WITNESS_KEY_TYPE, parse_verifier_key
@@ -90,6 +107,7 @@ def audit(
         )
     named = None if witness is None else parse_verifier_key(witness, WITNESS_KEY_TYPE)
     by = None if named is None else (named.name, named.key)
+    digest = None if pin is None else parse_pin(pin)
     office = session.office()
     outside = [Outside(_read(path), by) for path in checkpoint or ()]
     start = ""
@@ -98,7 +116,9 @@ def audit(
     elif since is not None:
         session.say(f"no audit was remembered in {since} yet: looking at the whole ledger")
     with session.progress() as progress:
-        report = office.audit(outside, since=start, blobs=blobs, progress=progress, workers=workers)
+        report = office.audit(
+            outside, since=start, pin=digest, blobs=blobs, progress=progress, workers=workers
+        )
     note_audit(office, report, blobs=blobs, outside=len(outside))
     saved = None
     if save_checkpoint is not None and report.whole:

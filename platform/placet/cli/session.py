@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from placet.attest.keys import Signer
     from placet.attest.trust import Verified
+    from placet.domain.digests import Digest
     from placet.domain.progress import Progress
     from placet.domain.records import Record, Submission
     from placet.ledger.reader import LedgerReader
@@ -184,6 +185,21 @@ def find_adapter(reader: LedgerReader, text: str) -> Verified[Submission]:
     from placet.pipeline.submission import find_adapter as find
 
     return find(reader, text)
+
+
+def parse_pin(text: str) -> Digest:
+    """Return the digest that ``--pin`` was given.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from placet.domain.digests import parse_digest
+    from placet.domain.errors import Error
+
+    try:
+        return parse_digest(text)
+    except Error as error:
+        raise UsageError(f"--pin: {error.message}", hint=error.hint) from error
 
 
 def wait_s() -> float:

@@ -27,7 +27,7 @@ def migrate_ledger(office: Office, postgres: str | None) -> Office:
         raise UsageError(f"the log is {where} already", hint="`placet ledger checkpoint` shows its state")
     if postgres is not None and office.settings.postgres is not None:
         raise UsageError("the log is in another database", hint="move it to the folder first: --to folder")
-    report = office.audit(blobs=False)
+    report = office.audit(blobs=False, moving=True)
     if not report.whole:
         raise IntegrityError(
             f"the log is not whole and is not moved: {report.findings[0].message}", hint="run `placet audit`"
