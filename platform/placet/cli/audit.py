@@ -17,6 +17,7 @@ from placet.cli.session import (
     Session,
     add_command,
     parse_pin,
+    read_checkpoint,
     save_text,
 )
 from placet.domain.errors import UsageError
@@ -24,7 +25,6 @@ from placet.domain.errors import UsageError
 if TYPE_CHECKING:
     from placet.ledger.audit import AuditReport
 
-MAX_CHECKPOINT_CHARACTERS = 1 << 20
 _PIN = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 
 
@@ -109,10 +109,10 @@ def audit(
     by = None if named is None else (named.name, named.key)
     digest = None if pin is None else parse_pin(pin)
     office = session.office()
-    outside = [Outside(_read(path), by) for path in checkpoint or ()]
+    outside = [Outside(read_checkpoint(path), by) for path in checkpoint or ()]
     start = ""
     if since is not None and since.exists():
-        start = _read(since)
+        start = read_checkpoint(since)
     elif since is not None:
         session.say(f"no audit was remembered in {since} yet: looking at the whole ledger")
     with session.progress() as progress:
@@ -178,16 +178,3 @@ def _json(report: AuditReport, saved: str | None) -> dict[str, Any]:
         "blind": list(report.blind),
         "savedCheckpoint": saved,
     }
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            text = stream.read(MAX_CHECKPOINT_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} cannot be read", hint="--checkpoint names a file of --save-checkpoint"
-        ) from error
-    if len(text) > MAX_CHECKPOINT_CHARACTERS:
-        raise UsageError(f"{path} is no checkpoint: too large", hint="name a file of --save-checkpoint")
-    return text

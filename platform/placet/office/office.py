@@ -270,7 +270,9 @@ class Office:
             outside=tuple(Outside(item) if isinstance(item, str) else item for item in outside),
             since=since,
             pin=pin,
-            follows=(None, IN_POSTGRES) if moving else (IN_POSTGRES if self.settings.postgres else None,),
+            follows=(None, IN_POSTGRES)
+            if moving
+            else (IN_POSTGRES if self.settings.postgres is not None else None,),
             check_blob=check_blob if blobs else None,
             progress=progress,
             scope=scope,
