@@ -25,13 +25,12 @@ from placet.domain.errors import UsageError
 if TYPE_CHECKING:
     from placet.ledger.audit import AuditReport
 
-_PIN = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     lines = (
-        f"placet audit --pin {_PIN} --save-checkpoint ledger-today.checkpoint",
+        "placet audit --save-checkpoint ledger-today.checkpoint",
+        "placet audit --pin sha256:2c26b46b… --checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint co-signed.checkpoint --witness witness.example.org+1c2d3e4f+BA…",
         "placet audit --since audited.checkpoint --save-checkpoint audited.checkpoint",
