@@ -234,7 +234,10 @@ class Tables:
         said = [str(row[0]) for row in self.db.execute("SELECT log FROM following").fetchall()]
         if said not in [[] if log is None else [log] for log in follows]:
             names = ", ".join(repr(log[:80]) for log in said[:3]) or "no other log"
-            found.append(f"the ledger file says that it follows {names}, and office.json says otherwise")
+            found.append(
+                f"the ledger file says that it follows {names}, and office.json says otherwise (a move that was "
+                "interrupted is repeated: `placet ledger migrate`)"
+            )
         query = "SELECT size FROM checkpoints WHERE size <= 0 ORDER BY 1"
         sizes = [row[0] for row in self.db.execute(query).fetchall()]
         found += [f"the ledger file holds a checkpoint of size {size}, which no log has" for size in sizes]
