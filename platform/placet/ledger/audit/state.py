@@ -71,7 +71,7 @@ class AuditRun:
 
     def lacks_checkpoint(self, size: int) -> bool:
         """Tell whether no checkpoint is stored at a size that was read; False where that was not looked at."""
-        return self.comparing and self.start < size <= self.good_up_to and self.roots.get(size) is None
+        return self.comparing and size > self.start and self.roots.get(size) is None
 
     @property
     def held(self) -> int:
