@@ -20,6 +20,7 @@ from placet.report.keys import ApproverKey, check_service_key, load_approver_key
 from placet.report.markup import el
 from placet.report.text import plural
 from placet.report.view import AdapterReport, VerdictView
+from placet.review.approval import barred_reason
 from placet.review.desk import review, waive
 from streamlit_app.components.page import md, plain_option, show, show_error
 
@@ -104,7 +105,8 @@ def _key_words(report: AdapterReport) -> Callable[[ApproverKey], str]:
     barred = dict(report.approval.barred) if report.approval else {}
 
     def words(key: ApproverKey) -> str:
-        note = f" ({barred[key.person]}, may not decide)" if key.person in barred else ""
+        reason = barred_reason(barred, key.person)
+        note = f" ({reason}, may not decide)" if reason else ""
         return plain_option(
             f"{key.file}: {key.person}{note}" if key.file != key.person else f"{key.person}{note}"
         )

@@ -568,6 +568,7 @@ NOT_RUN = {
     "placet trust install": "needs copies that holders signed; tests/integration/test_root_proposals.py has some",
     "placet witness init": "writes to /srv; tests/integration/test_witness.py has a folder of its own",
     "placet witness run": "likewise",
+    "placet witness rekey": "likewise",
     "placet witness show": "likewise",
 }
 

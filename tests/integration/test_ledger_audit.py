@@ -17,7 +17,7 @@ from placet.attest.root import RootKey, new_root
 from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import Digest, canonical_json, digest_bytes
-from placet.domain.errors import IntegrityError, StorageError, UsageError
+from placet.domain.errors import IntegrityError, UsageError
 from placet.domain.progress import NullProgress
 from placet.domain.records import Decision, LedgerHead, Outcome
 from placet.ledger.audit import AuditReport, Scope
@@ -532,11 +532,16 @@ def test_an_ended_key_kept_alive_by_hiding_the_roles_statement_is_found(made: Re
         offices.approve(made.sample, made.walk.ref, "ada", "still here")
 
 
-def test_missing_tables_are_an_error_not_a_whole_log(made: Released) -> None:
+def test_a_file_without_all_its_tables_is_not_whole_and_not_read_further(made: Released) -> None:
     _sql(made.office, "DROP TABLE subjects")
 
-    with pytest.raises(StorageError, match="the ledger file refused"):
-        made.office.audit()
+    report = made.office.audit()
+
+    assert [(item.id, item.message) for item in report.findings] == [
+        ("foreign-content", "the ledger file lacks the table subjects")
+    ]
+    assert (report.checked, report.records) == ((), 0)
+    assert report.blind == ("anything else: the ledger file is not built like one",)
 
 
 # --- evidence ----------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def test_a_key_needs_a_name_that_is_a_plain_file_name(made: Released, name: str)
         TrustDesk(made.office).new_key(name, "cleo", (Role.APPROVER,))
 
 
-@pytest.mark.parametrize("person", ["", " ", "ada ", "ada\n", "a\u200bda"])
+@pytest.mark.parametrize("person", ["", " ", "ada ", "ada\n", "a\u200bda", "Ada\ufe0f", "Ada  Lovelace"])
 def test_a_person_needs_one_visible_name(made: Released, person: str) -> None:
     before = len(made.office.store.entries())
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from placet.attest.keys import KeyKind, new_signer
 from placet.attest.predicates import Kind, Role
 from placet.attest.root import RootKey
 from placet.attest.trust import roles_subjects, sign_record
+from placet.cli.program import make_app
 from placet.domain.errors import IntegrityError, KeyAccessError, NotAuthorizedError, UsageError
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.office import EVALUATOR_KEY, LOG_KEY, ROOT_KEY, Office, TrustDesk, create_office, trust_desk
@@ -263,7 +265,7 @@ def test_one_holder_alone_who_writes_into_the_log_changes_nothing(tmp_path: Path
 def test_a_threshold_that_people_cannot_meet_makes_no_office(
     tmp_path: Path, threshold: int, holders: tuple[tuple[str, str], ...]
 ) -> None:
-    with pytest.raises(UsageError, match="root holders cannot give"):
+    with pytest.raises(UsageError, match=r"root holders? cannot give"):
         create_office(tmp_path / "office", "x", ask=_ask, holders=holders, threshold=threshold)
     assert not (tmp_path / "office" / "office.json").exists()
 
@@ -465,3 +467,42 @@ def test_a_waiver_of_a_verdict_that_is_not_the_one_looked_at_is_not_signed(made:
     review_desk.waive(
         made.office, walk.ref.id, "general", "few rows", 30, signer_named("ada"), seen_verdict=walk.verdict.id
     )
+
+
+# --- what cannot be, and says why ----------------------------------------------------------------------------
+
+
+def test_a_threshold_that_nobody_can_ever_meet_says_so_and_not_whose_key_is_missing(made: Released) -> None:
+    current = made.office.root.current
+
+    with pytest.raises(UsageError, match="1 root holder cannot give 5 signatures") as caught:
+        TrustDesk(made.office).change_root(current.keys, 5)
+    assert "counts people" in caught.value.hint
+    done = CliRunner().invoke(
+        make_app(), ["trust", "root", "--threshold", "5", "--home", str(made.office.home)]
+    )
+    assert done.exit_code == 2
+    assert "1 root holder cannot give 5 signatures" in done.output
+    assert "bring the key of" not in done.output
+
+
+def test_two_spellings_of_one_holder_meet_no_threshold_of_two(made: Released) -> None:
+    holders = (*made.office.root.current.keys, RootKey(signer_named("dana").public, "Dana"))
+    twice = (RootKey(signer_named("dana").public, "Dana"), RootKey(signer_named("dana 2").public, "DANA"))
+
+    with pytest.raises(UsageError, match="1 root holder cannot give 2 signatures"):
+        TrustDesk(made.office).change_root(twice, 2)
+    with pytest.raises(KeyAccessError, match="the signatures of 2 people, and the keys of 1") as caught:
+        TrustDesk(made.office).change_root(holders, 2)
+    assert "the key of Dana to" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["1x.root.json", "01.root.json", "2 copy.root.json", "0.root.json"])
+def test_a_file_that_is_named_like_a_version_of_the_root_and_is_none_is_named(
+    made: Released, name: str
+) -> None:
+    (made.office.home / "trust" / name).write_text("{}")
+
+    with pytest.raises(UsageError, match=f"trust/{name} is no version of the root") as caught:
+        Office.open(made.office.home)
+    assert "move it out" in caught.value.hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from placet.attest.keys import new_signer
 from placet.cli.program import make_app
 from placet.domain.errors import IntegrityError, KeyAccessError, StorageError, UsageError
 from placet.ledger import witness as witness_module
@@ -33,7 +35,7 @@ from placet.ledger.witness import (
     open_key,
     parse_update,
 )
-from placet.office import LOG_KEY
+from placet.office import LOG_KEY, TrustDesk
 from tests.support import offices
 from tests.support.offices import PASSPHRASE, Released, released_office, signer_named
 from tests.support.tampering import logged, revocation_by, truncate
@@ -207,6 +209,122 @@ def test_a_witness_needs_a_name_that_a_note_can_hold(made: Released, tmp_path: P
         Witness.create(tmp_path / "w", name, (_key(made),), PASSPHRASE, lambda: NOW)
 
 
+# --- another key -------------------------------------------------------------------------------------------------
+
+
+def _changed_key(made: Released) -> str:
+    """Change the office's log key, log something under it, and return its verifier key."""
+    new = new_signer()
+    made.office.keys.add("log-2", new, PASSPHRASE)
+    TrustDesk(made.office).rotate_key(made.office.signer(LOG_KEY).public.key_id, new.public)
+    made.office.opened.pop(LOG_KEY, None)
+    _grow(made)
+    return _key(made)
+
+
+def test_a_log_whose_key_was_changed_is_refused_until_the_witness_is_told_and_must_continue_what_it_saw(
+    witness: Witness, made: Released
+) -> None:
+    _look(witness, made)
+    old, new = _key(made), _changed_key(made)
+    assert old != new
+    with pytest.raises(IntegrityError, match="not signed by the log's key") as caught:
+        _look(witness, made)
+    assert "placet witness rekey" in caught.value.hint
+
+    witness.rekey((new,))
+    again = Witness.open(witness.folder, open_key(witness.folder, PASSPHRASE), lambda: NOW)
+    assert (again.settings.logs, again.settings.retired) == (
+        {made.office.settings.origin: (new,)},
+        {made.office.settings.origin: (old,)},
+    )
+    assert again.key == witness.key
+    seen = again.remembered(made.office.settings.origin)
+    assert seen is not None  # signed by the key that was retired
+    note = _look(again, made)
+    assert verify_cosignature(note, "w.example.org", witness.key.key)
+
+    truncate(made.office, made.walk.verdict.index)
+    with pytest.raises(ConflictError, match="cut back"):
+        again.add(Update(0, (), sign_checkpoint(seen.origin, 3, bytes(32), made.office.signer(LOG_KEY)).note))
+
+
+def test_a_retired_key_signs_nothing_new_and_can_come_back(witness: Witness, made: Released) -> None:
+    origin, old = made.office.settings.origin, made.office.signer(LOG_KEY)
+    _look(witness, made)
+    witness.rekey((str(log_key(origin, signer_named("new").public)),))
+    _grow(made)
+
+    with pytest.raises(IntegrityError, match="not signed by the log's key"):
+        _look(witness, made)
+    witness.rekey((str(log_key(origin, old.public)),))
+    assert _look(witness, made)
+    assert witness.settings.retired == {origin: (str(log_key(origin, signer_named("new").public)),)}
+
+
+def test_a_key_of_a_log_that_is_not_watched_changes_nothing(witness: Witness) -> None:
+    before = (witness.folder / "witness.json").read_bytes()
+
+    with pytest.raises(UsageError, match=r"does not watch 'placet\.dev/other'"):
+        witness.rekey((str(log_key("placet.dev/other", signer_named("x").public)),))
+    with pytest.raises(UsageError, match="needs a log to watch"):
+        witness.rekey(())
+    assert (witness.folder / "witness.json").read_bytes() == before
+
+
+def test_a_new_witness_begins_at_the_checkpoint_of_an_old_one(
+    witness: Witness, made: Released, tmp_path: Path
+) -> None:
+    last = _look(witness, made)
+    begun = Witness.create(
+        tmp_path / "second", "w2.example.org", (_key(made),), PASSPHRASE, lambda: NOW, begin=(last,)
+    )
+    seen = begun.remembered(made.office.settings.origin)
+    assert seen is not None
+    assert seen.size == made.office.store.size()
+    assert verify_cosignature(seen.note, "w.example.org", witness.key.key)
+
+    _grow(made)
+    assert _look(begun, made)
+    truncate(made.office, made.walk.verdict.index)
+    with pytest.raises(ConflictError, match="cut back"):
+        _look(begun, made)
+
+
+def test_a_witness_does_not_begin_at_a_checkpoint_that_the_log_did_not_sign(
+    made: Released, tmp_path: Path
+) -> None:
+    origin = made.office.settings.origin
+    forged = sign_checkpoint(origin, 3, bytes(32), signer_named("eve")).note
+
+    with pytest.raises(IntegrityError, match="not signed by the log's key"):
+        Witness.create(tmp_path / "w", "w", (_key(made),), PASSPHRASE, lambda: NOW, begin=(forged,))
+    foreign = sign_checkpoint("placet.dev/other", 3, bytes(32), made.office.signer(LOG_KEY)).note
+    with pytest.raises(UsageError, match="does not watch"):
+        Witness.create(tmp_path / "w", "w", (_key(made),), PASSPHRASE, lambda: NOW, begin=(foreign,))
+    assert not (tmp_path / "w" / "witness.json").exists()
+    assert not (tmp_path / "w" / "logs").exists()
+    assert Witness.create(tmp_path / "w", "w", (_key(made),), PASSPHRASE, lambda: NOW)
+
+
+def test_what_is_wrong_with_the_memory_is_mended_from_the_memory(
+    witness: Witness, made: Released, tmp_path: Path
+) -> None:
+    _look(witness, made)
+    other = Witness.create(tmp_path / "other", "w3", (_key(made),), PASSPHRASE, lambda: NOW)
+    shutil.copytree(witness.folder / "logs", other.folder / "logs")
+
+    with pytest.raises(IntegrityError, match=r"remembers of .* is not what it co-signed") as caught:
+        _look(other, made)
+    assert "not co-signed by w3" in str(caught.value)
+    assert "init --from" in caught.value.hint
+    (other.folder / "witness.json").write_text("{}")
+    with pytest.raises(IntegrityError, match="settings cannot be read") as caught:
+        Witness.open(other.folder, None, lambda: NOW)
+    assert "witness.json" in caught.value.hint
+    assert "placet audit" not in caught.value.hint
+
+
 # --- forms -------------------------------------------------------------------------------------------------
 
 
@@ -311,6 +429,30 @@ def test_the_way_from_init_to_an_audit_against_the_witness(
     )
     assert done.exit_code == 1
     assert "truncated-log" in done.stdout
+
+
+def test_the_way_through_a_change_of_the_logs_key(made: Released, tmp_path: Path, runner: CliRunner) -> None:
+    home, memory = str(made.office.home), str(tmp_path / "w")
+
+    def run(*words: str, code: int = 0) -> str:
+        done = runner.invoke(make_app(), words)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    old = run("ledger", "key", "--home", home).strip()
+    run("witness", "init", memory, "--name", "w.example.org", "--log", old)
+    cosigned = tmp_path / "last"
+    cosigned.write_text(run("witness", "run", memory, "--office", home))
+    new = _changed_key(made)
+    assert "rekey" in run("witness", "run", memory, "--office", home, code=1)
+
+    run("witness", "rekey", memory, "--log", new)
+    run("witness", "run", memory, "--office", home)
+    second = str(tmp_path / "w2")
+    run("witness", "init", second, "--name", "w2", "--log", f"{old}\n{new}", "--from", str(cosigned))
+    run("witness", "run", second, "--office", home)
+    assert f"{made.office.store.size()} records" in run("witness", "show", second)
+    run("witness", "init", str(tmp_path / "w3"), "--name", "w", "--log", old, "--from", "/nowhere", code=2)
 
 
 def test_the_command_says_what_it_needs(made: Released, tmp_path: Path, runner: CliRunner) -> None:

@@ -75,3 +75,7 @@ def truncate(office: Office, size: int) -> None:
     for table in ("entries", "records", "subjects"):
         sql(office, f"DELETE FROM {table} WHERE idx >= ?", [size])
     sql(office, "DELETE FROM checkpoints WHERE size > ?", [size])
+    sql(
+        office,
+        "DELETE FROM words WHERE id NOT IN (SELECT type_id FROM records UNION SELECT key_id FROM records)",
+    )

@@ -29,7 +29,7 @@ from placet.domain.records import (
     Verdict,
     Waiver,
 )
-from placet.review.approval import Approval, barred_people, weigh_approval
+from placet.review.approval import Approval, barred_people, barred_reason, weigh_approval
 from tests.support.offices import START, inconclusive_gate, passing_gate, policy_ref, signer_named
 
 R = TypeVar("R", bound=Record)
@@ -196,6 +196,32 @@ def test_one_person_with_two_keys_is_one() -> None:
     )
 
 
+def test_one_person_under_two_spellings_is_one() -> None:
+    for spelling in ("Ada", "ADA", "ada\ufe0f"):
+        approval = _weigh(_review("ada"), _review(spelling, index=21))
+        _refused(approval, "1 of 2 approvals by different people")
+        assert approval.approvers == (spelling,)
+
+
+def test_a_rejection_is_taken_back_under_another_spelling_by_the_same_person() -> None:
+    rejected = _review("Ada", decision=ReviewDecision.REJECT)
+
+    assert _weigh(rejected, _review("ada", index=21), _review("ben", index=22)).approved
+    _refused(
+        _weigh(_review("ada"), _review("Ada", index=21, decision=ReviewDecision.REJECT)), "Ada rejected it"
+    )
+
+
+def test_waivers_of_one_person_under_two_spellings_are_one() -> None:
+    waivers = (_waiver("ada"), _waiver("Ada", index=31))
+    reviews = (_review("ada", NEEDS_WAIVER), _review("ben", NEEDS_WAIVER, index=21))
+
+    _refused(
+        _weigh(*reviews, verdict=NEEDS_WAIVER, waivers=waivers),
+        "1 of 2 waivers for inconclusive gate general",
+    )
+
+
 def test_one_key_under_two_names_is_one() -> None:
     shared = signer_named("shared")
 
@@ -226,6 +252,16 @@ def test_whoever_had_a_part_in_it_does_not_count(person: str, why: str) -> None:
 
     _refused(approval, f"the approval of {person} does not count: that person {why}")
     _refused(approval, "1 of 2 approvals")
+
+
+@pytest.mark.parametrize(("person", "why"), [("Sam", "submitted it"), ("TARA", "trained it")])
+def test_another_spelling_of_the_name_separates_nobody(person: str, why: str) -> None:
+    approval = _weigh(_review("ada"), _review(person, index=21))
+
+    _refused(approval, f"the approval of {person} does not count: that person {why}")
+    barred = barred_people(VERDICT.record, _submission("sam"), (_training("tara"),))
+    assert barred_reason(barred, person) == why
+    assert barred_reason(barred, "ada") == ""
 
 
 def test_whoever_submitted_the_same_weights_before_does_not_count() -> None:

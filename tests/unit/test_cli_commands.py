@@ -48,8 +48,9 @@ HEAVY = (
 )
 NO_OFFICE = {
     "placet verify",
+    "placet ledger check-proof",
     *(f"placet policy {name}" for name in ("check", "test", "explain", "diff", "judge")),
-    *(f"placet witness {name}" for name in ("init", "run", "show")),
+    *(f"placet witness {name}" for name in ("init", "rekey", "run", "show")),
 }
 # Its options are lm-eval's.
 FOREIGN = {"placet lm-eval"}

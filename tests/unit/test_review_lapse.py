@@ -74,6 +74,13 @@ def test_an_approval_lapses_when_the_approver_leaves(tmp_path: Path) -> None:
     assert "the approval of ben lapsed" in now.missing[-1]
 
 
+def test_an_approver_who_leaves_under_one_spelling_and_stays_under_another_stays(tmp_path: Path) -> None:
+    sample, walk = approved(tmp_path, "approver_left")
+    TrustDesk(sample.office).grant(offices.signer_named("Ben").public, "Ben", (Role.APPROVER,))
+    TrustDesk(sample.office).end_grants(sample.signers["ben"].public.key_id)
+    assert approval(sample, walk).approved
+
+
 def test_an_approver_who_leaves_ends_nothing_where_enough_stay(tmp_path: Path) -> None:
     sample, walk = approved(tmp_path, "approver_left")
     offices.add_person(sample, "cleo", Role.APPROVER)

@@ -5,7 +5,6 @@ One literal table; a record of a kind that is not in it is kept and shown, never
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, Field
 
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
+from placet.domain.names import one_name
 from placet.domain.records import (
     Base,
     BaseRef,
@@ -68,18 +68,6 @@ class Kind(StrEnum):
     RELEASE = "release"
     REVOCATION = "revocation"
     FEED = "feed"
-
-
-def one_name(person: str) -> str:
-    """Return a person's name if it has one visible spelling; raise ValueError otherwise."""
-    # Two spellings that look alike would count as two people.
-    if (
-        not person.strip()
-        or person != unicodedata.normalize("NFC", person.strip())
-        or not person.isprintable()
-    ):
-        raise ValueError("a person needs a visible name without spaces around it")
-    return person
 
 
 class KeyGrant(Record):

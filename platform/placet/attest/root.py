@@ -23,10 +23,11 @@ from functools import cached_property
 from typing import Any
 
 from placet.attest.keys import KeyKind, PublicKey, Signer, parse_public_key
-from placet.attest.predicates import one_name
 from placet.attest.strict_json import parse_json
 from placet.domain.digests import Digest, canonical_json, digest_bytes, parse_digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError, UsageError
+from placet.domain.names import one_name, person_key
+from placet.domain.text import plural
 
 SPEC_VERSION = "1.0.31"
 EXTENSION = "x-placet"
@@ -45,6 +46,11 @@ class RootKey:
 
     key: PublicKey
     person: str
+
+
+def people_of(holders: Iterable[RootKey]) -> int:
+    """Return how many people hold these keys, whatever way their names are spelled."""
+    return len({person_key(item.person) for item in holders})
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class RootVersion:
     def enough(self, holders: Iterable[RootKey]) -> bool:
         """Tell whether `holders` meet the threshold, by distinct key material and distinct people."""
         found = list(holders)
-        return min(len({item.key for item in found}), len({item.person for item in found})) >= self.threshold
+        return min(len({item.key for item in found}), people_of(found)) >= self.threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +208,7 @@ def check_thresholds(before: RootVersion | None, version: RootVersion) -> None:
             continue
         counted = [item for item in judge.keys if tuf_key_id(item.key) in signers]
         if not judge.enough(counted):
-            people = len({item.person for item in counted})
+            people = people_of(counted)
             raise NotAuthorizedError(
                 f"version {version.version} of the root is signed by {people} of the {judge.threshold} people that "
                 f"version {judge.version} asks for",
@@ -288,15 +294,24 @@ def unsigned_version(
     Raises:
         UsageError: The holders could never meet the threshold.
     """
-    people = {item.person for item in holders}
-    if not 1 <= threshold <= min(len(people), len({item.key for item in holders})):
-        raise UsageError(
-            f"{len(people)} root holders cannot give {threshold} signatures",
-            hint="the threshold counts people, each with a key of their own",
-        )
+    require_reachable(holders, threshold)
     previous = before[-1].pin if before else None
     signed = _signed_json(office, len(before) + 1, expires, holders, threshold, valid_from, previous)
     return parse_version(canonical_json({"signed": signed, "signatures": []}))
+
+
+def require_reachable(holders: Sequence[RootKey], threshold: int) -> None:
+    """Return if `holders` could meet `threshold`, all of them together.
+
+    Raises:
+        UsageError: They never could.
+    """
+    people = people_of(holders)
+    if not 1 <= threshold <= min(people, len({item.key for item in holders})):
+        raise UsageError(
+            f"{plural(people, 'root holder')} cannot give {threshold} signatures",
+            hint="the threshold counts people, each with a key of their own",
+        )
 
 
 def with_signatures(version: RootVersion, signatures: Mapping[str, bytes]) -> RootVersion:

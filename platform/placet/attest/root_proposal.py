@@ -29,6 +29,7 @@ from placet.attest.root import (
 from placet.attest.strict_json import parse_json
 from placet.domain.digests import Digest, canonical_json, digest_bytes
 from placet.domain.errors import Error, IntegrityError, KeyAccessError, NotAuthorizedError
+from placet.domain.names import person_key
 
 FORMAT = "https://placet.dev/root-proposal/v1"
 _AGAIN = "get the file from whoever made it again"
@@ -59,8 +60,8 @@ class RootProposal:
         for judge in (self.root.current, self.version):
             counted = [item for item in judge.keys if item in self.signers]
             if not judge.enough(counted):
-                signed = {item.person for item in counted}
-                others = sorted({item.person for item in judge.keys} - signed)
+                signed = {person_key(item.person) for item in counted}
+                others = sorted({item.person for item in judge.keys if person_key(item.person) not in signed})
                 found.append((judge, judge.threshold - len(signed), tuple(others)))
         return tuple(found)
 

@@ -38,6 +38,7 @@ from placet.attest.signatures import GoodSignatures, good_signatures
 from placet.attest.statement import Statement, Subject, build_statement
 from placet.domain.digests import Digest, digest_json
 from placet.domain.errors import IntegrityError, NotAuthorizedError
+from placet.domain.names import person_key
 from placet.domain.records import Record
 
 ED25519_ROLES = frozenset({Role.LOG, Role.WITNESS})
@@ -122,9 +123,12 @@ class Trust:
         )
 
     def people_with(self, role: Role, index: int) -> tuple[str, ...]:
-        """Return who holds `role` at `index`, sorted, each once."""
-        found = {grant.person for grant in self.roles.grants if role in grant.roles and grant.holds_at(index)}
-        return tuple(sorted(found))
+        """Return who holds `role` at `index`, sorted, each once whatever way their name is spelled."""
+        found: dict[str, str] = {}
+        for grant in self.roles.grants:
+            if role in grant.roles and grant.holds_at(index):
+                found.setdefault(person_key(grant.person), grant.person)
+        return tuple(sorted(found.values()))
 
     def verify(
         self, raw: bytes | Envelope, index: int, good: GoodSignatures | None = None

@@ -10,19 +10,27 @@ from rich.console import Console
 
 from placet.cli.errors import REFUSED
 from placet.cli.render import words
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, save_text
+from placet.cli.session import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Session,
+    add_command,
+    parse_pin,
+    read_checkpoint,
+    save_text,
+)
 from placet.domain.errors import UsageError
 
 if TYPE_CHECKING:
     from placet.ledger.audit import AuditReport
-
-MAX_CHECKPOINT_CHARACTERS = 1 << 20
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     lines = (
         "placet audit --save-checkpoint ledger-today.checkpoint",
+        "placet audit --pin sha256:2c26b46b… --checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint ledger-today.checkpoint",
         "placet audit --checkpoint co-signed.checkpoint --witness witness.example.org+1c2d3e4f+BA…",
         "placet audit --since audited.checkpoint --save-checkpoint audited.checkpoint",
@@ -45,6 +53,14 @@ def audit(
             "--witness",
             metavar="KEY",
             help="Believe a --checkpoint only if this witness co-signed it: its verifier key (`placet witness show`).",
+        ),
+    ] = None,
+    pin: Annotated[
+        str | None,
+        typer.Option(
+            "--pin",
+            metavar="DIGEST",
+            help="Digest of any version of the office's trust root, got from a person you trust: is it this office?",
         ),
     ] = None,
     since: Annotated[
@@ -75,8 +91,8 @@ def audit(
 ) -> None:
     """Check the whole ledger: nothing edited, deleted, re-ordered, forged or left out.
 
-    A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key.
-    Exit code 1: something was found.
+    A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key; --pin shows
+    an office that was put in another one's place. Exit code 1: something was found, or it is another office.
     """
     from placet.ledger.audit import Outside
     from placet.ledger.note import WITNESS_KEY_TYPE, parse_verifier_key
@@ -90,15 +106,18 @@ def audit(
         )
     named = None if witness is None else parse_verifier_key(witness, WITNESS_KEY_TYPE)
     by = None if named is None else (named.name, named.key)
+    digest = None if pin is None else parse_pin(pin)
     office = session.office()
-    outside = [Outside(_read(path), by) for path in checkpoint or ()]
+    outside = [Outside(read_checkpoint(path), by) for path in checkpoint or ()]
     start = ""
     if since is not None and since.exists():
-        start = _read(since)
+        start = read_checkpoint(since)
     elif since is not None:
         session.say(f"no audit was remembered in {since} yet: looking at the whole ledger")
     with session.progress() as progress:
-        report = office.audit(outside, since=start, blobs=blobs, progress=progress, workers=workers)
+        report = office.audit(
+            outside, since=start, pin=digest, blobs=blobs, progress=progress, workers=workers
+        )
     note_audit(office, report, blobs=blobs, outside=len(outside))
     saved = None
     if save_checkpoint is not None and report.whole:
@@ -158,16 +177,3 @@ def _json(report: AuditReport, saved: str | None) -> dict[str, Any]:
         "blind": list(report.blind),
         "savedCheckpoint": saved,
     }
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            text = stream.read(MAX_CHECKPOINT_CHARACTERS + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path} cannot be read", hint="--checkpoint names a file of --save-checkpoint"
-        ) from error
-    if len(text) > MAX_CHECKPOINT_CHARACTERS:
-        raise UsageError(f"{path} is no checkpoint: too large", hint="name a file of --save-checkpoint")
-    return text

@@ -51,6 +51,7 @@ EXTRAS = {
     ),
     "hsm": ("pkcs11", "securesystemslib"),
     "keyring": ("keyring",),
+    "postgres": ("psycopg",),
     "ui": ("altair", "pandas", "streamlit"),
 }  # fmt: skip
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from placet.cli.render import print_table
-from placet.cli.session import DEFAULT_HOME, HomeOption, JsonOption, Session, add_command, record_json
+from placet.cli.render import print_pairs, print_table
+from placet.cli.session import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Session,
+    add_command,
+    log_keys,
+    read_checkpoint,
+    record_json,
+    save_bytes,
+)
 from placet.domain.digests import short
 from placet.domain.errors import UsageError
 
@@ -17,12 +28,24 @@ if TYPE_CHECKING:
     from placet.domain.records import Record
     from placet.ledger.store import Entry
 
+_MAX_ENVELOPE_BYTES = 64 << 20
+
 
 def register(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(no_args_is_help=True, help="The log of everything the office did.")
     add_command(
-        group, "show", show, "placet ledger show --kind verdict --last 5", "placet ledger show 0 --json"
+        group,
+        "show",
+        show,
+        "placet ledger show --kind verdict --last 5",
+        "placet ledger show 16 --envelope release.json",
+    )
+    add_command(
+        group,
+        "check-proof",
+        check_proof,
+        'placet ledger check-proof release.tlog-proof release.json --log "placet.dev/acme+1c2d3e4f+AZ…"',
     )
     add_command(group, "rebuild", rebuild, "placet ledger rebuild")
     add_command(group, "checkpoint", checkpoint, "placet ledger checkpoint > ledger-today.checkpoint")
@@ -54,11 +77,23 @@ def show(
     last: Annotated[
         int | None, typer.Option("--last", metavar="N", min=1, help="Only the newest so many.")
     ] = None,
+    envelope: Annotated[
+        Path | None,
+        typer.Option(
+            "--envelope",
+            metavar="FILE",
+            help="Write the record's bytes there as they were signed: what `placet ledger check-proof` takes.",
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Show the ledger's records, each verified before it is shown."""
     session = Session(home, json)
+    if envelope is not None and record is None:
+        raise UsageError(
+            "--envelope writes one record", hint="name it: `placet ledger show 16 --envelope FILE`"
+        )
     found = session.office().reader().everything()
     if record is not None:
         found = tuple(item for item in found if _is(item, record))
@@ -69,6 +104,8 @@ def show(
         found = tuple(item for item in found if _kind(item) == _known_kind(kind))
     if last is not None:
         found = found[-last:]
+    if envelope is not None and found:
+        save_bytes(envelope, _bytes(found[0]))
 
     def show_rows(console: Console) -> None:
         if record is not None:
@@ -104,7 +141,7 @@ def proof(
 ) -> None:
     """Print the proof that a record is in the ledger: its path in the tree and the newest checkpoint (C2SP tlog-proof).
 
-    Whoever has the record, the proof and the ledger's key can check it offline.
+    Whoever has the record's bytes, the proof and the ledger's key can check it offline: `placet ledger check-proof`.
     """
     from placet.ledger.proof import ProofFile, dump_proof
 
@@ -121,6 +158,67 @@ def proof(
         {"index": found[0].index, "proof": text},
         lambda console: console.print(text, end="", soft_wrap=True),
     )
+
+
+def check_proof(
+    proof: Annotated[Path, typer.Argument(metavar="PROOF", help="What `placet ledger proof` printed.")],
+    envelope: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ENVELOPE", help="The record's bytes (`placet ledger show RECORD --envelope FILE`)."
+        ),
+    ],
+    log: Annotated[
+        list[str],
+        typer.Option(
+            "--log",
+            metavar="KEY",
+            help="The ledger's verifier key (`placet ledger key`), got from a person you trust; repeatable.",
+        ),
+    ],
+    witness: Annotated[
+        str | None,
+        typer.Option(
+            "--witness",
+            metavar="KEY",
+            help="The proof's checkpoint must be co-signed by this witness, too (`placet witness show`).",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check offline that a record is in a ledger: these bytes, under a checkpoint that the ledger's key signed.
+
+    Needs no office. It says nothing about who signed the record and whether they might: of a release, `placet verify`
+    does. Exit code 1: the proof does not hold.
+    """
+    from placet.attest.envelope import parse_envelope
+    from placet.ledger.derived import derive
+    from placet.ledger.proof import verify_offline
+
+    session = Session(json=json)
+    text, raw = read_checkpoint(proof), _read_envelope(envelope)
+    index, seen = verify_offline(text, raw, log_keys(log), witness)
+    said, record_id = derive(index, raw), parse_envelope(raw).record_id
+    value = {
+        "index": index,
+        "id": record_id,
+        "predicateType": said.predicate_type,
+        "keyId": said.key_id,
+        "origin": seen.origin,
+        **seen.head.to_json(),
+        "witness": witness,
+    }
+
+    def show_pairs(console: Console) -> None:
+        pairs = [
+            ("record", f"{index}, {record_id}"),
+            ("says it is", said.predicate_type),
+            ("says it is signed by", f"{said.key_id} (not checked here)"),
+            ("is in the ledger", f"{seen.origin}, as of {seen.size} records, root {seen.root.hex()}"),
+        ]
+        print_pairs(console, pairs)
+
+    session.result(value, show_pairs)
 
 
 def key(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -170,16 +268,11 @@ def migrate(
 ) -> None:
     """Move the log to a PostgreSQL database, or back into the office's folder: the same records and checkpoints.
 
-    The log is audited first. A password belongs into $PGPASSWORD or libpq's password file.
+    The log is audited first. A password belongs into $PGPASSWORD or libpq's password file: one in WHERE is refused.
     """
     from placet.office import migrate_ledger
 
     session = Session(home, json)
-    if "password" in to.lower():
-        raise UsageError(
-            "a connection with a password would stand in office.json for all to read",
-            hint="leave it out: set $PGPASSWORD or write ~/.pgpass",
-        )
     office = migrate_ledger(session.office(), None if to == "folder" else to)
     head = office.reader().head()
     where = "the office's folder" if office.settings.postgres is None else "the database"
@@ -203,6 +296,25 @@ def _known_kind(text: str) -> str:
     if text not in kinds:
         raise UsageError(f"{text!r} is no kind of record", hint="kinds: " + ", ".join(kinds))
     return text
+
+
+def _bytes(item: Verified[Record] | Entry) -> bytes:
+    from placet.ledger.store import Entry
+
+    return item.envelope if isinstance(item, Entry) else item.envelope.raw
+
+
+def _read_envelope(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_ENVELOPE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read", hint="`placet ledger show RECORD --envelope FILE` writes it"
+        ) from error
+    if len(raw) > _MAX_ENVELOPE_BYTES:
+        raise UsageError(f"{path} is too large for a record", hint="name a file of `--envelope`")
+    return raw
 
 
 def _id(item: Verified[Record] | Entry) -> str:

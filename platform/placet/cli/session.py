@@ -10,7 +10,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from placet.attest.keys import Signer
     from placet.attest.trust import Verified
+    from placet.domain.digests import Digest
     from placet.domain.progress import Progress
     from placet.domain.records import Record, Submission
     from placet.ledger.reader import LedgerReader
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE, KEY_VARIABLE, WAIT_VARIABLE = "PLACET_HOME", "PLACET_KEY", "PLACET_WAIT_S"
 DEFAULT_HOME = Path("office")
+MAX_NOTE_CHARACTERS = 1 << 20
 _NEW_PASSPHRASE_TRIES = 3
 
 HomeOption = Annotated[
@@ -186,6 +188,44 @@ def find_adapter(reader: LedgerReader, text: str) -> Verified[Submission]:
     return find(reader, text)
 
 
+def parse_pin(text: str) -> Digest:
+    """Return the digest that ``--pin`` was given.
+
+    Raises:
+        UsageError: It is none.
+    """
+    from placet.domain.digests import parse_digest
+    from placet.domain.errors import Error
+
+    try:
+        return parse_digest(text)
+    except Error as error:
+        raise UsageError(f"--pin: {error.message}", hint=error.hint) from error
+
+
+def log_keys(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the verifier keys in what ``--log`` was given: `placet ledger key` prints one in a line."""
+    return tuple(line.strip() for text in texts for line in text.split("\n") if line.strip())
+
+
+def read_checkpoint(path: Path) -> str:
+    """Return the text of a checkpoint, or of a proof or another small note.
+
+    Raises:
+        UsageError: It cannot be read, or is too large to be one.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            text = stream.read(MAX_NOTE_CHARACTERS + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path} cannot be read", hint="name a file that holds what Placet printed"
+        ) from error
+    if len(text) > MAX_NOTE_CHARACTERS:
+        raise UsageError(f"{path} is too large", hint="name a file that holds what Placet printed")
+    return text
+
+
 def wait_s() -> float:
     """Return how long to wait for another process that holds the ledger, in seconds.
 
@@ -216,6 +256,11 @@ def record_json(verified: Any) -> dict[str, Any]:
 
 
 def save_text(path: Path, text: str) -> None:
+    """Write a file that the person asked for, whole or not at all; see :func:`save_bytes`."""
+    save_bytes(path, text.encode())
+
+
+def save_bytes(path: Path, data: bytes) -> None:
     """Write a file that the person asked for, whole or not at all.
 
     Raises:
@@ -225,7 +270,7 @@ def save_text(path: Path, text: str) -> None:
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from placet.cli.errors import REFUSED
-from placet.cli.session import JsonOption, Session, add_command, write_json
-from placet.domain.errors import Error, UsageError
+from placet.cli.session import JsonOption, Session, add_command, parse_pin, write_json
+from placet.domain.errors import UsageError
 from placet.domain.text import printable
 
 if TYPE_CHECKING:
@@ -58,14 +58,10 @@ def verify(
     Trusts the pinned digest (of any version of the office's trust root) and nothing in the bundle; opens no connection.
     What a bundle cannot show by itself is said at the end. Exit codes: 0 verified, 1 a step does not hold.
     """
-    from placet.domain.digests import parse_digest
     from placet.verify.verifier import STEPS, VerificationError, verify_bundle
 
     session = Session(json=json)
-    try:
-        digest = parse_digest(pin)
-    except Error as error:
-        raise UsageError(f"--pin: {error.message}", hint=error.hint) from error
+    digest = parse_pin(pin)
     feed = None if revocations is None else _read_feed(revocations)
     try:
         verified = verify_bundle(

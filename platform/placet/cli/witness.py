@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from placet.cli.render import print_pairs
-from placet.cli.session import JsonOption, Session, add_command, make_console
+from placet.cli.session import JsonOption, Session, add_command, log_keys, make_console, read_checkpoint
 from placet.domain.errors import Error, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ def register(app: typer.Typer) -> None:
         "init",
         init,
         'placet witness init /srv/witness --name witness.example.org --log "$(placet ledger key)"',
+        'placet witness init /srv/w2 --name w2.example.org --log "placet.dev/acme+1c2d3e4f+AZ…" --from last.checkpoint',
+    )
+    add_command(
+        group, "rekey", rekey, 'placet witness rekey /srv/witness --log "placet.dev/acme+1c2d3e4f+AZ…"'
     )
     add_command(
         group,
@@ -55,21 +59,54 @@ def init(
             "--log", metavar="KEY", help="Verifier key of a log to watch (`placet ledger key`); repeatable."
         ),
     ],
+    begin: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Begin at this checkpoint, such as the last one of an earlier witness; one for a ledger.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a witness: its own key, and the ledgers it watches.
 
-    Run it as another user, best on another machine. Its key's passphrase comes from $PLACET_PASSPHRASE_WITNESS,
-    $PLACET_PASSPHRASE or a prompt.
+    Of a ledger without --from it believes the first checkpoint that it is shown. Run it as another user, best on
+    another machine. Its key's passphrase comes from $PLACET_PASSPHRASE_WITNESS, $PLACET_PASSPHRASE or a prompt.
     """
     from placet.attest.keyfiles import passphrase_for
     from placet.ledger.witness import KEY_NAME, Witness
     from placet.office import utc_now
 
     session = Session(json=json)
-    keys = tuple(line for text in log for line in text.split("\n") if line.strip())
+    notes = [read_checkpoint(path) for path in begin or ()]
     passphrase = passphrase_for(KEY_NAME, session.asker())
-    witness = Witness.create(memory, name, keys, passphrase, utc_now)
+    witness = Witness.create(memory, name, log_keys(log), passphrase, utc_now, begin=notes)
+    session.result(_json(witness), lambda console: _show(console, witness))
+
+
+def rekey(
+    memory: FolderArgument,
+    log: Annotated[
+        list[str],
+        typer.Option(
+            "--log",
+            metavar="KEY",
+            help="A verifier key that the log has now (`placet ledger key`); repeatable.",
+        ),
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Go on with a ledger whose key was changed: from now on only these keys of it are believed.
+
+    What was seen of the ledger stays remembered, so that the log under the new key has to continue it.
+    """
+    from placet.ledger.witness import Witness
+    from placet.office import utc_now
+
+    session = Session(json=json)
+    witness = Witness.open(memory, None, utc_now)
+    witness.rekey(log_keys(log))
     session.result(_json(witness), lambda console: _show(console, witness))
 
 
@@ -103,10 +140,12 @@ def run(
             hint="--office FOLDER [--every SECONDS], or --update FILE",
         )
     session = Session(json=json)
-    witness = Witness.open(memory, None, utc_now)
-    witness = Witness.open(memory, open_key(memory, passphrase_for(KEY_NAME, session.asker())), utc_now)
+    Witness.open(memory, None, utc_now)
+    signer = open_key(memory, passphrase_for(KEY_NAME, session.asker()))
     while True:
         try:
+            # Opened each time: its settings may have been changed meanwhile.
+            witness = Witness.open(memory, signer, utc_now)
             note = witness.add(_read(update) if update is not None else _look(witness, office or Path()))
             value = {"origin": note.partition("\n")[0], "size": int(note.split("\n")[1]), "note": note}
             session.result(value, partial(_print_note, note))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from placet.attest.root import TrustRoot
 from placet.domain.errors import IntegrityError
-from placet.ledger.store import DuckStore, StaleError
-from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore
+from placet.ledger.store import IN_POSTGRES, DuckStore, StaleError
+from placet.ledger.store.postgres import PostgresStore
 
 _MOVED_AT_ONCE = 4096
 

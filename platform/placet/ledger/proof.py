@@ -6,13 +6,14 @@ Source: C2SP tlog-proof.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from placet.attest.strict_json import parse_base64
-from placet.domain.errors import Error, IntegrityError
-from placet.ledger.checkpoint import Checkpoint
+from placet.domain.errors import Error, IntegrityError, UsageError
+from placet.ledger.checkpoint import Checkpoint, verify_checkpoint_by_any
 from placet.ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
+from placet.ledger.note import LOG_KEY_TYPE, WITNESS_KEY_TYPE, parse_verifier_key, verify_cosignature
 
 FIRST_LINE = "c2sp.org/tlog-proof@v1"
 _MAX_HASHES = 64
@@ -58,6 +59,39 @@ def parse_proof(text: str) -> ProofFile:
             f"not a proof file: {error}", hint="make it with `placet ledger proof`"
         ) from error
     return ProofFile(int(number), path, note)
+
+
+def verify_offline(
+    text: str, envelope: bytes, logs: Sequence[str], witness: str | None = None
+) -> tuple[int, Checkpoint]:
+    """Return what :func:`verify_proof` does, for somebody who has nothing of the office but its log's verifier key.
+
+    Args:
+        text: The proof file.
+        envelope: The record's exact bytes.
+        logs: Verifier keys of the log: one of them has to have signed the checkpoint.
+        witness: The verifier key of a witness that has to have co-signed it, too.
+
+    Raises:
+        UsageError: A key is none, there is none, or they are of several logs.
+        IntegrityError: The proof does not hold.
+    """
+    keys = [parse_verifier_key(item, LOG_KEY_TYPE) for item in logs]
+    origins = sorted({item.name for item in keys})
+    if len(origins) != 1:
+        raise UsageError(
+            f"{len(origins)} ledgers are named, and a proof is of one",
+            hint="--log KEY: what `placet ledger key` prints of that ledger",
+        )
+    named = None if witness is None else parse_verifier_key(witness, WITNESS_KEY_TYPE)
+
+    def verify_note(note: str) -> Checkpoint:
+        checkpoint = verify_checkpoint_by_any(note, origins[0], [item.key for item in keys])
+        if named is not None:
+            verify_cosignature(note, named.name, named.key)
+        return checkpoint
+
+    return verify_proof(text, envelope, verify_note)
 
 
 def verify_proof(

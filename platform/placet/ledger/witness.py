@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from placet.attest.strict_json import parse_base64, parse_json
 from placet.domain.digests import canonical_json
 from placet.domain.errors import Error, IntegrityError, StorageError, UsageError
 from placet.domain.records import Record
-from placet.ledger.checkpoint import Checkpoint, verify_checkpoint
+from placet.ledger.checkpoint import Checkpoint, verify_checkpoint_by_any
 from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock
 from placet.ledger.merkle import HASH_BYTES, verify_consistency
 from placet.ledger.note import (
@@ -111,10 +111,14 @@ def parse_update(text: str) -> Update:
 
 
 class WitnessSettings(Record):
-    """A witness's name, and the verifier keys of each log that it watches, by the log's origin."""
+    """A witness's name, and the verifier keys of each log that it watches, by the log's origin.
+
+    `retired` are keys that a log had before: what is remembered may be signed by one of them, nothing new may.
+    """
 
     name: str
     logs: dict[str, tuple[str, ...]] = Field(min_length=1)
+    retired: dict[str, tuple[str, ...]] | None = None
 
 
 class Witness:
@@ -137,12 +141,29 @@ class Witness:
 
     @classmethod
     def create(
-        cls, folder: Path, name: str, logs: tuple[str, ...], passphrase: str, clock: Callable[[], datetime]
+        cls,
+        folder: Path,
+        name: str,
+        logs: tuple[str, ...],
+        passphrase: str,
+        clock: Callable[[], datetime],
+        *,
+        begin: Sequence[str] = (),
     ) -> Witness:
         """Make a witness that watches the logs of these verifier keys.
 
+        Args:
+            folder: Its memory.
+            name: Its name.
+            logs: Verifier keys of the logs.
+            passphrase: Of its own key, which is made here.
+            clock: Tells the moment that a co-signature names.
+            begin: Checkpoints that it is to begin at, one for a log: what does not continue them is refused. Of a log
+                without one the first checkpoint that is shown is believed.
+
         Raises:
             UsageError: There is a witness already, or a name or key cannot be used.
+            IntegrityError: A checkpoint to begin at is not signed by the log's key.
             KeyAccessError: The passphrase is too short.
         """
         check_name(name)
@@ -150,22 +171,19 @@ class Witness:
             raise UsageError(
                 f"{folder} is a witness's memory already", hint="use it, or choose another folder"
             )
-        by_origin: dict[str, tuple[str, ...]] = {}
-        for text in logs:
-            key = parse_verifier_key(text, LOG_KEY_TYPE)
-            by_origin[key.name] = (*by_origin.get(key.name, ()), str(key))
-        if not by_origin:
-            raise UsageError(
-                "a witness needs a log to watch", hint="--log KEY: `placet ledger key` prints it"
-            )
+        by_origin = _by_origin(logs)
         settings = WitnessSettings(name=name, logs=by_origin)
         path = folder / f"{KEY_NAME}.pem"
         # An interrupted call left a key and no settings: use it, so that it can simply be repeated.
         signer = load_signer(path, passphrase) if path.exists() else new_signer()
         if not path.exists():
             save_key(signer, path, passphrase)
+        witness = cls(folder, settings, signer, clock)
+        known = [witness._verified(note, note.partition("\n")[0]) for note in begin]
+        for checkpoint in known:
+            witness._remember(checkpoint)
         _write(folder / "witness.json", canonical_json(settings.to_json()))
-        return cls(folder, settings, signer, clock)
+        return witness
 
     @classmethod
     def open(cls, folder: Path, signer: Signer | None, clock: Callable[[], datetime]) -> Witness:
@@ -179,7 +197,14 @@ class Witness:
             data = (folder / "witness.json").read_bytes()
         except OSError as error:
             raise UsageError(f"no witness at {folder}", hint="make one with `placet witness init`") from error
-        return cls(folder, WitnessSettings.from_json(parse_json(data, "witness.json")), signer, clock)
+        try:
+            settings = WitnessSettings.from_json(parse_json(data, "witness.json"))
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"the witness's settings cannot be read: {error}",
+                hint="put witness.json back from a copy of its memory",
+            ) from error
+        return cls(folder, settings, signer, clock)
 
     @property
     def key(self) -> VerifierKey:
@@ -206,8 +231,35 @@ class Witness:
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise StorageError("the witness's memory cannot be read", hint="put its files back") from error
-        verify_cosignature(note, self.settings.name, self.key.key)
-        return self._verified(note, origin)
+        try:
+            verify_cosignature(note, self.settings.name, self.key.key)
+            return self._verified(note, origin, remembered=True)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"what this witness remembers of {origin} is not what it co-signed: {error}",
+                hint="put its key and logs/ back from one copy of its memory; a witness with another key begins at "
+                "the old one's checkpoint: `placet witness init --from`",
+            ) from error
+
+    def rekey(self, logs: Sequence[str]) -> None:
+        """Believe only these verifier keys of their logs from now on; what is remembered of each log stays.
+
+        Raises:
+            UsageError: A key is none, or is of a log that this witness does not watch.
+            StorageError: It cannot be written.
+        """
+        retired = dict(self.settings.retired or {})
+        by_origin = _by_origin(logs)
+        for origin, keys in by_origin.items():
+            if origin not in self.settings.logs:
+                raise self._not_watched(origin)
+            before = dict.fromkeys((*retired.get(origin, ()), *self.settings.logs[origin]))
+            retired[origin] = tuple(key for key in before if key not in keys)
+        made = WitnessSettings(
+            name=self.settings.name, logs={**self.settings.logs, **by_origin}, retired=retired
+        )
+        _write(self.folder / "witness.json", canonical_json(made.to_json()))
+        self.settings = made
 
     def add(self, update: Update) -> str:
         """Co-sign the checkpoint of an update, remember it, and return it with the co-signature.
@@ -228,9 +280,15 @@ class Witness:
             seen = self.remembered(origin)
             if seen is not None:
                 self._compare(seen, checkpoint, update)
-            note = cosign(update.note, self.settings.name, self._signer, int(self._clock().timestamp()))
-            # Remembered before anybody is told: a witness that dies in between has promised nothing.
-            _write(folder / "checkpoint", note.encode())
+            return self._remember(checkpoint)
+
+    def _remember(self, checkpoint: Checkpoint) -> str:
+        """Co-sign a checkpoint that was verified, and return it with the co-signature."""
+        if self._signer is None:
+            raise UsageError("the witness's key is not open", hint="run it with its passphrase")
+        note = cosign(checkpoint.note, self.settings.name, self._signer, int(self._clock().timestamp()))
+        # Remembered before anybody is told: a witness that dies in between has promised nothing.
+        _write(self._memory(checkpoint.origin) / "checkpoint", note.encode())
         return note
 
     def _compare(self, seen: Checkpoint, new: Checkpoint, update: Update) -> None:
@@ -266,20 +324,27 @@ class Witness:
         _write(evidence, text.encode())
         raise ConflictError(message, evidence)
 
-    def _verified(self, note: str, origin: str) -> Checkpoint:
-        keys = self.settings.logs.get(origin)
-        if keys is None:
-            raise UsageError(
-                f"this witness does not watch {origin[:80]!r}",
-                hint="it watches " + ", ".join(sorted(self.settings.logs)),
-            )
-        failure: IntegrityError | None = None
-        for text in keys:
-            try:
-                return verify_checkpoint(note, origin, parse_verifier_key(text, LOG_KEY_TYPE).key)
-            except IntegrityError as error:
-                failure = error
-        raise failure or IntegrityError("the log has no key", hint="put witness.json back")
+    def _verified(self, note: str, origin: str, *, remembered: bool = False) -> Checkpoint:
+        """Return a checkpoint that is signed by a key of its log; what is `remembered`, also by one it had before."""
+        if origin not in self.settings.logs:
+            raise self._not_watched(origin)
+        before = (self.settings.retired or {}).get(origin, ())
+        try:
+            return verify_checkpoint_by_any(note, origin, _public(self.settings.logs[origin]))
+        except IntegrityError as error:
+            if remembered and before:
+                return verify_checkpoint_by_any(note, origin, _public(before))
+            raise IntegrityError(
+                str(error),
+                hint="it was forged or damaged; or the office changed its log's key: have the new one from a person "
+                "you trust, and `placet witness rekey`",
+            ) from error
+
+    def _not_watched(self, origin: str) -> UsageError:
+        return UsageError(
+            f"this witness does not watch {origin[:80]!r}",
+            hint="it watches " + ", ".join(sorted(self.settings.logs)),
+        )
 
     def _memory(self, origin: str) -> Path:
         # An origin may hold anything; a folder's name may not.
@@ -294,6 +359,25 @@ def open_key(folder: Path, passphrase: str) -> LocalSigner:
         KeyAccessError: It does not open.
     """
     return load_signer(folder / f"{KEY_NAME}.pem", passphrase)
+
+
+def _by_origin(logs: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return verifier keys of logs by the logs' origins.
+
+    Raises:
+        UsageError: There is none, or one is malformed.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for text in logs:
+        key = parse_verifier_key(text, LOG_KEY_TYPE)
+        found[key.name] = (*found.get(key.name, ()), str(key))
+    if not found:
+        raise UsageError("a witness needs a log to watch", hint="--log KEY: `placet ledger key` prints it")
+    return found
+
+
+def _public(keys: Iterable[str]) -> list[PublicKey]:
+    return [parse_verifier_key(text, LOG_KEY_TYPE).key for text in keys]
 
 
 def log_key(origin: str, key: PublicKey) -> VerifierKey:

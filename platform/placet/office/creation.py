@@ -8,11 +8,12 @@ from pathlib import Path
 from placet.attest.envelope import Envelope
 from placet.attest.keyfiles import Ask, load_signer, passphrase_for, require_name, save_key
 from placet.attest.keys import KeyKind, LocalSigner, Signer, new_signer
-from placet.attest.predicates import KeyGrant, Kind, Roles, one_name
+from placet.attest.predicates import KeyGrant, Kind, Roles
 from placet.attest.root import DEFAULT_DAYS, RootKey, default_expiry
 from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import canonical_json
 from placet.domain.errors import UsageError
+from placet.domain.names import one_name
 from placet.ledger.store import DuckStore
 from placet.office.grants import require_person
 from placet.office.office import (
@@ -106,7 +107,8 @@ def _require_name(name: str) -> None:
         usable = False
     if not usable:
         raise UsageError(
-            "an office needs a name of 1 to 80 printable characters", hint="--name 'ACME models'"
+            "an office needs a name of 1 to 80 visible, ordinary characters and single spaces",
+            hint="--name 'ACME models'",
         )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from placet.attest.keys import PublicKey
-from placet.attest.predicates import KeyGrant, Role, one_name
+from placet.attest.predicates import KeyGrant, Role
 from placet.domain.errors import UsageError
+from placet.domain.names import one_name
 
 Change = Callable[[tuple[KeyGrant, ...], int], tuple[KeyGrant, ...]]
 """Makes the next grants from the last ones and the ledger index from which they are in force."""

@@ -15,19 +15,23 @@ def migrate_ledger(office: Office, postgres: str | None) -> Office:
     repeated. Other machines of the office name the database in their own office.json.
 
     Raises:
-        UsageError: The log is there already, or the database holds another log.
+        UsageError: The log is there already, the database holds another log, or `postgres` is malformed or holds a
+            password.
         IntegrityError: The log is not whole: it is not moved.
         StorageError, LedgerBusyError: A store refused; the log is where it was.
     """
     from placet.ledger.migrate import move_to_file, move_to_postgres
     from placet.ledger.store.postgres import PostgresStore
+    from placet.ledger.store.postgres_connection import check_connection
 
+    if postgres is not None:
+        check_connection(postgres)
     if postgres == office.settings.postgres:
         where = "in that database" if postgres else "in the office's folder"
         raise UsageError(f"the log is {where} already", hint="`placet ledger checkpoint` shows its state")
     if postgres is not None and office.settings.postgres is not None:
         raise UsageError("the log is in another database", hint="move it to the folder first: --to folder")
-    report = office.audit(blobs=False)
+    report = office.audit(blobs=False, moving=True)
     if not report.whole:
         raise IntegrityError(
             f"the log is not whole and is not moved: {report.findings[0].message}", hint="run `placet audit`"

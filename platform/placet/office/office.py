@@ -32,7 +32,16 @@ from placet.domain.records import Record, Sha256
 from placet.ledger.audit import AuditFinding, AuditReport, Outside, Scope, audit
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.reader import LedgerReader, seen_in
-from placet.ledger.store import Check, Draft, DuckStore, Entry, LedgerStore, Seen, StaleError
+from placet.ledger.store import (
+    IN_POSTGRES,
+    Check,
+    Draft,
+    DuckStore,
+    Entry,
+    LedgerStore,
+    Seen,
+    StaleError,
+)
 from placet.office.root_files import (
     keep_versions,
     root_files,
@@ -122,7 +131,7 @@ class Office:
             file = DuckStore(self.home / "ledger.duckdb", self.settings.origin, wait_s=self.wait_s)
             self._store = file
             if self.settings.postgres is not None:
-                from placet.ledger.store.postgres import IN_POSTGRES, PostgresStore
+                from placet.ledger.store.postgres import PostgresStore
 
                 if not file.path.exists():  # a machine that is new to the office
                     file.create(follows=IN_POSTGRES)
@@ -261,12 +270,17 @@ class Office:
         outside: Sequence[Outside | str] = (),
         *,
         since: str = "",
+        pin: Digest | None = None,
+        moving: bool = False,
         blobs: bool = True,
         progress: Progress | None = None,
         scope: Scope | None = None,
         workers: int | None = None,
     ) -> AuditReport:
-        """Audit the log against the pinned root; see :func:`placet.ledger.audit.audit`."""
+        """Audit the log; see :func:`placet.ledger.audit.audit`.
+
+        With `moving`, an interrupted move to or from a database is nothing to find.
+        """
 
         def check_blob(digest: Digest) -> None:
             self.blobs.verify(digest)
@@ -276,6 +290,10 @@ class Office:
             self.root,
             outside=tuple(Outside(item) if isinstance(item, str) else item for item in outside),
             since=since,
+            pin=pin,
+            follows=(None, IN_POSTGRES)
+            if moving
+            else (IN_POSTGRES if self.settings.postgres is not None else None,),
             check_blob=check_blob if blobs else None,
             progress=progress,
             scope=scope,
@@ -291,10 +309,7 @@ class Office:
 
         if not isinstance(self.store, PostgresStore):
             return report
-        found = tuple(
-            AuditFinding("edited-record", what, index)
-            for index, what in self.store.differences(report.records)
-        )
+        found = tuple(AuditFinding("edited-record", what, index) for index, what in self.store.differences())
         line = f"{report.records} records of the database, compared with this machine's index"
         return replace(report, findings=report.findings + found, checked=(*report.checked, line))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from placet.attest.keys import Signer
 from placet.attest.root import RootKey, TrustRoot, new_root, parse_root
 from placet.domain.errors import IntegrityError, StorageError, UsageError
+from placet.domain.text import printable
 from placet.ledger.store import LedgerStore
 
 
@@ -47,10 +49,10 @@ def root_files(home: Path, store: LedgerStore) -> list[bytes]:
     """Return the root's versions; one that was being added is kept if the log knows it, and dropped if not.
 
     Raises:
-        UsageError: The root is of a form that is not read any more.
+        UsageError: The root is of a form that is not read any more, or a file is named like a version and is none.
     """
-    paths = sorted((home / "trust").glob("[0-9]*.root.json"), key=lambda path: int(path.name.split(".")[0]))
-    files = [path.read_bytes() for path in paths]
+    paths = (home / "trust").glob("[0-9]*.root.json")
+    files = [path.read_bytes() for path in sorted(paths, key=_version_of)]
     if not files and (home / "trust" / "root.json").exists():
         raise UsageError(
             f"{home} was made by an earlier version, whose trust root is not read any more",
@@ -68,6 +70,16 @@ def root_files(home: Path, store: LedgerStore) -> list[bytes]:
             settle(home, root)
             files.append(root.current.raw)
     return files
+
+
+def _version_of(path: Path) -> int:
+    number = path.name.removesuffix(".root.json")
+    if not re.fullmatch("[1-9][0-9]{0,8}", number):
+        raise UsageError(
+            f"trust/{printable(path.name)} is no version of the root: those are 1.root.json, 2.root.json and so on",
+            hint="somebody put it there: move it out of the folder",
+        )
+    return int(number)
 
 
 def write_pending(home: Path, root: TrustRoot) -> None:

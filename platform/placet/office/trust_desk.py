@@ -14,7 +14,14 @@ from placet.attest.envelope import Envelope
 from placet.attest.keyfiles import passphrase_for, require_name
 from placet.attest.keys import PublicKey, Signer, new_signer
 from placet.attest.predicates import KeyGrant, Kind, Role, Roles
-from placet.attest.root import DEFAULT_DAYS, RootKey, TrustRoot, default_expiry, next_root
+from placet.attest.root import (
+    DEFAULT_DAYS,
+    RootKey,
+    TrustRoot,
+    default_expiry,
+    next_root,
+    require_reachable,
+)
 from placet.attest.trust import (
     Trust,
     check_grants,
@@ -24,6 +31,7 @@ from placet.attest.trust import (
     sign_record,
 )
 from placet.domain.errors import KeyAccessError, UsageError
+from placet.domain.names import person_key
 from placet.ledger.store import Draft, StaleError
 from placet.office.grants import Change, KeyInfo, ended, held, new_grant, require_person
 from placet.office.office import ATTEMPTS, EVALUATOR_KEY, SERVICE_ROLES, Office, contended
@@ -119,6 +127,7 @@ class TrustDesk:
         """
         for item in holders:
             require_person(item.person)
+        require_reachable(holders, threshold)
         expires = default_expiry(self.office.clock(), days)
         # Tried on a copy, so that what cannot work is refused before anything is written.
         signers = root_signers(self.office, self.office.root, (holders, threshold))
@@ -234,15 +243,15 @@ def root_signers(
         wanted.append((tuple(following[0]), following[1]))
     signers: dict[str, Signer] = {}
     for holders, threshold in wanted:
-        people = {item.person for item in holders if item.key.key_id in signers}
+        people = {person_key(item.person) for item in holders if item.key.key_id in signers}
         for item in holders:
             name = office.keys.name_of(item.key.key_id)
-            if name is None or item.person in people or len(people) >= threshold:
+            if name is None or person_key(item.person) in people or len(people) >= threshold:
                 continue
             signers[item.key.key_id] = office.signer(name)
-            people.add(item.person)
+            people.add(person_key(item.person))
         if len(people) < threshold:
-            missing = sorted({item.person for item in holders} - people)
+            missing = sorted({item.person for item in holders if person_key(item.person) not in people})
             raise KeyAccessError(
                 f"the root needs the signatures of {threshold} people, and the keys of {len(people)} are here",
                 hint="bring the key of " + " or ".join(missing) + " to this office's keys folder",

@@ -7,6 +7,7 @@ from typing import cast
 from placet.attest.predicates import Training
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest, short
+from placet.domain.names import same_person
 from placet.domain.records import (
     GateResult,
     Intake,
@@ -166,7 +167,9 @@ def _newest_of_person(review: Verified[Review], verdict: Verified[Verdict], case
     later = [
         item
         for item in case.reviews
-        if item.person == review.person and item.record.verdict == verdict.id and item.index > review.index
+        if same_person(item.person, review.person)
+        and item.record.verdict == verdict.id
+        and item.index > review.index
     ]
     return not later
 

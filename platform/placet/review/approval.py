@@ -1,21 +1,22 @@
 """Do the reviews and waivers of a verdict add up to an approval? Pure; used before release and by the verifier.
 
-A person counts once, by the newest decision; a key counts once. Whoever trained or submitted the adapter does
-not count where the policy separates them, and neither does their key. A decision covers exactly the adapter,
-base, policy, verdict and evidence it names, until it expires, and for no longer than the policy allows. A
-standing rejection blocks. A denial cannot be approved, nor a verdict that rests on no gate, and an inconclusive
-gate needs its own waivers.
+A person counts once, by the newest decision and whatever way the name is spelled; a key counts once. Whoever trained
+or submitted the adapter does not count where the policy separates them, and neither does their key. A decision covers
+exactly the adapter, base, policy, verdict and evidence it names, until it expires, and for no longer than the policy
+allows. A standing rejection blocks. A denial cannot be approved, nor a verdict that rests on no gate, and an
+inconclusive gate needs its own waivers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from placet.attest.predicates import Training
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
+from placet.domain.names import person_key, same_person
 from placet.domain.records import (
     Decision,
     GateResult,
@@ -119,6 +120,11 @@ def barred_people(
     return _barred(verdict.review.separate_from, (submission, *resubmissions), trainings).people
 
 
+def barred_reason(barred: Mapping[str, str], person: str) -> str:
+    """Return why `person`, however the name is spelled, is among those of :func:`barred_people`; empty if not."""
+    return next((reason for name, reason in barred.items() if same_person(name, person)), "")
+
+
 @dataclass(frozen=True, slots=True)
 class _Barred:
     """Who had a part in the adapter and may not decide about it: people with the reason, and their keys."""
@@ -127,8 +133,8 @@ class _Barred:
     keys: frozenset[Digest]
 
     def reason(self, decision: Verified[Review] | Verified[Waiver]) -> str:
-        if decision.person in self.people:
-            return f"that person {self.people[decision.person]}"
+        if why := barred_reason(self.people, decision.person):
+            return f"that person {why}"
         return "its key trained or submitted it" if decision.key_id in self.keys else ""
 
 
@@ -151,7 +157,7 @@ def _barred(
 def _newest_by_person(reviews: Iterable[Verified[Review]]) -> tuple[Verified[Review], ...]:
     newest: dict[str, Verified[Review]] = {}
     for review in sorted(reviews, key=lambda item: item.index):
-        newest[review.person] = review
+        newest[person_key(review.person)] = review
     return tuple(newest.values())
 
 
@@ -215,7 +221,7 @@ def _waivers_for(
         if _wrong_term(record.waived_at, record.expires_at, wanted, now):
             continue
         keys.add(waiver.key_id)
-        people.setdefault(waiver.person, waiver)
+        people.setdefault(person_key(waiver.person), waiver)
     if len(people) < gate.waivers_needed:
         return (), f"{len(people)} of {gate.waivers_needed} waivers for inconclusive gate {gate.gate}"
     return tuple(people.values()), ""

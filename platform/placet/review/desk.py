@@ -29,7 +29,7 @@ from placet.domain.records import (
 )
 from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.office import Office
-from placet.review.approval import Approval, barred_people, weigh_approval
+from placet.review.approval import Approval, barred_people, barred_reason, weigh_approval
 from placet.review.lapse import lapses, with_lapses
 
 
@@ -277,9 +277,9 @@ def _require_seen(case: Case, seen_verdict: Digest | None) -> None:
 def _person(reader: LedgerReader, case: Case, signer: Signer) -> str:
     _, person = reader.trust.authorize(signer.public.key_id, (Role.APPROVER,), reader.head().size)
     barred = barred_people(case.verdict.record, case.submission, case.trainings, case.resubmissions)
-    if person in barred:
+    if reason := barred_reason(barred, person):
         raise NotAuthorizedError(
-            f"{person} {barred[person]} and may not decide about it",
+            f"{person} {reason} and may not decide about it",
             hint="ask somebody who had no part in it",
         )
     return person

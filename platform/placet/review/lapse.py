@@ -15,6 +15,7 @@ from typing import Any
 
 from placet.attest.predicates import Role
 from placet.attest.trust import Trust, Verified
+from placet.domain.names import person_key
 from placet.domain.records import BaseStatus, Measurement, Verdict
 from placet.review.approval import Approval
 
@@ -69,13 +70,15 @@ def _overtaken(
 
 def _left(verdict: Verdict, approval: Approval, trust: Trust, index: int) -> Iterator[str]:
     """Yield whose word does not count any more, where those who stay are too few."""
-    approvers = trust.people_with(Role.APPROVER, index)
-    reviews = {item.person for item in approval.reviews}
-    if len(reviews.intersection(approvers)) < verdict.review.approvals:
-        for person in sorted(reviews.difference(approvers)):
+    approvers = {person_key(person) for person in trust.people_with(Role.APPROVER, index)}
+    reviews = {person_key(item.person): item.person for item in approval.reviews}
+    if len(approvers.intersection(reviews)) < verdict.review.approvals:
+        for person in sorted(name for key, name in reviews.items() if key not in approvers):
             yield f"the approval of {person} lapsed: no key of theirs is an approver's any more"
     for gate in verdict.gates:
-        waivers = {item.person for item in approval.waivers if item.record.gate == gate.gate}
-        if len(waivers.intersection(approvers)) < gate.waivers_needed:
-            for person in sorted(waivers.difference(approvers)):
+        waivers = {
+            person_key(item.person): item.person for item in approval.waivers if item.record.gate == gate.gate
+        }
+        if len(approvers.intersection(waivers)) < gate.waivers_needed:
+            for person in sorted(name for key, name in waivers.items() if key not in approvers):
                 yield f"the waiver of {person} for {gate.gate} lapsed: no key of theirs is an approver's any more"

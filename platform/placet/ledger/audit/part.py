@@ -105,6 +105,7 @@ class Part:
     misnamed: list[tuple[int, Digest]] = field(default_factory=list)
     unverified: list[int] = field(default_factory=list)
     broken: bool = False
+    records: int = 0
     checkpoints: int = 0
     signatures: int = 0
     roles: int = 0
@@ -123,7 +124,7 @@ def audit_part(job: Job) -> Part:
     """
     store = DuckStore(job.path, job.origin, wait_s=job.wait_s)
     stored = store.snapshot(job.start, job.stop, derived=job.scope.derived)
-    part = Part(job.start, job.stop)
+    part = Part(job.start, job.stop, records=len(stored.entries))
     leaves = [leaf_hash(entry.envelope) for entry in stored.entries]
     _check_rows(part, stored.entries, leaves)
     verifier = None if job.trust is None else Verifier(job.trust)
@@ -150,17 +151,26 @@ def audit_part(job: Job) -> Part:
 def _check_rows(part: Part, entries: Sequence[Entry], leaves: Sequence[bytes]) -> None:
     expected = part.start
     for entry, leaf in zip(entries, leaves, strict=True):
-        if entry.index != expected:
+        if entry.index < expected:
             part.broken = True
-            for missing in range(expected, entry.index):
-                part.add("deleted-record", f"record {missing} is missing from the ledger file", missing)
+            part.add("doubled-record", f"there are two records {entry.index}", entry.index)
+            continue
+        _check_gap(part, expected, entry.index)
         expected = entry.index + 1
         if leaf != entry.leaf:
             message = f"record {entry.index} was edited: its bytes do not have their hash"
             part.add("edited-record", message, entry.index)
-    for missing in range(expected, part.stop):
-        part.broken = True
-        part.add("deleted-record", f"record {missing} is missing from the ledger file", missing)
+    _check_gap(part, expected, part.stop)
+
+
+def _check_gap(part: Part, expected: int, reached: int) -> None:
+    """Add a finding if there is no record from `expected` until before `reached`: one, however wide the gap is."""
+    if expected >= reached:
+        return
+    part.broken = True
+    last = reached - 1
+    which = f"record {last} is" if expected == last else f"records {expected} to {last} are"
+    part.add("deleted-record", f"{which} missing from the ledger file", expected)
 
 
 def _check_record(

@@ -57,6 +57,13 @@ def _check_head(run: AuditRun, fact: Facts) -> None:
             f"{head.size} records, that this ledger never had: history was rewritten since, or it was signed elsewhere",
             fact.index,
         )
+    elif run.lacks_checkpoint(head.size):
+        run.found.add(
+            "deleted-checkpoint",
+            f"record {fact.index} ({fact.kind} by {fact.person}) was signed over the checkpoint of size {head.size}, "
+            "which is not in the ledger file any more",
+            fact.index,
+        )
 
 
 def _check_left_out(run: AuditRun, fact: Facts) -> None:

@@ -69,6 +69,7 @@ class Findings:
 MEANINGS: dict[str, str] = {
     "bad-signature": "A record does not bear the signature of the key it names: its words are not that person's.",
     "damaged-blob": "A file that a record names is gone or is not the file it was.",
+    "deleted-checkpoint": "A checkpoint that somebody signed over was taken out of the ledger.",
     "deleted-record": "A record was taken out of the ledger.",
     "doubled-record": "One record counts twice.",
     "edited-derived-table": "The index by which records are found says something else than the records.",
@@ -76,6 +77,7 @@ MEANINGS: dict[str, str] = {
     "evidence-after-the-fact": "A decision rests on something that was written down only afterwards.",
     "false-feed": "A revocation feed was signed that leaves out, or makes up, what stood in the ledger before it.",
     "foreign-checkpoint": "The checkpoint that was given is not one of this ledger.",
+    "foreign-content": "The ledger file holds something that is not a ledger's, or is not built like one.",
     "foreign-root": "The evaluator's key put a root into the log that its holders did not sign. It is not followed.",
     "foreign-head": "Somebody signed over a history that this ledger does not have.",
     "forged-checkpoint": "A checkpoint in the ledger is not signed by the ledger's own key.",

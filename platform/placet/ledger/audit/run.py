@@ -5,9 +5,10 @@ regrown log, a forged or unauthorized signature, rewritten roles, derived tables
 the envelopes, evidence that is missing or was not there yet, releases that were not allowed, revocation feeds that
 leave something out, and blobs that are gone or altered.
 
-Without a checkpoint from outside, a log that its own key rewrote from the start and signed again is
-indistinguishable from an honest one; the report says so. No audit finds a key that was stolen before it was
-reported, or a run that was never logged.
+The root that all of this hangs on is the office's own, unless the caller names the digest of a version of it: whoever
+has the folder can put another office in its place. Without a checkpoint from outside, a log that its own key rewrote
+from the start and signed again is indistinguishable from an honest one. The report says so. No audit finds a key that
+was stolen before it was reported, or a run that was never logged.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 
 from placet.attest.root import TrustRoot
+from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
 from placet.ledger.audit.feeds import check_feeds
 from placet.ledger.audit.part import Job, Part, Scope, audit_part, tile_words
 from placet.ledger.audit.relations import BlobCheck, check_blobs, check_facts, check_releases
-from placet.ledger.audit.report import AuditReport
+from placet.ledger.audit.report import AuditReport, Findings
 from placet.ledger.audit.state import AuditRun, Outside
 from placet.ledger.audit.words import blind_spots, summary
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import GrowingTree
 from placet.ledger.note import verify_cosignature
 from placet.ledger.reader import load_trust
-from placet.ledger.store import DuckStore
+from placet.ledger.store import DuckStore, Form
 from placet.ledger.tiles import TILE_HASHES, build_tiles
 
 PART_RECORDS = 32_768
@@ -49,6 +51,8 @@ def audit(
     *,
     outside: Sequence[Outside] = (),
     since: str = "",
+    pin: Digest | None = None,
+    follows: Sequence[str | None] = (None,),
     check_blob: BlobCheck | None = None,
     progress: Progress | None = None,
     scope: Scope | None = None,
@@ -62,28 +66,32 @@ def audit(
         outside: Checkpoints of this log that were kept elsewhere.
         since: The checkpoint note up to which an earlier audit found all whole: only what came after is read, and
             held to continue it.
+        pin: The digest of a version of the root, got from elsewhere; None believes `root` as it is, and says so.
+        follows: The log elsewhere that the file may be the local index of; None: it may be a log of its own.
         check_blob: Checks one blob that records refer to; None leaves blobs unchecked and says so.
         progress: Listens.
         scope: Which parts are made; all by default.
         workers: How many processes; as many as there are cores by default.
 
     Raises:
+        IntegrityError: No version of the root has the digest `pin`: this is another office.
         UsageError: `since` is no checkpoint of this log.
         LedgerBusyError, StorageError: The log could not be read.
     """
-    progress = progress or NullProgress()
+    progress, scope = progress or NullProgress(), scope or Scope()
     with store.reading():
-        size, newest = store.extent(), store.latest_checkpoint() or ""
-        extra = store.extra_rows(size)
-        beyond = store.checkpoint_notes(size)
-        doubled = store.doubled() if (scope or Scope()).derived else ()
-        run = AuditRun(store, None, scope or Scope(), size)
+        form = store.form()
+        if form.lacking:
+            return _unreadable(form, root, pin)
+        size, gaps = store.extent(), store.gaps()
+        newest, beyond = store.latest_checkpoint() or "", store.checkpoint_notes(size)
+        run = AuditRun(store, None, scope, size, gaps)
         _load_trust(run, root)
-        start = _begin(run, since)
-    for words in extra:
-        run.found.add("edited-derived-table", f"the ledger file holds {words}, which does not belong there")
-    for first, again in doubled:
-        run.found.add("doubled-record", f"record {again} repeats record {first}", again)
+        _require_pin(root if run.trust is None else run.trust.root, pin)
+        if pin is not None:
+            run.checked.append(f"the office's root: one of its versions is the given {pin}")
+        _check_form(run, form, follows)
+        run.start = start = _begin(run, since)
     if run.trust is not None:
         run.outside = _outside(run, outside)
     _check_parts(run, start, progress, workers)
@@ -96,11 +104,11 @@ def audit(
         if check_blob is not None:
             check_blobs(run, check_blob, progress)
     return AuditReport(
-        size,
+        run.held,
         run.tree.root().hex(),
         tuple(summary(run, start)),
         run.found.all(),
-        blind_spots(run, outside, since, start, check_blob),
+        blind_spots(run, outside, since, start, check_blob, pin),
         start,
         newest if run.trust is not None else "",
     )
@@ -116,8 +124,51 @@ def _load_trust(run: AuditRun, root: TrustRoot) -> None:
         run.found.add("untrusted-roles", f"who may sign what cannot be established: {error}")
         return
     run.checked.append(
-        f"roles up to version {run.trust.roles.version}, vouched for by the pinned root {root.pin}"
+        f"roles up to version {run.trust.roles.version}, vouched for by the office's root {root.pin}"
     )
+
+
+def _require_pin(root: TrustRoot, pin: Digest | None) -> None:
+    """Return if a version of the root has the digest that somebody brought along.
+
+    Raises:
+        IntegrityError: None has: this is another office, whatever it says of itself.
+    """
+    if pin is not None and root.with_pin(pin) is None:
+        raise IntegrityError(
+            f"this is not the office that you know: its trust root is {root.pin}, and no version of it is the "
+            f"given {pin}",
+            hint="another office was put in its place, or the digest is another office's: ask whom you have it from",
+        )
+
+
+def _unreadable(form: Form, root: TrustRoot, pin: Digest | None) -> AuditReport:
+    """Return the report on a file that lacks what a ledger has: nothing in it is looked at."""
+    _require_pin(root, pin)
+    found = Findings()
+    for words in form.lacking:
+        found.add("foreign-content", f"the ledger file lacks {words}")
+    for words in form.foreign:
+        found.add("foreign-content", f"the ledger file holds {words}, which no ledger has")
+    return AuditReport(0, "", (), found.all(), ("anything else: the ledger file is not built like one",))
+
+
+def _check_form(run: AuditRun, form: Form, follows: Sequence[str | None]) -> None:
+    """Find what the file holds besides the log and the tables derived of it."""
+    for words in form.foreign:
+        run.found.add("foreign-content", f"the ledger file holds {words}, which no ledger has")
+    for words in run.store.foreign_rows(follows):
+        run.found.add("foreign-content", words)
+    for words in run.store.extra_rows(run.size):
+        run.found.add("edited-derived-table", f"the ledger file holds {words}, which does not belong there")
+    if not run.scope.derived:
+        return
+    for word in run.store.unused_words():
+        run.found.add(
+            "edited-derived-table", f"the index tables hold the word {word[:80]!r}, which no record uses"
+        )
+    for first, again in run.store.doubled():
+        run.found.add("doubled-record", f"record {again} repeats record {first}", again)
 
 
 def _begin(run: AuditRun, since: str) -> int:
@@ -134,7 +185,7 @@ def _begin(run: AuditRun, since: str) -> int:
     if checkpoint.size > run.size:
         run.found.add(
             "truncated-log",
-            f"an earlier audit covered {checkpoint.size} records, the ledger file holds {run.size}: "
+            f"an earlier audit covered {checkpoint.size} records, the ledger file holds {run.held}: "
             "records were cut off, or an old file was put back",
         )
         return 0
@@ -170,7 +221,7 @@ def _outside(run: AuditRun, outside: Sequence[Outside]) -> list[Checkpoint]:
         if checkpoint.size > run.size:
             run.found.add(
                 "truncated-log",
-                f"a checkpoint kept elsewhere covers {checkpoint.size} records, the ledger file holds {run.size}: "
+                f"a checkpoint kept elsewhere covers {checkpoint.size} records, the ledger file holds {run.held}: "
                 "records were cut off, or an old file was put back",
             )
         by = f", co-signed by {item.witness[0]}" if item.witness else ""
@@ -190,23 +241,27 @@ def _check_parts(run: AuditRun, start: int, progress: Progress, workers: int | N
     for checkpoint in run.outside:
         if checkpoint.size <= start:
             _compare_outside(run, checkpoint.size, run.root_at(checkpoint.size))
-    with (
-        tracked(progress, "records", run.size - start, "records"),
-        _runner(run.size - start, count) as each,
-    ):
+    records = run.held - start
+    with tracked(progress, "records", records, "records"), _runner(records, count) as each:
         for part in each(jobs):
             _take(run, part)
-            progress.advance("records", part.stop - part.start)
+            progress.advance("records", part.records)
     _check_upper_tiles(run, start)
 
 
 def _jobs(run: AuditRun, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
     # Short enough that each process gets several, so that none is left with the last one for long; whole tiles.
-    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.size - start) // (4 * workers)))
+    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.held - start) // (4 * workers)))
     length = -(-wanted // TILE_HASHES) * TILE_HASHES
+    gaps = deque(gap for gap in run.gaps if gap[1] >= start)
     low = start
     while low < run.size:
-        high = min(run.size, (low // length + 1) * length)
+        high = (low // length + 1) * length
+        # A stretch is as long as the records in it: what is missing takes no time, however much it is.
+        while gaps and gaps[0][0] < high:
+            first, last = gaps.popleft()
+            high += last - first + 1
+        high = min(run.size, -(-high // TILE_HASHES) * TILE_HASHES)
         inside = tuple(size for size in sizes if low < size <= high)
         yield Job(run.store.path, run.store.origin, low, high, run.trust, run.scope, inside)
         low = high
@@ -313,7 +368,7 @@ def _check_end(run: AuditRun, beyond: Sequence[tuple[int, str]]) -> None:
             message = f"the checkpoint filed under size {size} is of size {signed}"
             run.found.add("forged-checkpoint", message)
         else:
-            message = f"a checkpoint covers {size} records but the ledger file holds {run.size}"
+            message = f"a checkpoint covers {size} records but the ledger file holds {run.held}"
             run.found.add("truncated-log", message, size)
     if run.comparing and run.good_up_to < run.size:
         run.found.add(

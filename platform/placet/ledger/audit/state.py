@@ -53,6 +53,8 @@ class AuditRun:
     trust: Trust | None
     scope: Scope
     size: int
+    gaps: tuple[tuple[int, int], ...] = ()
+    start: int = 0
     found: Findings = field(default_factory=Findings)
     checked: list[str] = field(default_factory=list)
     outside: list[Checkpoint] = field(default_factory=list)
@@ -67,6 +69,15 @@ class AuditRun:
     blobs: dict[Digest, int] = field(default_factory=dict)
     releases: int = 0
     feeds: int = 0
+
+    def lacks_checkpoint(self, size: int) -> bool:
+        """Tell whether no checkpoint is stored at a size that was read; False where that was not looked at."""
+        return self.comparing and size > self.start and self.roots.get(size) is None
+
+    @property
+    def held(self) -> int:
+        """How many records there are: as many as the last one's number says, without those that are missing."""
+        return self.size - sum(last - first + 1 for first, last in self.gaps)
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the log at `size`, from what was read or else from stored hashes; None without them."""

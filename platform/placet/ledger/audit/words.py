@@ -8,11 +8,14 @@ from placet.domain.text import plural
 from placet.ledger.audit.relations import BlobCheck
 from placet.ledger.audit.state import AuditRun, Outside
 
+UNKNOWN_OFFICE = "whether this is the office you know: give --pin"
+"""What an audit cannot see that takes the root of trust from the office's own folder."""
+
 
 def summary(run: AuditRun, start: int) -> list[str]:
     """Return a line for each thing that was looked at."""
     count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
-    lines = [f"{plural(run.size - start, 'record')}: indices without gaps, stored hashes match the bytes"]
+    lines = [f"{plural(run.held - start, 'record')}: indices without gaps, stored hashes match the bytes"]
     if start:
         lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
     if run.trust is not None:
@@ -39,10 +42,15 @@ def summary(run: AuditRun, start: int) -> list[str]:
 
 
 def blind_spots(
-    run: AuditRun, outside: Sequence[Outside], since: str, start: int, check_blob: BlobCheck | None
+    run: AuditRun,
+    outside: Sequence[Outside],
+    since: str,
+    start: int,
+    check_blob: BlobCheck | None,
+    pin: str | None,
 ) -> tuple[str, ...]:
     """Return what this audit could not have seen."""
-    blind = []
+    blind = [] if pin is not None else [UNKNOWN_OFFICE]
     if not outside:
         blind.append(
             "a log rewritten or cut short and signed again with its own key: give --checkpoint FILE kept elsewhere"

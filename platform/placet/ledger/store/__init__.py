@@ -1,6 +1,18 @@
 """Stores of the log. Only modules in here import DuckDB or a PostgreSQL client."""
 
-from placet.ledger.store.base import Check, Draft, Entry, LedgerStore, Seen, Snapshot, StaleError
+from placet.ledger.store.base import IN_POSTGRES, Check, Draft, Entry, LedgerStore, Seen, Snapshot, StaleError
 from placet.ledger.store.duck import DuckStore
+from placet.ledger.store.form import Form
 
-__all__ = ["Check", "Draft", "DuckStore", "Entry", "LedgerStore", "Seen", "Snapshot", "StaleError"]
+__all__ = [
+    "IN_POSTGRES",
+    "Check",
+    "Draft",
+    "DuckStore",
+    "Entry",
+    "Form",
+    "LedgerStore",
+    "Seen",
+    "Snapshot",
+    "StaleError",
+]

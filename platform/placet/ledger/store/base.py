@@ -22,6 +22,9 @@ from placet.ledger.tiles import Tile
 if TYPE_CHECKING:
     from placet.ledger.store.duck import DuckStore
 
+IN_POSTGRES = "a log in PostgreSQL"
+"""What the local index of such a log is told to follow."""
+
 Check = Callable[[Envelope, int], Statement | None]
 """Called with each new envelope and the index it would get; raises to refuse it.
 

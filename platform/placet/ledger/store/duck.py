@@ -27,6 +27,7 @@ from placet.ledger.lock import DEFAULT_WAIT_S, ledger_lock, ledger_turn
 from placet.ledger.merkle import leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.batch import Batch
+from placet.ledger.store.form import Form, compare_form
 from placet.ledger.store.requests import dump_request, parse_answer
 from placet.ledger.store.shared import SharedConnection
 from placet.ledger.store.tables import Tables, digest_key, migrations
@@ -308,6 +309,26 @@ class DuckStore:
         with self._reading() as tables:
             return tables.extent()
 
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Return the (first, last) of each stretch of indices before the last record's at which there is none."""
+        with self._reading() as tables:
+            return tables.gaps()
+
+    def form(self) -> Form:
+        """Return how the file is built otherwise than a new one."""
+        with self._reading() as tables:
+            return compare_form(tables.db)
+
+    def foreign_rows(self, follows: Sequence[str | None]) -> tuple[str, ...]:
+        """Return, in words, each row that no ledger file holds; see :meth:`Tables.foreign_rows`."""
+        with self._reading() as tables:
+            return tables.foreign_rows(follows)
+
+    def unused_words(self) -> tuple[str, ...]:
+        """Return each word of the derived tables that no row about a record uses."""
+        with self._reading() as tables:
+            return tables.unused_words()
+
     def doubled(self) -> tuple[tuple[int, int], ...]:
         """Return (first, again) of records that are there under one id more than once."""
         with self._reading() as tables:
@@ -437,7 +458,8 @@ def _storage_errors() -> Iterator[None]:
     except duckdb.Error as error:
         raise StorageError(
             f"the ledger file refused: {str(error).splitlines()[0]}",
-            hint="is the disk full, or the file read-only or damaged? nothing was added; `placet audit` checks it",
+            hint="is the disk full, or the file read-only? nothing was added; if it is damaged, put a copy back and "
+            "audit that with a checkpoint kept elsewhere, which shows whether it is the newest",
         ) from error
 
 

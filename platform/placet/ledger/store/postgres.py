@@ -14,6 +14,7 @@ another machine notices, and can change nothing that a machine has seen.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -48,8 +49,6 @@ from placet.ledger.store.postgres_tables import (
 )
 from placet.ledger.store.postgres_view import View
 from placet.ledger.store.requests import dump_answer, dump_request, parse_answer
-
-IN_POSTGRES = "a log in PostgreSQL"
 
 _FOLLOWED_AT_ONCE = 4096
 _ATTEMPTS = 20
@@ -300,19 +299,27 @@ class PostgresStore:
 
         return establish_trust(self._root, all_of(_ROLES), all_of(_ROOT))
 
-    def differences(self, size: int) -> Iterator[tuple[int, str]]:
+    def differences(self, size: int | None = None) -> Iterator[tuple[int, str]]:
         """Yield (index, what) of each of the first `size` records that the database holds otherwise than the index.
+
+        Args:
+            size: How many records are compared; all that the index has by default.
 
         Raises:
             StorageError: The database cannot be reached.
         """
-        start = 0
+        start, size = 0, self._index.extent() if size is None else size
+        gaps = deque(self._index.gaps())
         while start < size:
-            stop = min(size, start + _FOLLOWED_AT_ONCE)
+            stop = start + _FOLLOWED_AT_ONCE
+            while gaps and gaps[0][0] < stop:  # what the index lacks is not compared, however much it is
+                first, last = gaps.popleft()
+                stop += last - first + 1
+            stop = min(size, stop)
             mine = {entry.index: entry for entry in self._index.entries(start, stop)}
             with self._transaction() as db:
-                query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx >= %s AND idx < %s"
-                theirs = {row[0]: stored_entry(*row) for row in db.execute(query, [start, stop]).fetchall()}
+                query = "SELECT idx, record_id, envelope FROM placet_entries WHERE idx = ANY(%s)"
+                theirs = {row[0]: stored_entry(*row) for row in db.execute(query, [list(mine)]).fetchall()}
             for index, entry in sorted(mine.items()):
                 if index not in theirs:
                     yield index, f"record {index} is missing from the database"

@@ -18,6 +18,7 @@ from placet.ledger.tiles import TILE_BITS, Tile, TileTree
 _EVERYTHING = 2**62
 _POINT_LOOKUPS = 32
 _CHUNK = 4096
+MAX_TILE_LEVEL = 6
 _ENTRY = "SELECT idx, record_id, leaf, envelope FROM entries"
 
 
@@ -73,10 +74,10 @@ class Tables:
 
     def size(self) -> int:
         """Return how many records there are, or raise if their numbers have gaps at first sight."""
-        row = self.db.execute("SELECT count(*), coalesce(max(idx) + 1, 0) FROM entries").fetchone()
-        count, after_last = row or (0, 0)
+        row = self.db.execute("SELECT count(*), coalesce(max(idx), -1) FROM entries").fetchone()
+        count, last = row or (0, -1)
         # Both come from the tables' statistics. What is out of place all the same changes no hash unseen.
-        return int(count) if count == after_last else -1
+        return int(count) if count == last + 1 else -1
 
     def last_note(self, key_size: int | None = None) -> str | None:
         """Return the newest checkpoint, or the newest at or below a size."""
@@ -148,12 +149,8 @@ class Tables:
 
     def tiles(self, start: int, stop: int) -> tuple[Tile, ...]:
         """Return the stored tiles that become full between log sizes `start` (excluded) and `stop`, by level."""
-        span = f"((idx + 1) << ({TILE_BITS} * (level + 1)))"
-        query = (
-            "SELECT level, idx, root FROM tiles WHERE level BETWEEN 0 AND 6 "  # noqa: S608
-            f"AND {span} > ? AND {span} <= ? ORDER BY level, idx"
-        )
-        return tuple(Tile(*row) for row in self.db.execute(query, [start, stop]).fetchall())
+        query = f"SELECT level, idx, root FROM tiles WHERE {_full_tiles(start, stop)} ORDER BY level, idx"  # noqa: S608
+        return tuple(Tile(*row) for row in self.db.execute(query).fetchall())
 
     # --- derived ----------------------------------------------------------------------------------------
 
@@ -217,17 +214,54 @@ class Tables:
             outside = f"{column} < 0 OR {column} >= ?"
             query = f"SELECT DISTINCT {column} FROM {table} WHERE {outside} ORDER BY 1"  # noqa: S608
             found += [f"{words} {row[0]}" for row in self.db.execute(query, [size]).fetchall()]
-        span = f"((idx + 1) << ({TILE_BITS} * (level + 1)))"
-        query = f"SELECT level, idx FROM tiles WHERE level < 0 OR level > 6 OR idx < 0 OR {span} > ? ORDER BY 1, 2"  # noqa: S608
-        found += [f"tile {row[1]} of level {row[0]}" for row in self.db.execute(query, [size]).fetchall()]
+        query = f"SELECT level, idx FROM tiles WHERE NOT ({_full_tiles(0, size)}) ORDER BY 1, 2"  # noqa: S608
+        found += [f"tile {row[1]} of level {row[0]}" for row in self.db.execute(query).fetchall()]
         query = "SELECT word FROM words GROUP BY word HAVING count(*) > 1 UNION ALL SELECT id::VARCHAR FROM words "
         query += "GROUP BY id HAVING count(*) > 1"
         found += [f"the word {row[0]} twice" for row in self.db.execute(query).fetchall()]
         return tuple(found)
 
+    def foreign_rows(self, follows: Sequence[str | None]) -> tuple[str, ...]:
+        """Return a sentence for each row outside the derived tables that a ledger file does not hold.
+
+        Args:
+            follows: The log that this file may be the local index of; None: it may be a log of its own.
+        """
+        found: list[str] = []
+        made = sorted(row[0] for row in self.db.execute("SELECT number FROM migrations").fetchall())
+        if made != [step.number for step in migrations()]:
+            found.append(f"the ledger file says that other migrations were made than there are: {made[:20]}")
+        said = [str(row[0]) for row in self.db.execute("SELECT log FROM following").fetchall()]
+        if said not in [[] if log is None else [log] for log in follows]:
+            names = ", ".join(repr(log[:80]) for log in said[:3]) or "no other log"
+            found.append(
+                f"the ledger file says that it follows {names}, and office.json says otherwise (a move that was "
+                "interrupted is repeated: `placet ledger migrate`)"
+            )
+        query = "SELECT size FROM checkpoints WHERE size <= 0 ORDER BY 1"
+        sizes = [row[0] for row in self.db.execute(query).fetchall()]
+        found += [f"the ledger file holds a checkpoint of size {size}, which no log has" for size in sizes]
+        return tuple(found)
+
+    def unused_words(self) -> tuple[str, ...]:
+        """Return each word that no row about a record uses."""
+        used = "SELECT type_id FROM records UNION SELECT key_id FROM records"
+        query = f"SELECT word FROM words WHERE id NOT IN ({used}) ORDER BY 1"  # noqa: S608
+        return tuple(str(row[0]) for row in self.db.execute(query).fetchall())
+
     def extent(self) -> int:
         """Return the number behind the last record's."""
-        return self._number("SELECT coalesce(max(idx) + 1, 0) FROM entries")
+        return max(0, self._number("SELECT coalesce(max(idx), -1) FROM entries") + 1)
+
+    def gaps(self) -> tuple[tuple[int, int], ...]:
+        """Return the (first, last) of each stretch of indices before the last record's at which there is none."""
+        query = "SELECT count(*), coalesce(min(idx), 0), coalesce(max(idx), -1) FROM entries"
+        count, least, last = self.db.execute(query).fetchone() or (0, 0, -1)
+        if least == 0 and count == last + 1:
+            return ()
+        before = "SELECT idx, lag(idx, 1, -1) OVER (ORDER BY idx) AS before FROM entries WHERE idx >= 0"
+        query = f"SELECT before + 1, idx - 1 FROM ({before}) WHERE idx > before + 1 ORDER BY 1"  # noqa: S608
+        return tuple((int(row[0]), int(row[1])) for row in self.db.execute(query).fetchall())
 
     def doubled(self) -> tuple[tuple[int, int], ...]:
         """Return (first, again) of records that are there under one id more than once."""
@@ -319,8 +353,21 @@ class Tables:
     def _number(self, query: str, values: list[object] | None = None) -> int:
         row = self.db.execute(query, values or []).fetchone()
         if row is None or row[0] is None:
-            raise StorageError("the ledger file lacks a table's rows", hint="run `placet audit`")
+            raise StorageError(
+                "the ledger file lacks a table's rows",
+                hint="somebody changed it: keep it as evidence, and put a copy of the office's folder back",
+            )
         return int(row[0])
+
+
+def _full_tiles(start: int, stop: int) -> str:
+    """Return the clause for the tiles that become full between log sizes `start` (excluded) and `stop`."""
+    levels = range(MAX_TILE_LEVEL + 1)
+    # By level, in whole numbers of ours: what somebody wrote into the file is not reckoned with, and cannot overflow.
+    return " OR ".join(
+        f"(level = {level} AND idx >= {start >> bits} AND idx < {max(0, stop) >> bits})"
+        for level, bits in ((level, TILE_BITS * (level + 1)) for level in levels)
+    )
 
 
 def digest_key(digest: bytes) -> int:
