@@ -236,6 +236,42 @@ def test_a_circle_of_parents_fails() -> None:
     assert "its own ancestor" in only_gate(PROVENANCE, circle).reason
 
 
+LICENCES = policy_of("{}", "id: licences, kind: license, allow: [Apache-2.0, CC-BY-4.0]")
+SEEN = policy_of("{desk: {samples: all}}", "id: seen, kind: contamination, suite: desk, max_share: 0.1")
+
+
+@pytest.mark.parametrize("policy", [LICENCES, SEEN], ids=["license", "contamination"])
+def test_what_an_ancestor_was_trained_on_cannot_be_left_out(policy: Policy) -> None:
+    suites = {"desk": {"ones": 90, "of": 100}} if policy.suites else {}
+    whole = evidence_of(policy, suites, provenance="continued")
+    assert decided(policy, whole).decision is Decision.ALLOW
+    own, parent = whole.training
+    fewer = replace(whole, training=(own,))
+    gate = only_gate(policy, replace(fewer, listed=tuple(fewer.records())))
+    assert gate.outcome is Outcome.MISSING
+    assert gate.reason.startswith("Parent adapter ")
+    assert gate.reason.endswith("has no training statement signed by a trainer.")
+    # Nor does somebody else's word on the parent count.
+    unsigned = replace(whole, training=(own, replace(parent, by_trainer=False)))
+    gate = only_gate(policy, unsigned)
+    assert gate.outcome is Outcome.MISSING
+    assert gate.reason.endswith("(1 statement not signed by a trainer).")
+
+
+@pytest.mark.parametrize("policy", [LICENCES, SEEN], ids=["license", "contamination"])
+def test_an_ancestors_ancestor_is_asked_for_too(policy: Policy) -> None:
+    suites = {"desk": {"ones": 90, "of": 100}} if policy.suites else {}
+    whole = evidence_of(policy, suites, provenance="continued")
+    own, parent = whole.training
+    older = replace(parent, parents=(digest_bytes(b"older"),))
+    gate = only_gate(policy, replace(whole, training=(own, older)))
+    assert gate.outcome is Outcome.MISSING
+    assert "Parent adapter " in gate.reason
+    # A circle ends: `provenance` is the gate that refuses it.
+    circle = replace(parent, parents=(own.weights_id,))
+    assert only_gate(policy, replace(whole, training=(own, circle))).outcome is Outcome.PASS
+
+
 INTAKE = policy_of("{}", "id: files, kind: intake")
 
 
