@@ -431,7 +431,7 @@ def test_the_worst_run_on_the_same_weights_counts() -> None:
     assert {plan.record for plan in evidence.plans} < set(gate.evidence)
 
 
-def test_a_plan_under_another_policy_is_named_and_not_judged() -> None:
+def test_a_plan_under_another_policy_counts_too() -> None:
     evidence = evidence_of(
         FLOOR, {"desk": {"ones": 95, "of": 100}}, earlier={"desk": {"ones": 60, "of": 100}}
     )
@@ -439,7 +439,8 @@ def test_a_plan_under_another_policy_is_named_and_not_judged() -> None:
     other = earlier.plan.policy.model_copy(update={"digest": digest_bytes(b"other policy")})
     moved = replace(earlier, plan=earlier.plan.model_copy(update={"policy": other}))
     verdict = decided(FLOOR, replace(evidence, plans=(moved, own)))
-    assert verdict.decision is Decision.ALLOW
+    assert verdict.decision is Decision.DENY
+    assert f"{earlier.record[7:19]} of policy small 1 " in verdict.gates[0].reason
     assert verdict.plans_on_weights == (earlier.record, own.record)
 
 
@@ -516,3 +517,54 @@ def test_a_plan_that_leaves_documents_out_of_a_suite_asked_for_whole_is_missing_
     gate = only_gate(FLOOR, replace(evidence, plans=(replace(entry, plan=longer),)))
     assert gate.outcome is Outcome.MISSING
     assert "asks for 101 documents of desk; the plan has 100" in gate.reason
+
+
+def test_a_plan_that_measures_otherwise_than_the_policy_says_is_missing_evidence() -> None:
+    plain = "{desk: {samples: all}}"
+    clustered = "{desk: {samples: all, cluster: patient}}"
+    sequential = "{desk: {samples: all, mode: sequential, claim: CLAIM}}"
+    benchmark, population = (sequential.replace("CLAIM", one) for one in ("benchmark", "population"))
+    for asked, planned, reason in (
+        (clustered, plain, "measured with cluster patient; the plan says none"),
+        (plain, clustered, "measured with cluster none; the plan says patient"),
+        (plain, benchmark, "measured with mode fixed; the plan says sequential"),
+        (benchmark, plain, "measured with mode sequential; the plan says fixed"),
+        (population, benchmark, "measured with claim population; the plan says benchmark"),
+    ):
+        gate = "id: job, kind: floor, suite: desk, threshold: 0.5"
+        policy, other = policy_of(asked, gate), policy_of(planned, gate)
+        evidence = evidence_of(other, {"desk": {"ones": 95, "of": 100}})
+        assert decided(other, evidence).decision is Decision.ALLOW, planned
+        (entry,) = evidence.plans
+        moved = replace(entry, plan=entry.plan.model_copy(update={"policy": policy.ref}))
+        result = only_gate(policy, replace(evidence, policy=policy.ref, plans=(moved,)))
+        assert result.outcome is Outcome.MISSING, (asked, planned)
+        assert reason in result.reason
+
+
+@pytest.mark.parametrize("left", [None, "none of the column", "some of a group"])
+def test_clusters_that_the_plan_does_not_tell_are_missing_evidence(left: str | None) -> None:
+    policy = policy_of(
+        "{desk: {samples: all, cluster: patient}}", "id: job, kind: floor, suite: desk, threshold: 0.5"
+    )
+    evidence = evidence_of(policy, {"desk": {"ones": 95, "of": 100}})
+    (entry,) = evidence.plans
+    (planned,) = entry.plan.suites
+    groups = {
+        None: None,
+        "none of the column": {"kind": {"x": planned.samples}},
+        "some of a group": {"patient": {"x": planned.samples[1:]}},
+    }[left]
+    plan = entry.plan.model_copy(update={"suites": (planned.model_copy(update={"groups": groups}),)})
+    result = only_gate(policy, replace(evidence, plans=(replace(entry, plan=plan),)))
+    assert result.outcome is Outcome.MISSING
+    assert result.reason == "The plan does not say which documents of desk belong to which patient."
+
+
+def test_documents_that_were_not_drawn_are_missing_evidence() -> None:
+    evidence = evidence_of(FLOOR, {"desk": {"ones": 95, "of": 100}})
+    (entry,) = evidence.plans
+    chosen = replace(evidence, plans=(replace(entry, drawn_otherwise=frozenset({"desk"})),))
+    gate = only_gate(FLOOR, chosen)
+    assert gate.outcome is Outcome.MISSING
+    assert "are not those that the ledger state it names draws" in gate.reason

@@ -15,11 +15,12 @@ from placet.domain.errors import UndecidedError
 from placet.domain.records import LedgerHead, Outcome, Verdict
 from placet.policy.about import about_from, kept_about
 from placet.policy.casefile import EvidenceCase
+from placet.policy.conditions import condition_of
 from placet.policy.decide import decide
 from placet.policy.diff import diff_policies
 from placet.policy.evidence import Evidence
 from placet.policy.fabricate import THEN, fabricate_evidence
-from placet.policy.facts import Facts, condition_of, facts_of
+from placet.policy.facts import Facts, facts_of
 from placet.policy.loader import parse_policy
 from placet.policy.schema import Policy
 from placet.policy.simulate import decide_anew, difference_outcome, simulate

@@ -18,10 +18,9 @@ from functools import cached_property
 from typing import Any, cast
 
 from placet.attest.predicates import Kind, Training, spec_of
-from placet.attest.strict_json import parse_json
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, StorageError
+from placet.domain.errors import StorageError, UsageError
 from placet.domain.progress import Progress, tracked
 from placet.domain.records import (
     Base,
@@ -37,13 +36,13 @@ from placet.domain.records import (
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.pipeline.evidence import CARD, load_values_of, statement_of
+from placet.pipeline.policies import Questions, drawn_otherwise, policy_of
 from placet.policy.about import About, about_from, kept_about
 from placet.policy.evidence import (
     Evidence,
     RecordedBase,
     RecordedIntake,
     RecordedOverlap,
-    RecordedPlan,
     RecordedStatus,
     Rows,
     TrainingStatement,
@@ -55,7 +54,7 @@ from placet.policy.schema import Policy
 _FACTS, _ABOUT = "facts.json", "facts-about.json"
 """Outcomes and counts, read each time; and what gates without a suite look at, read when such a gate is new."""
 
-_FORM = 2
+_FORM = 3
 """Raised whenever facts are made or kept in another way, so that older ones are made anew."""
 
 _READING = "reading past verdicts"
@@ -120,7 +119,7 @@ def load_history(office: Office, progress: Progress, *, fresh: bool = False) -> 
                 for record in todo[start : start + _BATCH]:
                     try:
                         kept.add(record, *reader.facts_of(record))
-                    except _UnreadablePolicyError as error:
+                    except UsageError as error:
                         left_out.append((record, error.message))
                     progress.advance(_READING)
                 kept.save_now_and_then()
@@ -131,10 +130,6 @@ def load_history(office: Office, progress: Progress, *, fresh: bool = False) -> 
         if record in kept.facts
     )
     return History(facts, len(todo) - len(left_out), tuple(left_out), reader, kept)
-
-
-class _UnreadablePolicyError(Error):
-    """The policy that a verdict was made under is not here, or was written for another version."""
 
 
 @dataclass
@@ -150,11 +145,24 @@ class _Reader:
     def _log(self) -> LedgerReader:
         return self.office.reader()
 
+    @cached_property
+    def _questions(self) -> Questions:
+        return Questions(self.office.blobs)
+
     def facts_of(self, record: Digest) -> tuple[Facts, Verdict, Evidence]:
-        verdict, evidence = self.evidence_of(record)
+        # How the documents were drawn was looked at when the verdict was given; its outcomes say so.
+        verdict, evidence = self._read(record)
         return facts_of(self._policy(verdict), verdict, record, evidence), verdict, evidence
 
     def evidence_of(self, record: Digest) -> tuple[Verdict, Evidence]:
+        verdict, evidence = self._read(record)
+        plans = (
+            replace(one, drawn_otherwise=drawn_otherwise(one.plan)) if one.record == verdict.plan else one
+            for one in evidence.plans
+        )
+        return verdict, replace(evidence, plans=tuple(plans))
+
+    def _read(self, record: Digest) -> tuple[Verdict, Evidence]:
         self.fetch([record])
         verdict = cast("Verdict", self._records[record].record)
         return verdict, self._evidence(verdict)
@@ -179,13 +187,7 @@ class _Reader:
     def _policy(self, verdict: Verdict) -> Policy:
         digest = verdict.policy.digest
         if digest not in self._policies:
-            try:
-                document = parse_json(self.office.blobs.read(digest), "a policy")
-                self._policies[digest] = Policy.from_json(document)
-            except Error as error:
-                raise _UnreadablePolicyError(
-                    f"policy {verdict.policy.id} {verdict.policy.version}: {error.message}", hint=error.hint
-                ) from error
+            self._policies[digest] = policy_of(self.office.blobs, verdict.policy)
         return self._policies[digest]
 
     def _evidence(self, verdict: Verdict) -> Evidence:
@@ -201,7 +203,7 @@ class _Reader:
             policy=verdict.policy,
             plan=verdict.plan,
             plans=tuple(
-                RecordedPlan(record, cast("Plan", self._records[record].record))
+                self._questions.recorded(record, cast("Plan", self._records[record].record))
                 for record in verdict.plans_on_weights
             ),
             runs=tuple(run for run in rows if run.measurement.subject in own),

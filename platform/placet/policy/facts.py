@@ -15,14 +15,12 @@ from typing import Any
 from placet.domain.digests import Digest
 from placet.domain.records import Outcome, PlannedSuite, Verdict
 from placet.policy.baseline import Other, judge_against, the_base
+from placet.policy.conditions import condition_of
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement
-from placet.policy.model import Gate, SuiteGate
 from placet.policy.runs import runs_that_count, unsound
 from placet.policy.schema import Policy
 from placet.stats.mean import is_binary
-
-_NOT_ASKED = {"id", "why", "required", "waivable", "waivers", "planning"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ class Facts:
         label: The adapter's label.
         decision: What it decided.
         policy: Digest of the policy it was made under.
-        outcomes: Condition (see :func:`condition_of`) → outcome, for each of its gates.
+        outcomes: Condition (see :func:`placet.policy.conditions.condition_of`) → outcome, for each of its gates.
         planned: Suites that its plan holds.
         suites: Suite id → counts, where counts say all.
         released: Channels that the verdict was released to.
@@ -120,38 +118,14 @@ class Facts:
         return SuiteFacts(*kept) if isinstance(kept, list) else kept
 
 
-def condition_of(policy: Policy, gate: Gate) -> str:
-    """Return what a gate asks, in one line: two gates with the same are judged alike on the same evidence.
-
-    Its name, its reason and who may waive it are not part of that; how its suite is measured is.
-    """
-    asked = {
-        name: value
-        for name, value in sorted(gate.model_dump(mode="json", exclude=_NOT_ASKED).items())
-        if value not in (None, [], False)
-    }
-    sampling = ""
-    if isinstance(gate, SuiteGate):
-        measured = policy.suites[gate.suite].model_dump(mode="json", exclude_none=True)
-        sampling = f" of {sorted(measured.items())}"
-        guess = getattr(gate, "planning", None)
-        if measured.get("mode") == "sequential" and guess is not None:
-            sampling += f" betting on {guess.difference:g} in {guess.discordance:g}"
-    rechecked = [
-        condition_of(policy, other)
-        for name in getattr(gate, "recheck", ())
-        for other in policy.gates
-        if other.id == name
-    ]
-    asked.pop("recheck", None)
-    return f"{asked}{sampling}{rechecked or ''}"
-
-
 def facts_of(policy: Policy, verdict: Verdict, record: Digest, evidence: Evidence) -> Facts:
     """Return the facts of `verdict`, which `policy` gave on `evidence`."""
     gates, plan = {gate.id: gate for gate in policy.gates}, evidence.own_plan()
     suites = {}
+    outcomes = {one.gate: one.outcome for one in verdict.gates}
     for name in policy.suites:
+        if all(outcomes[gate.id] is Outcome.MISSING for gate in policy.gates_on(name)):
+            continue  # what was measured may not be what the plan says, which counts do not tell
         found = _suite_facts(name, evidence)
         if found is not None:
             suites[name] = found

@@ -18,9 +18,10 @@ from placet.domain.errors import UndecidedError
 from placet.domain.progress import NullProgress, Progress, tracked
 from placet.domain.records import Decision, Outcome, PlannedSuite, PolicyRef, Sequential, Verdict
 from placet.policy.about import About, outcome_about
+from placet.policy.conditions import condition_of
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, RecordedPlan
-from placet.policy.facts import Facts, SuiteFacts, condition_of
+from placet.policy.facts import Facts, SuiteFacts
 from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
@@ -137,7 +138,7 @@ def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[s
             return entry
         suites = tuple(_as_planned(policy, one) for one in entry.plan.suites)
         changed = entry.plan.model_copy(update={"policy": policy.ref, "suites": suites})
-        return replace(entry, plan=changed)
+        return replace(entry, plan=changed)  # `decide` says what this policy asks of it
 
     asked = replace(evidence, policy=policy.ref, plans=tuple(plan(entry) for entry in evidence.plans))
     try:
@@ -148,15 +149,17 @@ def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[s
 
 
 def _as_planned(policy: Policy, planned: PlannedSuite) -> PlannedSuite:
-    """Return a suite of an old plan as this policy would have it looked at; what was run stays what it was."""
+    """Return a suite of an old plan as this policy would have it looked at; what was run stays what it was.
+
+    Where the plan does not tell the clusters that this policy names, the gate is MISSING, as it would be.
+    """
     sampling = policy.suites.get(planned.suite.id)
     if sampling is None:
         return planned
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
-    cluster = sampling.cluster if sampling.cluster in (planned.groups or {}) else None
-    return planned.model_copy(update={"sequential": sequential, "cluster": cluster})
+    return planned.model_copy(update={"sequential": sequential, "cluster": sampling.cluster})
 
 
 def _outcomes(
