@@ -107,6 +107,15 @@ def test_the_fix_names_the_command_that_finishes_the_plan() -> None:
     gate = gate_of(FLOOR, evidence)
     record = evidence.plans[0].record
     assert f"`placet gate case-adapter --plan {record[7:19]}`" in gate.fix
+    # It is said beside whatever else keeps the gate from passing.
+    draft = evidence_of(
+        FLOOR, {"desk": {"ones": 52, "of": 100}}, earlier={"desk": {**GOOD, "state": "missing"}}
+    )
+    gate = gate_of(FLOOR, draft)
+    assert gate.outcome is Outcome.INCONCLUSIVE
+    assert gate.fix.startswith("On 100 documents at least ")
+    assert gate.fix.endswith(f"--plan {draft.plans[0].record[7:19]}`.")
+    assert "no result of it was logged" in gate.reason
     # A run that is on record cannot be added to.
     gate = gate_of(FLOOR, made({"ones": 80, "of": 100, "state": "partial"}, SAME))
     assert gate.fix.startswith("Nothing can be added to a run on record")

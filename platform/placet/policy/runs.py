@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome, Plan, PlannedSuite
@@ -92,6 +92,8 @@ class _Other:
 
     judged: tuple[Judgement, ...]
     listed: str = ""
+    unfinished: tuple[Judgement, ...] = ()
+    """Those of `judged` that are open because a result is not on record."""
 
 
 def _judge_one(run: Rows, planned: PlannedSuite, evidence: Evidence, judge: JudgeRun) -> Judgement:
@@ -110,9 +112,10 @@ def _judge_other(
     if not account.runs:
         why = "no result of it was logged"
         if account.alike:
-            return _Other((_unfinished(entry, name, account, why),))
+            open_ = (_unfinished(entry, name, account, why),)
+            return _Other(open_, unfinished=open_)
         return _Other((), f"{name} (asked something else, and {why})")
-    judged, listed = [], ""
+    judged, unfinished, listed = list[Judgement](), list[Judgement](), ""
     for run in account.runs:
         verdict = _judge_one(run, account.planned, evidence, judge)
         said = verdict.adding(f"That is the run under another plan on the same weights, {name}.")
@@ -122,13 +125,13 @@ def _judge_other(
         elif verdict.outcome is Outcome.MISSING and not account.own_adapter:
             listed = f"{name} (for another adapter; its run here settles nothing)"
         elif account.alike and verdict.outcome is Outcome.MISSING:
-            judged.append(_unfinished(entry, name, account, verdict.reason.rstrip(".").lower(), run))
+            unfinished.append(_unfinished(entry, name, account, verdict.reason.rstrip(".").lower(), run))
         elif account.alike or (verdict.outcome is Outcome.INCONCLUSIVE and run.measurement.n >= documents):
             judged.append(said)
         else:
             ran = plural(run.measurement.n, "document")
             listed = f"{name} (asked something else; its run of {ran} leaves this open)"
-    return _Other(tuple(judged), listed)
+    return _Other((*judged, *unfinished), listed, tuple(unfinished))
 
 
 def _name(entry: RecordedPlan, own: RecordedPlan) -> str:
@@ -228,6 +231,10 @@ def _combine(own: Sequence[Judgement], others: Sequence[_Other], contradictions:
         worst = worst.adding(
             f"{said}." if worst.outcome is mine else f"{said}; this plan's own run gives {mine}."
         )
+    # Whatever else is wrong, an open plan has to be finished too.
+    for result in [one for other in others for one in other.unfinished if one is not worst][:_TOLD]:
+        if result.reason not in worst.reason:
+            worst = replace(worst.adding(result.reason), fix=f"{worst.fix} {result.fix}".strip())
     listed = [other.listed for other in others if other.listed]
     if listed:
         more = f" and {len(listed) - _TOLD} more" if len(listed) > _TOLD else ""
