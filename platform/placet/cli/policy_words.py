@@ -116,6 +116,7 @@ def simulation_json(done: Simulation, left_out: tuple[tuple[str, str], ...]) -> 
                 "after": flip.after,
                 "gates": dict(flip.gates),
                 "released": list(flip.released),
+                "lacking": list(flip.lacking),
             }
             for flip in done.flips
         ],

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
@@ -30,8 +31,10 @@ from placet.domain.records import (
     Overlap,
     Plan,
     Release,
+    Review,
     Submission,
     Verdict,
+    Waiver,
 )
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
@@ -47,9 +50,10 @@ from placet.policy.evidence import (
     Rows,
     TrainingStatement,
 )
-from placet.policy.facts import Facts, facts_of
+from placet.policy.facts import Facts, ReleaseFacts, Signed, facts_of
 from placet.policy.modelcard import read_card
 from placet.policy.schema import Policy
+from placet.review.desk import trainings_of
 
 _FACTS, _ABOUT = "facts.json", "facts-about.json"
 """Outcomes and counts, read each time; and what gates without a suite look at, read when such a gate is new."""
@@ -249,13 +253,46 @@ def _last(items: list[Verified[Any]], model: type, wrap: Any) -> Any:
     return wrap(found[-1].id, found[-1].record) if found else None
 
 
+def release_facts(reader: LedgerReader, release: Verified[Release]) -> ReleaseFacts:
+    """Return what people signed for a release, and which part each of them had in the adapter by then."""
+    record, weights = release.record, release.record.adapter.weights_id
+    had_part = {
+        "submitter": reader.find(Kind.SUBMISSION, Submission, subject=weights),
+        "trainer": trainings_of(reader, weights),
+    }
+
+    def signed(decision: Verified[Any], at: datetime) -> Signed:
+        parts = (
+            part
+            for part, items in had_part.items()
+            if any(
+                item.index < release.index
+                and (item.person == decision.person or item.key_id == decision.key_id)
+                for item in items
+            )
+        )
+        return Signed(decision.person, tuple(parts), (record.released_at - at).total_seconds())
+
+    named = reader.get_many((*record.reviews, *record.waivers))
+    waivers: dict[str, tuple[Signed, ...]] = {}
+    for one in (named[item] for item in record.waivers):
+        waiver = cast("Waiver", one.record)
+        waivers[waiver.gate] = (*waivers.get(waiver.gate, ()), signed(one, waiver.waived_at))
+    approvals = (named[item] for item in record.reviews)
+    return ReleaseFacts(
+        record.channel,
+        tuple(signed(one, cast("Review", one.record).reviewed_at) for one in approvals),
+        waivers,
+    )
+
+
 @dataclass
 class _Kept:
     """What is kept in the office's work folder."""
 
     office: Office
     facts: dict[Digest, Any] = field(default_factory=dict)
-    releases: dict[Digest, list[str]] = field(default_factory=dict)
+    releases: dict[Digest, tuple[str, list[Any]]] = field(default_factory=dict)
     _about: dict[Digest, Any] | None = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict)
     _saved_at: float = 0.0
@@ -280,17 +317,19 @@ class _Kept:
         about, shared = self._everything()
         return about_from(about[record], shared) if record in about else None
 
-    def released(self) -> Mapping[Digest, tuple[str, ...]]:
-        """Return which channels each verdict was released to."""
+    def released(self) -> Mapping[Digest, tuple[ReleaseFacts, ...]]:
+        """Return which releases rest on each verdict, with who signed for them."""
         ids = self.office.store.record_ids(spec_of(Kind.RELEASE).predicate_type)
         if any(record not in self.releases for record in ids):
-            for item in self.office.reader().find(Kind.RELEASE, Release):
-                self.releases[item.id] = [item.record.verdict, item.record.channel]
+            reader = self.office.reader()
+            for item in reader.find(Kind.RELEASE, Release):
+                if item.id not in self.releases:
+                    self.releases[item.id] = (item.record.verdict, release_facts(reader, item).to_json())
             self._save_facts()
-        found: dict[Digest, tuple[str, ...]] = {}
+        found: dict[Digest, tuple[ReleaseFacts, ...]] = {}
         for record in ids:
-            verdict, channel = self.releases[record]
-            found[Digest(verdict)] = tuple(dict.fromkeys((*found.get(Digest(verdict), ()), channel)))
+            verdict, kept = self.releases[record]
+            found[Digest(verdict)] = (*found.get(Digest(verdict), ()), ReleaseFacts.from_json(kept))
         return found
 
     @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from placet.domain.digests import Digest
@@ -64,6 +64,51 @@ class SuiteFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """An approval or a waiver that a release names.
+
+    Attributes:
+        person: Who signed it.
+        parts: Which part that person (or the key) had in the adapter: ``trainer``, ``submitter``.
+        age_s: How old it was when the release was made, in seconds.
+    """
+
+    person: str
+    parts: tuple[str, ...]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """A release that rests on a verdict, and what people signed for it.
+
+    Attributes:
+        channel: Where it was put.
+        approvals: The approvals it names.
+        waivers: Gate id → the waivers it names for that gate.
+    """
+
+    channel: str
+    approvals: tuple[Signed, ...] = ()
+    waivers: Mapping[str, tuple[Signed, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> list[Any]:
+        """Return the form in which it is kept."""
+        kept = {gate: [astuple(one) for one in signed] for gate, signed in self.waivers.items()}
+        return [self.channel, [astuple(one) for one in self.approvals], kept]
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> ReleaseFacts:
+        """Return the release that `value` is the kept form of."""
+        channel, approvals, waivers = value
+
+        def signed(kept: Sequence[Any]) -> tuple[Signed, ...]:
+            return tuple(Signed(person, tuple(parts), age) for person, parts, age in kept)
+
+        return cls(channel, signed(approvals), {gate: signed(kept) for gate, kept in waivers.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a past verdict said, and the counts behind it.
 
@@ -75,7 +120,8 @@ class Facts:
         outcomes: Condition (see :func:`placet.policy.conditions.condition_of`) → outcome, for each of its gates.
         planned: Suites that its plan holds.
         suites: Suite id → counts, where counts say all.
-        released: Channels that the verdict was released to.
+        names: Condition → id of the gate, for each that needed a waiver.
+        released: Releases that rest on the verdict.
     """
 
     record: Digest
@@ -85,7 +131,8 @@ class Facts:
     outcomes: Mapping[str, str]
     planned: tuple[str, ...]
     suites: Mapping[str, SuiteFacts] = field(default_factory=dict)
-    released: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    released: tuple[ReleaseFacts, ...] = ()
 
     def to_json(self) -> list[Any]:
         """Return the form in which facts are kept."""
@@ -104,13 +151,14 @@ class Facts:
             dict(self.outcomes),
             list(self.planned),
             suites,
+            dict(self.names),
         ]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Facts:
         """Return the facts that `value` is the kept form of."""
-        record, label, decision, policy, outcomes, planned, suites = value
-        return cls(record, label, decision, policy, outcomes, tuple(planned), suites)
+        record, label, decision, policy, outcomes, planned, suites, names = value
+        return cls(record, label, decision, policy, outcomes, tuple(planned), suites, names)
 
     def suite(self, name: str) -> SuiteFacts | None:
         """Return a suite's counts, or None where they are not all."""
@@ -137,6 +185,11 @@ def facts_of(policy: Policy, verdict: Verdict, record: Digest, evidence: Evidenc
         outcomes={condition_of(policy, gates[one.gate]): one.outcome.value for one in verdict.gates},
         planned=tuple(one.suite.id for one in plan.suites) if plan else (),
         suites=suites,
+        names={
+            condition_of(policy, gates[one.gate]): one.gate
+            for one in verdict.gates
+            if one.required and one.outcome is Outcome.INCONCLUSIVE
+        },
     )
 
 
