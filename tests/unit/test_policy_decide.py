@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import UndecidedError
-from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Verdict
+from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, SuiteRef, Verdict
 from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
-from placet.policy.evidence import Evidence, Rows
-from placet.policy.fabricate import fabricate_evidence
+from placet.policy.evidence import Dataset, Evidence, Rows
+from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.loader import parse_policy
 from placet.policy.schema import Policy
 
@@ -256,6 +256,58 @@ def test_what_an_ancestor_was_trained_on_cannot_be_left_out(policy: Policy) -> N
     gate = only_gate(policy, unsigned)
     assert gate.outcome is Outcome.MISSING
     assert gate.reason.endswith("(1 statement not signed by a trainer).")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"datasets": (digest_bytes(b"some of it"),)}, "was not compared with desk by 13 words in a row"),
+        ({"ngram": 8}, "was not compared with desk by 13 words in a row"),
+        ({"subject": digest_bytes(b"other weights")}, "was not compared with desk by 13 words in a row"),
+        ({"documents": 99}, "was not compared with desk by 13 words in a row"),
+        (
+            {"suite": SuiteRef(id="desk", version="1", digest=digest_bytes(b"x"))},
+            "was not compared with desk",
+        ),
+    ],
+)
+def test_only_a_comparison_of_all_this_data_with_this_suite_in_this_way_counts(
+    changes: dict[str, Any], reason: str | None
+) -> None:
+    evidence = evidence_of(SEEN, {"desk": {"ones": 90, "of": 100}})
+    (compared,) = evidence.overlaps
+    other = replace(compared, overlap=compared.overlap.model_copy(update=changes))
+    gate = only_gate(SEEN, replace(evidence, overlaps=(other,)))
+    assert gate.outcome is (Outcome.PASS if reason is None else Outcome.MISSING)
+    assert reason is None or reason in gate.reason
+
+
+def test_data_of_every_ancestor_has_to_be_compared() -> None:
+    evidence = evidence_of(SEEN, {"desk": {"ones": 90, "of": 100}}, provenance="continued")
+    own, parent = evidence.training
+    more = replace(parent, datasets=(*parent.datasets, Dataset("older", digest_bytes(b"older"), None)))
+    gate = only_gate(SEEN, replace(evidence, training=(own, more)))
+    assert gate.outcome is Outcome.MISSING
+    assert "was not compared with desk" in gate.reason
+
+
+SUPPORTED = policy_of("{}", "id: support, kind: base_supported")
+
+
+@pytest.mark.parametrize(
+    ("later", "outcome"),
+    [
+        (timedelta(seconds=-1), Outcome.PASS),
+        (timedelta(0), Outcome.FAIL),
+        (timedelta(seconds=1), Outcome.FAIL),
+    ],
+)
+def test_support_ends_at_the_moment_it_is_said_to_end(later: timedelta, outcome: Outcome) -> None:
+    evidence = evidence_of(SUPPORTED, {}, base_status="ending")
+    (gate,) = decide(SUPPORTED, evidence, HEAD, THEN + later).gates
+    assert gate.outcome is outcome
+    assert ("its support ended on 2026-01-01" in gate.reason) == (outcome is Outcome.FAIL)
 
 
 @pytest.mark.parametrize("policy", [LICENCES, SEEN], ids=["license", "contamination"])
