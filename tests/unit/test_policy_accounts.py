@@ -289,3 +289,14 @@ def test_a_limit_of_zero_asks_something() -> None:
 def test_words_and_written_out_defaults_ask_nothing_else() -> None:
     assert questions_of(FLOOR)["job"] == questions_of(SAME)["desk-floor"]
     assert questions_of(FLOOR)["job"] != questions_of(STRICTER)["job"]
+
+
+def test_a_plan_of_a_policy_that_cannot_be_read_is_looked_at_as_this_one_would() -> None:
+    patients = {"ones": 100, "of": 100, "cluster_size": 25}
+    evidence = evidence_of(CLUSTERED, {"desk": patients}, earlier={"desk": {**patients, "ones": 30}})
+    evidence = under(evidence, FLOOR, readable=False)
+    earlier, own = evidence.plans
+    plain = earlier.plan.suites[0].model_copy(update={"cluster": None, "groups": None})
+    moved = replace(earlier, plan=earlier.plan.model_copy(update={"suites": (plain,)}))
+    gate = gate_of(CLUSTERED, replace(evidence, plans=(moved, own)))
+    assert gate.outcome is Outcome.INCONCLUSIVE, "one by one these documents would fail the floor"

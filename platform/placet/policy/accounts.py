@@ -78,9 +78,8 @@ def accounts_of(
         own_adapter = entry.plan.adapter.weights_id == own.plan.adapter.weights_id
         if not own_adapter and not runs:
             continue  # a plan for another adapter measures these weights on some suites only
-        alike = _asks_the_same(gate, entry, own)
-        looked_at = theirs if alike else _as_asked(gate, theirs, planned)
-        found.append(Account(entry, looked_at, runs, alike, own_adapter))
+        looked_at = _as_asked(gate, theirs, planned)
+        found.append(Account(entry, looked_at, runs, _asks_the_same(gate, entry, own), own_adapter))
     return tuple(found)
 
 
@@ -124,10 +123,12 @@ def _as_asked(gate: SuiteGate, theirs: PlannedSuite, own: PlannedSuite) -> Plann
         }
         if column not in groups and sum(len(members) for members in here.values()) == len(documents):
             groups[column] = here
-    sequential = own.sequential or theirs.sequential
+    sequential = theirs.sequential
+    if own.sequential is not None and (sequential is None or sequential.claim != own.sequential.claim):
+        sequential = own.sequential
     if sequential is not None and not _can_stop_early(gate):
         sequential = None
-    elif sequential is not None and own.cluster is not None:
+    elif sequential is not None and own.cluster is not None and sequential.claim != "benchmark":
         # Documents that belong together are no sample of a population; in a random order of all they may be.
         sequential = Sequential(claim="benchmark", chunk=sequential.chunk)
     return theirs.model_copy(
