@@ -48,6 +48,9 @@ Without `--json`, the result is printed for people on stdout; progress, notes an
 {"error": {"kind": "UsageError", "message": "no base 'x' is registered", "hint": "…", "exitCode": 2}}
 ```
 
+Where `placet gate` could judge some adapters and not others, `verdicts` (those on record) and `undecided` (the
+labels of the others) stand beside `error`.
+
 A record is given as `{"id", "index", "kind", "person", "keyId", "record"}`: its name by content, its place in the
 ledger, who signed it, and what it says. Measured numbers in records are decimal strings.
 

@@ -526,6 +526,35 @@ def test_the_default_policy_is_well_formed_passes_its_cases_and_explains_itself(
     assert value_of(tested)["passed"] is True
     for gate in value_of(run("policy", "check", "--json"))["gates"]:
         assert gate in explained.stdout
+    assert (
+        "It lapses before that when something newer is measured of the same weights, or when"
+        in explained.stdout
+    )
+
+
+def test_what_ends_an_approval_and_what_is_counted_together_is_explained(run: Run, tmp_path: Path) -> None:
+    text = """
+id: p
+version: "1"
+title: t
+description: d
+risk_tier: minimal
+risk: r
+review: {approvals: 1, valid_days: 1, lapses_on: LAPSES}
+suites: {desk: {samples: all, cluster: patient}}
+gates:
+  - {id: job, kind: floor, suite: desk, threshold: 0.5, why: w}
+"""
+    for lapses, told in (
+        ("[]", "It lapses before that for no other reason."),
+        ("[approver_left]", "when its approver's key loses that role and those who stay are too few."),
+    ):
+        policy = tmp_path / "p.yaml"
+        policy.write_text(text.replace("LAPSES", lapses))
+        explained = run("policy", "explain", policy)
+        assert explained.exit_code == 0
+        assert told in explained.stdout
+        assert "Measures desk: all documents, counted by patient." in explained.stdout
 
 
 def test_a_malformed_policy_is_refused_with_file_and_line(run: Run, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from placet.domain.records import Base
 from placet.pipeline import history
 from placet.pipeline.candidates import find_candidates
 from placet.pipeline.history import load_history
+from placet.pipeline.policies import drawn_otherwise
 from placet.policy.loader import load_policy, parse_policy
 from placet.policy.simulate import decide_anew, simulate
 from placet.resources import default_policy
@@ -165,3 +166,39 @@ def test_what_was_kept_can_be_lost_or_of_another_form(sample: SampleOffice) -> N
         again = load_history(sample.office, NullProgress())
         assert again.read == len(known)
         assert [one.record for one in again.facts] == [value[0] for value in known]
+
+
+def test_documents_that_a_plan_chose_itself_are_found(
+    sample: SampleOffice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past = load_history(sample.office, NullProgress())
+    verdict, evidence = past.evidence_of(past.facts[0].record)
+    own = next(entry for entry in evidence.plans if entry.record == verdict.plan)
+    assert own.drawn_otherwise == frozenset()
+    assert set(own.asked or {}) >= {"job-floor", "no-leakage"}
+    first, *rest = own.plan.suites
+    turned = first.model_copy(update={"samples": first.samples[::-1]})
+    chosen = own.plan.model_copy(update={"suites": (turned, *rest)})
+    assert drawn_otherwise(chosen) == {first.suite.id}
+    too_many = first.model_copy(update={"samples": (*first.samples, first.documents)})
+    assert drawn_otherwise(own.plan.model_copy(update={"suites": (too_many, *rest)})) == {first.suite.id}
+
+    # Whoever gathers the evidence looks at the plan on record.
+    monkeypatch.setattr("placet.measuring.sampling.draw_order", lambda documents, *_: tuple(range(documents)))
+    with pytest.raises(
+        AssertionError, match="job-floor MISSING: The plan's documents of support-desk are not"
+    ):
+        make_demo_like_office(tmp_path / "office")
+
+
+def test_who_signed_for_a_release_is_kept_with_it(sample: SampleOffice) -> None:
+    past = load_history(sample.office, NullProgress())
+    (released,) = [facts.released for facts in past.facts if facts.released]
+    (release,) = released
+    assert [one.person for one in release.approvals] == ["ada", "ben"]
+    assert all(one.parts == () and one.age_s > 0 for one in release.approvals)
+    text = default_policy().read_text("utf-8").replace("approvals: 2", "approvals: 3")
+    more = parse_policy(text.replace('version: "1"', 'version: "2"'))
+    (flip,) = simulate(more, past.facts, past.evidence_of).flips
+    assert (flip.label, flip.before, flip.after, flip.refused) == ("desk-good", "ALLOW", "ALLOW", True)
+    assert flip.lacking == (f"{release.channel}: 2 of 3 approvals",)

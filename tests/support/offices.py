@@ -399,7 +399,10 @@ def add_plan(
     suites: Sequence[str] = tuple(SUITES),
     documents: Mapping[str, int] | None = None,
 ) -> Verified[Plan]:
-    """Log what will be measured: of each suite as many documents as :data:`SUITES` or `documents` says."""
+    """Log what will be measured: of each suite as many documents as :data:`SUITES` or `documents` says, as drawn."""
+    from placet.measuring.sampling import draw_order
+
+    head = sample.office.reader().head()
     counts = {name: SUITES[name][4] for name in suites} | dict(documents or {})
     if policy is None:
         policy = policy_ref()
@@ -413,12 +416,12 @@ def add_plan(
                 suite=SUITES[name][0],
                 stage=SUITES[name][1],
                 documents=counts[name],
-                samples=tuple(range(counts[name])),
+                samples=draw_order(counts[name], counts[name], head.root, SUITES[name][0].digest),
             )
             for name in suites
         ),
         engine=ENGINE,
-        head=sample.office.reader().head(),
+        head=head,
         planned_at=sample.clock(),
     )
     return sample.record(
@@ -443,7 +446,7 @@ def add_measurement(
         sample: The office.
         suite: A name in :data:`SUITES`.
         plan: The plan it runs under.
-        values: One value for each document.
+        values: One value for each document, by its number; it runs in the plan's order.
         subject: Whom it was measured on.
         metric: The metric's name; the suite's own if None.
         blob: The Parquet file's bytes; a small stand-in if None.
@@ -453,7 +456,9 @@ def add_measurement(
     subject = subject or plan.record.adapter
     on_base = isinstance(subject, BaseRef)
     subject_id = subject.id if isinstance(subject, BaseRef) else subject.weights_id
-    pairs = [[index, f"{value:g}"] for index, value in enumerate(values)]
+    planned = next((one.samples for one in plan.record.suites if one.suite == ref), ())
+    order = planned if len(planned) == len(values) else tuple(range(len(values)))
+    pairs = [[index, f"{values[index]:g}"] for index in order]
     digest = digest_json(pairs)
     data = (
         blob if blob is not None else b"PAR1" + json.dumps([suite, subject.label, pairs]).encode() + b"PAR1"
@@ -461,6 +466,7 @@ def add_measurement(
     if rows is not None:
         from placet.measuring.rows import rows_digest, rows_to_parquet
 
+        rows = [rows[index] for index in order]
         digest, data = rows_digest(rows), rows_to_parquet(rows)
     started = sample.clock()
     measurement = Measurement(
@@ -473,7 +479,7 @@ def add_measurement(
         higher_is_better=higher,
         n=len(values),
         mean=sum(values) / len(values),
-        samples=tuple(range(len(values))),
+        samples=order,
         rows_digest=digest,
         blob=sample.office.blobs.put_bytes(data),
         engine=ENGINE,

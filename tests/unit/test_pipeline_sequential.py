@@ -11,6 +11,7 @@ from placet.domain.records import AdapterRef, EngineInfo, PlannedSuite, Sequenti
 from placet.measuring.measured import MeasuredSuite
 from placet.measuring.rows import Row, rows_digest, rows_to_parquet
 from placet.pipeline.sequential import Target, run_until_settled
+from placet.policy.stopping import Watch
 from tests.support.policies import small_policy
 
 SUITE = SuiteRef(id="a", version="1", digest=digest_bytes(b"a"))
@@ -115,3 +116,26 @@ def test_the_others_are_run_ahead_on_what_is_expected(expected: int) -> None:
     assert made[BASE.subject].samples == ORDER[: len(made[BASE.subject].samples)]
     assert len(made[BASE.subject].samples) >= max(used, expected)
     assert (len(ran.on("base")) == 1) == (expected >= used)
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_failed_gate_ends_the_run_only_if_it_is_required(required: bool) -> None:
+    policy = small_policy(
+        {"a": {"samples": "all", "mode": "sequential", "claim": "benchmark", "chunk": 10}},
+        [
+            {
+                "id": "high",
+                "kind": "floor",
+                "suite": "a",
+                "threshold": "0.99",
+                "required": required,
+                "why": "w",
+            },
+            {"id": "keep", "kind": "not_worse", "suite": "a", "margin": "0.01", "why": "w"},
+        ],
+    )
+    watch = Watch(policy, PLANNED, ("base",), higher_is_better=True)
+    values = [float(number % 2) for number in range(40)]
+    watch.take(values, {"base": values})
+    # Half are right: a floor of 0.99 has failed by then, and whether it is no worse is open.
+    assert watch.settled is required

@@ -65,6 +65,41 @@ def test_expecting_no_decision_where_there_is_one_is_told(policy: Policy) -> Non
     assert run_case(policy, case_of(decision="undecided")).problems[0] == "expected undecided, decided ALLOW"
 
 
+@pytest.mark.parametrize(
+    ("expect", "problem"),
+    [
+        ({"gates": {"intake": "ERROR"}}, None),
+        ({"gates": {"intake": "ERROR"}, "why": "Intake checks errored"}, None),
+        ({"gates": {"provenance": "ERROR"}}, "gate provenance: expected ERROR, and what could not be judged"),
+        (
+            {"gates": {"intake": "FAIL"}},
+            "gate intake: expected FAIL, and there is no verdict: could not decide",
+        ),
+        (
+            {"why": "out of memory"},
+            "expected to be told 'out of memory'; told: could not decide. Gate intake: ",
+        ),
+    ],
+)
+def test_no_verdict_for_another_reason_than_expected_is_told(
+    policy: Policy, expect: dict[str, object], problem: str | None
+) -> None:
+    broke = load_case(ROOT / "policies" / "tests" / "default" / "check-broke.yaml")
+    document = {**broke.model_dump(exclude_unset=True), "expect": {"decision": "undecided", **expect}}
+    problems = run_case(policy, PolicyCase.model_validate(document)).problems
+    assert [one.startswith(problem or "") for one in problems] == ([] if problem is None else [True])
+
+
+def test_words_that_a_gate_must_say_are_looked_for(policy: Policy) -> None:
+    orphan = load_case(ROOT / "policies" / "tests" / "default" / "orphan.yaml")
+    expect = orphan.expect.model_dump(exclude_unset=True)
+    for why, problems in (("Parent adapter", 0), ("somebody else", 1)):
+        document = {**orphan.model_dump(exclude_unset=True), "expect": {**expect, "why": why}}
+        result = run_case(policy, PolicyCase.model_validate(document))
+        assert len(result.problems) == problems
+    assert result.problems[0].startswith("expected to be told 'somebody else'; told: Parent adapter ")
+
+
 def test_a_gate_or_suite_that_the_policy_lacks_is_refused(policy: Policy) -> None:
     with pytest.raises(UsageError, match="has no gate general"):
         run_case(policy, case_of(decision="ALLOW", gates={"general": "FAIL"}))

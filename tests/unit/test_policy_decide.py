@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import UndecidedError
-from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Verdict
+from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, SuiteRef, Verdict
 from placet.policy.casefile import EvidenceCase
 from placet.policy.decide import decide
-from placet.policy.evidence import Evidence, Rows
-from placet.policy.fabricate import fabricate_evidence
+from placet.policy.evidence import Dataset, Evidence, Rows
+from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.loader import parse_policy
 from placet.policy.schema import Policy
 
@@ -236,6 +236,94 @@ def test_a_circle_of_parents_fails() -> None:
     assert "its own ancestor" in only_gate(PROVENANCE, circle).reason
 
 
+LICENCES = policy_of("{}", "id: licences, kind: license, allow: [Apache-2.0, CC-BY-4.0]")
+SEEN = policy_of("{desk: {samples: all}}", "id: seen, kind: contamination, suite: desk, max_share: 0.1")
+
+
+@pytest.mark.parametrize("policy", [LICENCES, SEEN], ids=["license", "contamination"])
+def test_what_an_ancestor_was_trained_on_cannot_be_left_out(policy: Policy) -> None:
+    suites = {"desk": {"ones": 90, "of": 100}} if policy.suites else {}
+    whole = evidence_of(policy, suites, provenance="continued")
+    assert decided(policy, whole).decision is Decision.ALLOW
+    own, parent = whole.training
+    fewer = replace(whole, training=(own,))
+    gate = only_gate(policy, replace(fewer, listed=tuple(fewer.records())))
+    assert gate.outcome is Outcome.MISSING
+    assert gate.reason.startswith("Parent adapter ")
+    assert gate.reason.endswith("has no training statement signed by a trainer.")
+    # Nor does somebody else's word on the parent count.
+    unsigned = replace(whole, training=(own, replace(parent, by_trainer=False)))
+    gate = only_gate(policy, unsigned)
+    assert gate.outcome is Outcome.MISSING
+    assert gate.reason.endswith("(1 statement not signed by a trainer).")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"datasets": (digest_bytes(b"some of it"),)}, "was not compared with desk by 13 words in a row"),
+        ({"ngram": 8}, "was not compared with desk by 13 words in a row"),
+        ({"subject": digest_bytes(b"other weights")}, "was not compared with desk by 13 words in a row"),
+        ({"documents": 99}, "was not compared with desk by 13 words in a row"),
+        (
+            {"suite": SuiteRef(id="desk", version="1", digest=digest_bytes(b"x"))},
+            "was not compared with desk",
+        ),
+    ],
+)
+def test_only_a_comparison_of_all_this_data_with_this_suite_in_this_way_counts(
+    changes: dict[str, Any], reason: str | None
+) -> None:
+    evidence = evidence_of(SEEN, {"desk": {"ones": 90, "of": 100}})
+    (compared,) = evidence.overlaps
+    other = replace(compared, overlap=compared.overlap.model_copy(update=changes))
+    gate = only_gate(SEEN, replace(evidence, overlaps=(other,)))
+    assert gate.outcome is (Outcome.PASS if reason is None else Outcome.MISSING)
+    assert reason is None or reason in gate.reason
+
+
+def test_data_of_every_ancestor_has_to_be_compared() -> None:
+    evidence = evidence_of(SEEN, {"desk": {"ones": 90, "of": 100}}, provenance="continued")
+    own, parent = evidence.training
+    more = replace(parent, datasets=(*parent.datasets, Dataset("older", digest_bytes(b"older"), None)))
+    gate = only_gate(SEEN, replace(evidence, training=(own, more)))
+    assert gate.outcome is Outcome.MISSING
+    assert "was not compared with desk" in gate.reason
+
+
+SUPPORTED = policy_of("{}", "id: support, kind: base_supported")
+
+
+@pytest.mark.parametrize(
+    ("later", "outcome"),
+    [
+        (timedelta(seconds=-1), Outcome.PASS),
+        (timedelta(0), Outcome.FAIL),
+        (timedelta(seconds=1), Outcome.FAIL),
+    ],
+)
+def test_support_ends_at_the_moment_it_is_said_to_end(later: timedelta, outcome: Outcome) -> None:
+    evidence = evidence_of(SUPPORTED, {}, base_status="ending")
+    (gate,) = decide(SUPPORTED, evidence, HEAD, THEN + later).gates
+    assert gate.outcome is outcome
+    assert ("its support ended on 2026-01-01" in gate.reason) == (outcome is Outcome.FAIL)
+
+
+@pytest.mark.parametrize("policy", [LICENCES, SEEN], ids=["license", "contamination"])
+def test_an_ancestors_ancestor_is_asked_for_too(policy: Policy) -> None:
+    suites = {"desk": {"ones": 90, "of": 100}} if policy.suites else {}
+    whole = evidence_of(policy, suites, provenance="continued")
+    own, parent = whole.training
+    older = replace(parent, parents=(digest_bytes(b"older"),))
+    gate = only_gate(policy, replace(whole, training=(own, older)))
+    assert gate.outcome is Outcome.MISSING
+    assert "Parent adapter " in gate.reason
+    # A circle ends: `provenance` is the gate that refuses it.
+    circle = replace(parent, parents=(own.weights_id,))
+    assert only_gate(policy, replace(whole, training=(own, circle))).outcome is Outcome.PASS
+
+
 INTAKE = policy_of("{}", "id: files, kind: intake")
 
 
@@ -395,7 +483,7 @@ def test_the_worst_run_on_the_same_weights_counts() -> None:
     assert {plan.record for plan in evidence.plans} < set(gate.evidence)
 
 
-def test_a_plan_under_another_policy_is_named_and_not_judged() -> None:
+def test_a_plan_under_another_policy_counts_too() -> None:
     evidence = evidence_of(
         FLOOR, {"desk": {"ones": 95, "of": 100}}, earlier={"desk": {"ones": 60, "of": 100}}
     )
@@ -403,7 +491,8 @@ def test_a_plan_under_another_policy_is_named_and_not_judged() -> None:
     other = earlier.plan.policy.model_copy(update={"digest": digest_bytes(b"other policy")})
     moved = replace(earlier, plan=earlier.plan.model_copy(update={"policy": other}))
     verdict = decided(FLOOR, replace(evidence, plans=(moved, own)))
-    assert verdict.decision is Decision.ALLOW
+    assert verdict.decision is Decision.DENY
+    assert f"{earlier.record[7:19]} of policy small 1 " in verdict.gates[0].reason
     assert verdict.plans_on_weights == (earlier.record, own.record)
 
 
@@ -480,3 +569,54 @@ def test_a_plan_that_leaves_documents_out_of_a_suite_asked_for_whole_is_missing_
     gate = only_gate(FLOOR, replace(evidence, plans=(replace(entry, plan=longer),)))
     assert gate.outcome is Outcome.MISSING
     assert "asks for 101 documents of desk; the plan has 100" in gate.reason
+
+
+def test_a_plan_that_measures_otherwise_than_the_policy_says_is_missing_evidence() -> None:
+    plain = "{desk: {samples: all}}"
+    clustered = "{desk: {samples: all, cluster: patient}}"
+    sequential = "{desk: {samples: all, mode: sequential, claim: CLAIM}}"
+    benchmark, population = (sequential.replace("CLAIM", one) for one in ("benchmark", "population"))
+    for asked, planned, reason in (
+        (clustered, plain, "measured with cluster patient; the plan says none"),
+        (plain, clustered, "measured with cluster none; the plan says patient"),
+        (plain, benchmark, "measured with mode fixed; the plan says sequential"),
+        (benchmark, plain, "measured with mode sequential; the plan says fixed"),
+        (population, benchmark, "measured with claim population; the plan says benchmark"),
+    ):
+        gate = "id: job, kind: floor, suite: desk, threshold: 0.5"
+        policy, other = policy_of(asked, gate), policy_of(planned, gate)
+        evidence = evidence_of(other, {"desk": {"ones": 95, "of": 100}})
+        assert decided(other, evidence).decision is Decision.ALLOW, planned
+        (entry,) = evidence.plans
+        moved = replace(entry, plan=entry.plan.model_copy(update={"policy": policy.ref}))
+        result = only_gate(policy, replace(evidence, policy=policy.ref, plans=(moved,)))
+        assert result.outcome is Outcome.MISSING, (asked, planned)
+        assert reason in result.reason
+
+
+@pytest.mark.parametrize("left", [None, "none of the column", "some of a group"])
+def test_clusters_that_the_plan_does_not_tell_are_missing_evidence(left: str | None) -> None:
+    policy = policy_of(
+        "{desk: {samples: all, cluster: patient}}", "id: job, kind: floor, suite: desk, threshold: 0.5"
+    )
+    evidence = evidence_of(policy, {"desk": {"ones": 95, "of": 100}})
+    (entry,) = evidence.plans
+    (planned,) = entry.plan.suites
+    groups = {
+        None: None,
+        "none of the column": {"kind": {"x": planned.samples}},
+        "some of a group": {"patient": {"x": planned.samples[1:]}},
+    }[left]
+    plan = entry.plan.model_copy(update={"suites": (planned.model_copy(update={"groups": groups}),)})
+    result = only_gate(policy, replace(evidence, plans=(replace(entry, plan=plan),)))
+    assert result.outcome is Outcome.MISSING
+    assert result.reason == "The plan does not say which documents of desk belong to which patient."
+
+
+def test_documents_that_were_not_drawn_are_missing_evidence() -> None:
+    evidence = evidence_of(FLOOR, {"desk": {"ones": 95, "of": 100}})
+    (entry,) = evidence.plans
+    chosen = replace(evidence, plans=(replace(entry, drawn_otherwise=frozenset({"desk"})),))
+    gate = only_gate(FLOOR, chosen)
+    assert gate.outcome is Outcome.MISSING
+    assert "are not those that the ledger state it names draws" in gate.reason

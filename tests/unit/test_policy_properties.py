@@ -58,6 +58,7 @@ POOL: tuple[dict[str, Any], ...] = (
     {"id": "sooner", "kind": "floor", "suite": "d", "threshold": 0.2},
     {"id": "clauses", "kind": "floor", "suite": "e", "threshold": 0.2},
     {"id": "clauses-kept", "kind": "not_worse", "suite": "e", "margin": 0.3},
+    {"id": "population", "kind": "floor", "suite": "f", "threshold": 0.2},
 )
 SUITES: dict[str, dict[str, Any]] = {
     "a": {"samples": "all"},
@@ -65,7 +66,9 @@ SUITES: dict[str, dict[str, Any]] = {
     "c": {"samples": "all"},
     "d": {"samples": "all", "mode": "sequential", "claim": "benchmark"},
     "e": {"samples": "all", "cluster": "clause"},
+    "f": {"samples": "all", "mode": "sequential", "claim": "population"},
 }
+ORDERED = ("d", "f")
 
 
 def test_every_kind_of_gate_is_in_the_pool() -> None:
@@ -92,30 +95,56 @@ def is_a_policy(gates: list[dict[str, Any]]) -> bool:
 gate_lists = st.lists(
     st.sampled_from(POOL), min_size=1, max_size=6, unique_by=lambda gate: gate["id"]
 ).filter(is_a_policy)
-tables = st.fixed_dictionaries(
-    {
-        "both": st.integers(0, 40),
-        "gained": st.integers(0, 40),
-        "lost": st.integers(0, 20),
-        "neither": st.integers(1, 20),
-    }
-)
+cells = {
+    "both": st.integers(0, 40),
+    "gained": st.integers(0, 40),
+    "lost": st.integers(0, 20),
+    "neither": st.integers(1, 20),
+}
+tables = st.fixed_dictionaries(cells)
 states = st.sampled_from(["measured"] * 8 + ["missing", "partial", "unplanned", "base-missing"])
+
+
+@st.composite
+def shown(draw: st.DrawFn) -> dict[str, Any]:
+    """What a suite shows, in one of the forms that a case may have."""
+    form = draw(st.sampled_from(["table", "table", "groups", "values"]))
+    if form == "table":
+        told = draw(tables)
+    elif form == "groups":
+        told = {"groups": draw(st.dictionaries(st.sampled_from("xyz"), tables, min_size=1, max_size=3))}
+    else:
+        levels = st.sampled_from([0.0, 0.25, 0.5, 0.9, 1.0])
+        n = draw(st.sampled_from([5, 40]))
+        few = draw(st.lists(st.tuples(levels, levels), min_size=1, max_size=5))
+        mine, base = zip(*(few[number % len(few)] for number in range(n)), strict=True)
+        told = {"values": list(mine), "base_values": list(base)}
+    extra = {
+        "higher_is_better": st.sampled_from([True] * 3 + [False]),
+        "seen": st.sampled_from([0, 0, 0, 1, 3, 30]),
+        "compared": st.sampled_from([True] * 4 + [False]),
+        "cluster_size": st.sampled_from([1, 2, 7]),
+        "reference": st.sampled_from(["base"] * 3 + ["adapter", "perfect", "missing"]),
+    }
+    return {**told, **draw(st.fixed_dictionaries(extra))}
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Gates, and evidence about every suite that any gate of the pool could ask for."""
-    suites = {name: {**draw(tables), "state": draw(states)} for name in SUITES}
-    earlier = {name: draw(tables) for name in draw(st.sets(st.sampled_from(sorted(SUITES)), max_size=1))}
+    suites = {name: {**draw(shown()), "state": draw(states)} for name in SUITES}
+    earlier = {name: draw(shown()) for name in draw(st.sets(st.sampled_from(sorted(SUITES)), max_size=1))}
     return draw(gate_lists), {
         "intake": draw(st.sampled_from(["clean"] * 4 + ["warned", "refused", "missing"])),
         "provenance": draw(
-            st.sampled_from(["signed"] * 3 + ["continued", "unsigned", "missing", "other-base"])
+            st.sampled_from(
+                ["signed"] * 3 + ["continued"] * 2 + ["unsigned", "missing", "other-base", "parent-missing"]
+            )
         ),
         "suites": suites,
         "earlier": earlier,
         "license": draw(st.sampled_from(["Apache-2.0"] * 3 + ["GPL-3.0-only", "unstated"])),
+        "data": draw(st.sampled_from(["named"] * 4 + ["unnamed"])),
         "base_status": draw(st.sampled_from(["supported"] * 3 + ["advisory", "end-of-life", "missing"])),
         "card": draw(st.sampled_from(["complete"] * 3 + ["missing", "unreadable"])),
         "age_days": draw(st.sampled_from([1, 1, 60])),
@@ -154,15 +183,26 @@ def decision(policy: Policy, evidence: Evidence) -> Decision | None:
         return None
 
 
-def dropping_one(evidence: Evidence) -> list[Evidence]:
+ASKED_FOR = ("runs", "training", "overlaps", "references")
+"""Of these each gate asks that they are there; of the others, that the worst of what is there passes."""
+SINGLE = ("intake", "base_record", "base_status", "card")
+
+
+def dropping_one(evidence: Evidence, *names: str) -> list[Evidence]:
     """Return every way of leaving out one piece of `evidence`, the ledger's list unchanged."""
     fewer = []
-    for name in ("plans", "runs", "base_runs", "training", "overlaps", "references", "reference_runs"):
+    for name in names:
         items = getattr(evidence, name)
         fewer += [replace(evidence, **{name: items[:i] + items[i + 1 :]}) for i in range(len(items))]
-    for name in ("intake", "base_record", "base_status", "card"):
+    for name in SINGLE:
         if getattr(evidence, name) is not None:
             fewer.append(replace(evidence, **{name: None}))
+    return fewer
+
+
+def cutting_one(evidence: Evidence) -> list[Evidence]:
+    """Return every way of cutting the last value off a run."""
+    fewer = []
     for index, run in enumerate(evidence.runs):
         shorter = replace(run, values=run.values[:-1])
         fewer.append(replace(evidence, runs=(*evidence.runs[:index], shorter, *evidence.runs[index + 1 :])))
@@ -174,23 +214,54 @@ def unlisted(evidence: Evidence) -> Evidence:
     return replace(evidence, listed=tuple(evidence.records()))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=40)
 @given(situations())
-def test_dropping_evidence_never_yields_allow(situation: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+def test_evidence_that_the_ledger_lists_cannot_be_left_out(
+    situation: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
     gates, case = situation
     policy = policy_of(gates)
-    for fewer in dropping_one(evidence_for(policy, case)):
+    full = evidence_for(policy, case)
+    for fewer in dropping_one(full, "plans", "runs", "base_runs", "training", "overlaps", "reference_runs"):
+        assert decision(policy, fewer) is None
+    for fewer in cutting_one(full):
         assert decision(policy, fewer) is not Decision.ALLOW
 
 
-@settings(deadline=None, max_examples=20)
-@given(gate_lists)
-def test_even_a_ledger_that_lost_what_a_gate_needs_yields_no_allow(gates: list[dict[str, Any]]) -> None:
+@settings(deadline=None, max_examples=150)
+@given(situations())
+def test_no_refusal_becomes_allow_where_the_ledger_lost_evidence(
+    situation: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
+    gates, case = situation
     policy = policy_of(gates)
-    good = {"both": 30, "gained": 30, "lost": 0, "neither": 0}
-    low = {"both": 0, "gained": 0, "lost": 0, "neither": 60}
-    suites = {"a": good, "b": low, "c": low, "d": good, "e": good}
-    full = evidence_for(policy, {"suites": suites, "earlier": {}, "steadied": True})
+    full = evidence_for(policy, case)
+    if decision(policy, full) is Decision.ALLOW:
+        return
+    for fewer in dropping_one(full, *ASKED_FOR):
+        assert decision(policy, unlisted(fewer)) is not Decision.ALLOW
+
+
+GOOD = {"both": 30, "gained": 30, "lost": 0, "neither": 0}
+LOW = {"both": 0, "gained": 0, "lost": 0, "neither": 60}
+GOOD_GROUPS = {"groups": {"x": GOOD, "y": {**GOOD, "both": 40}}}
+
+
+@settings(deadline=None, max_examples=60)
+@given(gate_lists, st.sampled_from(["signed", "continued"]), st.booleans(), st.sampled_from([0, 3]))
+def test_even_a_ledger_that_lost_what_a_gate_needs_yields_no_allow(
+    gates: list[dict[str, Any]], provenance: str, grouped: bool, seen: int
+) -> None:
+    policy = policy_of(gates)
+    suites = {
+        "a": {**(GOOD_GROUPS if grouped else GOOD), "seen": seen},
+        "b": LOW,
+        "c": LOW,
+        "d": GOOD,
+        "e": GOOD,
+        "f": GOOD,
+    }
+    full = evidence_for(policy, {"suites": suites, "earlier": {}, "steadied": True, "provenance": provenance})
     assert decision(policy, full) is Decision.ALLOW
     # The age of evidence is that of what is there: taking a run away makes nothing older.
     needed = {
@@ -199,7 +270,7 @@ def test_even_a_ledger_that_lost_what_a_gate_needs_yields_no_allow(gates: list[d
         if gate.kind != "evidence_age"
         for record in gate.evidence
     }
-    for fewer in dropping_one(full):
+    for fewer in dropping_one(full, *ASKED_FOR, "base_runs", "reference_runs"):
         if (set(full.records()) - set(fewer.records())) & needed:
             assert decision(policy, unlisted(fewer)) is not Decision.ALLOW
 
@@ -226,7 +297,7 @@ def test_sample_order_does_not_change_a_fixed_samples_verdict(
     situation: tuple[list[dict[str, Any]], dict[str, Any]], rng: random.Random
 ) -> None:
     gates, case = situation
-    fixed = [gate for gate in gates if gate.get("suite") != "d"]
+    fixed = [gate for gate in gates if gate.get("suite") not in ORDERED]
     if not fixed or not is_a_policy(fixed):
         return  # a sequential test goes by the order, which the plan draws
     policy = policy_of(fixed)

@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 
 from placet.domain.digests import digest_bytes
 from placet.domain.errors import UndecidedError
-from placet.domain.records import LedgerHead, Outcome, Verdict
+from placet.domain.records import Decision, LedgerHead, Outcome, Verdict
 from placet.policy.about import about_from, kept_about
 from placet.policy.casefile import EvidenceCase
+from placet.policy.conditions import condition_of
 from placet.policy.decide import decide
 from placet.policy.diff import diff_policies
 from placet.policy.evidence import Evidence
 from placet.policy.fabricate import THEN, fabricate_evidence
-from placet.policy.facts import Facts, condition_of, facts_of
+from placet.policy.facts import Facts, ReleaseFacts, Signed, facts_of
 from placet.policy.loader import parse_policy
 from placet.policy.schema import Policy
-from placet.policy.simulate import decide_anew, difference_outcome, simulate
+from placet.policy.simulate import Flip, decide_anew, difference_outcome, simulate
 from placet.stats.mean import difference_bounds
 
 HEAD = LedgerHead(size=1, root="0" * 64)
@@ -62,9 +63,10 @@ def no_evidence(_: str) -> tuple[Verdict, Evidence]:
     raise AssertionError("the counts are enough")
 
 
-def kept(facts: Facts) -> Facts:
+def kept(facts: Facts, released: tuple[ReleaseFacts, ...] = ()) -> Facts:
     """Return `facts` as they come back from where they are kept."""
-    return Facts.from_json(json.loads(json.dumps(facts.to_json())))
+    releases = tuple(ReleaseFacts.from_json(json.loads(json.dumps(one.to_json()))) for one in released)
+    return replace(Facts.from_json(json.loads(json.dumps(facts.to_json()))), released=releases)
 
 
 tables = st.fixed_dictionaries(
@@ -278,14 +280,155 @@ def test_two_runs_of_one_suite_are_left_to_the_evidence() -> None:
     assert decide_anew(new, verdict, evidence)[0] == "DENY"
 
 
+ANN, BEN = Signed("Ann", (), 3600.0), Signed("Ben", (), 3600.0)
+
+
 def test_a_release_that_would_have_been_refused_is_told() -> None:
     verdict, evidence = decided(OLD, GOOD)
     facts = facts_of(OLD, verdict, RECORD, evidence)
-    released = replace(facts, released=("production",))
+    released = replace(facts, released=(ReleaseFacts("production", (ANN,)),))
     new = policy_of("id: job, kind: floor, suite: a, threshold: 0.9", suites="{a: {samples: all}}")
-    (flip,) = simulate(new, [released], no_evidence).flips
+    (flip,) = simulate(new, [kept(released, released.released)], no_evidence).flips
     assert flip.refused
     assert flip.released == ("production",)
+    assert flip.lacking == ("production: DENY cannot be approved",)
+    # What never was released lacks nothing.
+    (flip,) = simulate(new, [facts], no_evidence).flips
+    assert (flip.refused, flip.lacking) == (False, ())
+
+
+WAIVED = policy_of(
+    "id: job, kind: floor, suite: a, threshold: 0.75, waivable: true, waivers: 1",
+    "id: keep, kind: not_worse, suite: b, margin: 0.05",
+    version="w",
+)
+SHOWN = {"a": {"ones": 78, "of": 100}, "b": GOOD["b"]}
+
+
+def waived(
+    *gates: str, review: str = "", waivers: dict[str, tuple[Signed, ...]] | None = None
+) -> Flip | None:
+    """Return how a release that rested on a waived gate fares under a policy with these gates."""
+    verdict, evidence = decided(WAIVED, SHOWN)
+    assert verdict.decision is Decision.NEEDS_REVIEW
+    facts = facts_of(WAIVED, verdict, RECORD, evidence)
+    signed = {"job": (BEN,)} if waivers is None else waivers
+    released = replace(facts, released=(ReleaseFacts("live", (ANN,), signed),))
+    policy = policy_of(*gates)
+    if review:
+        text = TOP.replace("VERSION", "1").replace("{approvals: 1, valid_days: 1}", review)
+        lines = "".join(f"  - {{why: w, {gate}}}\n" for gate in gates)
+        policy = parse_policy(f"{text}suites: {{a: {{samples: all}}, b: {{samples: all}}}}\ngates:\n{lines}")
+    done = simulate(policy, [kept(released, released.released)], no_evidence)
+    assert len(done.flips) < 2
+    return done.flips[0] if done.flips else None
+
+
+JOB = "id: job, kind: floor, suite: a, threshold: 0.75, waivable: true, waivers: 1"
+KEEP = "id: keep, kind: not_worse, suite: b, margin: 0.05"
+
+
+def test_a_waived_release_stands_where_nothing_more_is_asked() -> None:
+    assert waived(JOB, KEEP) is None
+    assert waived(JOB.replace("id: job", "id: work"), KEEP) is None, "another name asks nothing else"
+    assert waived(JOB.replace("0.75", "0.76"), KEEP) is None, (
+        "the waiver was of that gate, and it is still open"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gates", "review", "lacking"),
+    [
+        (("id: job, kind: floor, suite: a, threshold: 0.75", KEEP), "", "gate job cannot be waived"),
+        ((JOB.replace("waivers: 1", "waivers: 2"), KEEP), "", "1 of 2 waivers of gate job"),
+        ((JOB, KEEP.replace("0.05", "0.01")), "", "gate keep cannot be waived"),
+        ((JOB, KEEP.replace("0.05", "0.01, waivable: true")), "", "0 of 2 waivers of gate keep"),
+        ((JOB, KEEP), "{approvals: 2, valid_days: 1}", "1 of 2 approvals"),
+    ],
+)
+def test_a_release_for_which_others_would_have_had_to_sign_is_refused(
+    gates: tuple[str, ...], review: str, lacking: str
+) -> None:
+    flip = waived(*gates, review=review)
+    assert flip is not None
+    assert (flip.before, flip.after) == ("NEEDS_REVIEW", "NEEDS_REVIEW")
+    assert flip.refused
+    assert flip.lacking == (f"live: {lacking}",)
+
+
+@pytest.mark.parametrize(
+    ("signed", "separate", "counted"),
+    [
+        (Signed("Ann", ("trainer",), 60.0), "[submitter]", True),
+        (Signed("Ann", ("trainer",), 60.0), "[trainer, submitter]", False),
+        (Signed("Ann", ("submitter",), 60.0), "[submitter]", False),
+        (Signed("Ann", (), 2 * 86_400.0), "[submitter]", False),
+    ],
+)
+def test_who_may_sign_and_for_how_long_is_asked_of_past_signatures(
+    signed: Signed, separate: str, counted: bool
+) -> None:
+    verdict, evidence = decided(OLD, GOOD)
+    facts = facts_of(OLD, verdict, RECORD, evidence)
+    released = replace(facts, released=(ReleaseFacts("live", (signed, signed)),))
+    text = TOP.replace("VERSION", "1").replace("valid_days: 1", f"valid_days: 1, separate_from: {separate}")
+    policy = parse_policy(text + "suites: {}\ngates:\n  - {id: files, kind: intake, why: w}\n")
+    flips = simulate(policy, [released], no_evidence).flips
+    assert [flip.lacking for flip in flips] == ([] if counted else [("live: 0 of 1 approvals",)])
+
+
+PLAIN, TWO = "{a: {samples: all}}", "id: job, kind: floor, suite: a, threshold: 0.5"
+BY_PATIENT = "id: each, kind: subgroups, suite: a, by: patient, floor: 0.01"
+MEASURED = {"ones": 60, "of": 100, "cluster_size": 20}
+
+
+def as_if_planned(policy: Policy, evidence: Evidence, like: Evidence) -> Evidence:
+    """Return `evidence` under a plan that `policy` would have made of the same documents, in the same order."""
+    (entry,), (model,) = evidence.plans, like.plans
+    suites = tuple(
+        mine.model_copy(update={"cluster": theirs.cluster, "sequential": theirs.sequential})
+        for mine, theirs in zip(entry.plan.suites, model.plan.suites, strict=True)
+    )
+    plan = entry.plan.model_copy(update={"policy": policy.ref, "suites": suites})
+    return replace(evidence, policy=policy.ref, plans=(replace(entry, plan=plan),))
+
+
+@pytest.mark.parametrize("ones", [30, 52, 60, 75, 95])
+@pytest.mark.parametrize(
+    "suites",
+    [
+        "{a: {samples: all, mode: sequential, claim: benchmark}}",
+        "{a: {samples: all, mode: sequential, claim: population}}",
+        "{a: {samples: all, cluster: patient}}",
+        "{a: {samples: all, mode: sequential, claim: benchmark, cluster: patient}}",
+    ],
+)
+@pytest.mark.parametrize("before", [PLAIN, "{a: {samples: all, mode: sequential, claim: benchmark}}"])
+def test_how_a_suite_is_measured_is_simulated_as_it_is_decided(before: str, suites: str, ones: int) -> None:
+    case = {"a": {**MEASURED, "ones": ones}}
+    old, new = policy_of(TWO, suites=before, version="0"), policy_of(TWO, suites=suites)
+    verdict, evidence = decided(old, case)
+    done = simulate(new, [facts_of(old, verdict, RECORD, evidence)], lambda _: (verdict, evidence))
+    after = done.flips[0].after if done.flips else verdict.decision.value
+    like = fabricate_evidence(new, EvidenceCase.model_validate({"suites": case}))
+    assert after == decide(new, as_if_planned(new, evidence, like), HEAD, THEN).decision.value
+    if "cluster" in suites:
+        assert after == "DENY", "the old plan does not tell the clusters"
+        assert decide_anew(new, verdict, evidence)[1] == {"job": Outcome.MISSING}
+
+
+@pytest.mark.parametrize("ones", [20, 60, 99])
+def test_clusters_that_the_old_plan_tells_are_simulated_as_decided(ones: int) -> None:
+    clustered = policy_of(TWO, suites="{a: {samples: all, cluster: patient}}")
+    case = {"a": {**MEASURED, "ones": ones}}
+    verdict, evidence = decided(policy_of(TWO, BY_PATIENT, suites=PLAIN, version="0"), case)
+    really, known = decided(clustered, case)
+    # The groups that a `subgroups` gate had recorded are those that the clusters are made of.
+    (entry,), (theirs,) = evidence.plans, known.plans
+    planned = entry.plan.suites[0].model_copy(update={"groups": theirs.plan.suites[0].groups})
+    told = entry.plan.model_copy(update={"suites": (planned,)})
+    evidence = replace(evidence, plans=(replace(entry, plan=told),))
+    assert decide_anew(clustered, verdict, evidence)[0] == really.decision.value
 
 
 def test_a_difference_is_said_in_words() -> None:

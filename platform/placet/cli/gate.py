@@ -11,7 +11,7 @@ from rich.console import Console
 
 from placet.cli import junit
 from placet.cli.completion import complete_adapter
-from placet.cli.errors import OK, REFUSED, UNDECIDED
+from placet.cli.errors import OK, REFUSED, UNDECIDED, error_json, exit_code
 from placet.cli.render import print_verdict
 from placet.cli.session import (
     DEFAULT_HOME,
@@ -101,12 +101,21 @@ def gate(
             help="The type it computes in. Results of one type, or device, are never compared with another's.",
         ),
     ] = ModelType.FLOAT32,
+    plan: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plan",
+            metavar="RECORD",
+            help="A plan on these weights that was never measured to its end: finish it first. Can be given again.",
+        ),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Measure adapters on their base and say whether they may ship, and if not, what would have to change.
 
     Stopped at any point, the same command goes on where it stopped. Several adapters share one loaded base.
+    A plan on the same weights without a result leaves its gates open until --plan finishes it.
     Exit codes: 0 all are allowed; 1 one is denied or needs review; 3 one could not be judged.
     """
     from placet.pipeline.gate import gate as gate_adapters
@@ -127,6 +136,7 @@ def gate(
                 progress,
                 suites_dir=suites,
                 compute=Compute(workers, device, dtype.value),
+                finish=plan or (),
             )
     except Error as error:
         _tell_undecided(session, error, [item.label for item in found], junit_file)
@@ -147,8 +157,16 @@ def _tell_undecided(session: Session, error: Error, labels: Sequence[str], junit
         decided, labels = error.verdicts, error.undecided
     if junit_file is not None:
         save_text(junit_file, junit.gate_xml(decided, labels, error))
-    if decided and not session.json:
-        session.result(None, lambda console: _show(console, decided))
+    if not decided:
+        return
+    code = exit_code(error)
+    told = error_json(type(error).__name__, error.message, error.hint, code)
+    told |= {"verdicts": [record_json(item) for item in decided], "undecided": list(labels)}
+    session.result(told, lambda console: _show(console, decided))
+    if session.json:  # that is all there is to be on stdout
+        session.say(f"Error: {error.message}")
+        session.say(f"  Hint: {error.hint}")
+        raise typer.Exit(code) from error
 
 
 def exit_code_of(verdicts: Sequence[Verified[Verdict]]) -> int:

@@ -179,6 +179,7 @@ def simulate(
 ) -> None:
     """Try a policy on every past verdict: which would have come out otherwise, which releases would have been refused.
 
+    A release is refused too where those who signed for it would have been too few, or people kept apart.
     Nothing is decided or recorded. Exit code 1: a release would have been refused.
     """
     from placet.pipeline.history import load_history
@@ -200,14 +201,16 @@ def simulate(
                 flip.after,
                 ", ".join(f"{gate} {outcome}" for gate, outcome in flip.gates) or "-",
                 ", ".join(flip.released) or "-",
+                "; ".join(flip.lacking) or "-",
             )
             for flip in done.flips
         )
         if done.flips:
-            print_table(console, ("adapter", "verdict", "was", "would be", "because of", "released to"), rows)
+            headings = ("adapter", "verdict", "was", "would be", "because of", "released to", "which lacks")
+            print_table(console, headings, rows)
         refused = sum(flip.refused for flip in done.flips)
         console.print(
-            f"{done.verdicts} verdicts, {len(done.flips)} would come out otherwise, "
+            f"{done.verdicts} verdicts, {len(done.flips)} would come out otherwise or need other signatures, "
             f"{refused} of them on released adapters that {done.policy.id} {done.policy.version} would have refused."
         )
         for record, why in history.left_out:

@@ -11,6 +11,8 @@ from placet.cli.render import print_table, words
 from placet.domain.text import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from placet.policy.candidates import Choice
     from placet.policy.cases import CaseResult
     from placet.policy.model import Gate
@@ -114,6 +116,7 @@ def simulation_json(done: Simulation, left_out: tuple[tuple[str, str], ...]) -> 
                 "after": flip.after,
                 "gates": dict(flip.gates),
                 "released": list(flip.released),
+                "lacking": list(flip.lacking),
             }
             for flip in done.flips
         ],
@@ -157,11 +160,13 @@ def show_policy(console: Console, policy: Policy, notes: dict[str, SampleNote]) 
         f"Approved by {review.approvals} people{apart}; an approval holds for {review.valid_days} days.",
         soft_wrap=True,
     )
+    console.print(f"It lapses before that {_lapses(review.lapses_on)}.", soft_wrap=True)
     for name, sampling in policy.suites.items():
         drawn = "all documents" if sampling.samples == "all" else f"{sampling.samples} documents drawn"
         about = {"benchmark": "these very documents", "population": "all documents of this kind"}
         early = f", stopping as soon as decided, about {about[sampling.claim]}" if sampling.claim else ""
-        console.print(f"Measures {name}: {drawn}{early}.", soft_wrap=True)
+        together = f", counted by {sampling.cluster}" if sampling.cluster else ""
+        console.print(f"Measures {name}: {drawn}{early}{together}.", soft_wrap=True)
     for gate in policy.gates:
         console.print()
         console.print(
@@ -171,6 +176,17 @@ def show_policy(console: Console, policy: Policy, notes: dict[str, SampleNote]) 
         if gate.id in notes:
             console.print(words(f"  {notes[gate.id].full_text}"), soft_wrap=True)
         console.print(f"  {_consequence(gate, policy)}", style="dim")
+
+
+_LAPSES = {
+    "new_evidence": "when something newer is measured of the same weights",
+    "base_status": "when something newer is stated about the base",
+    "approver_left": "when its approver's key loses that role and those who stay are too few",
+}
+
+
+def _lapses(reasons: Sequence[str]) -> str:
+    return ", or ".join(_LAPSES[one] for one in reasons) or "for no other reason"
 
 
 def _condition(gate: Gate) -> str:

@@ -1,7 +1,9 @@
-"""Which documents a plan runs, and in which order: drawn from the ledger, so that nobody can choose.
+"""Which documents a plan runs, and in which order: drawn from the ledger, so that whoever plans cannot choose.
 
-The seed of the draw is the root of a ledger checkpoint and the suite's digest. Both are fixed before the plan is
-written and neither can be picked to order, so a sample is as good as random and anyone can draw it again.
+The seed of the draw is the root of a ledger state and the suite's digest. Both are fixed before the plan is written,
+and anyone can draw it again; a verdict holds a plan's documents against it. What this does not give: whoever added the
+last record before a plan knew its root first, and could have added another. `docs/explanation/statistics.md` says what
+follows.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from placet.domain.records import (
 )
 from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.measuring.rows import Row, load_rows, load_values, rows_digest
+from placet.pipeline.policies import Questions, drawn_otherwise
 from placet.pipeline.references import find_references
 from placet.policy.evidence import (
     Dataset,
@@ -31,7 +32,6 @@ from placet.policy.evidence import (
     RecordedBase,
     RecordedIntake,
     RecordedOverlap,
-    RecordedPlan,
     RecordedStatus,
     Rows,
     TrainingStatement,
@@ -77,12 +77,17 @@ def gather(
     ]
     references = find_references(reader, others, base.id)
     overlaps = reader.find(Kind.OVERLAP, Overlap, subject=adapter.weights_id)
+    questions = Questions(blobs)
+    recorded = tuple(questions.recorded(item.id, item.record) for item in plans)
     evidence = Evidence(
         adapter=adapter,
         base=base,
         policy=policy,
         plan=plan.id,
-        plans=tuple(RecordedPlan(item.id, item.record) for item in plans),
+        plans=tuple(
+            replace(one, drawn_otherwise=drawn_otherwise(one.plan)) if one.record == plan.id else one
+            for one in recorded
+        ),
         runs=tuple(load_rows_of(item, blobs) for item in runs),
         base_runs=tuple(load_rows_of(item, blobs) for item in base_runs),
         intake=RecordedIntake(intakes[-1].id, intakes[-1].record) if intakes else None,

@@ -34,6 +34,7 @@ from placet.measuring.suite import groups_by, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
+from placet.pipeline.finishing import find_plan, finish_plan
 from placet.pipeline.measurements import (
     Work,
     measure,
@@ -75,6 +76,7 @@ def gate(
     *,
     suites_dir: Path | None = None,
     compute: Compute = ON_CPU,
+    finish: Sequence[str] = (),
 ) -> tuple[Verified[Verdict], ...]:
     """Bring each adapter to a verdict under the policy, on one loaded base.
 
@@ -85,9 +87,11 @@ def gate(
         progress: Listens.
         suites_dir: Folder of the policy's suites; the ones that come with Placet by default.
         compute: Where, in which type and in how many processes the model runs.
+        finish: Plans of these adapters' weights (beginnings of record ids) that were never measured to their end: they
+            are finished first.
 
     Raises:
-        UsageError: Not submitted, several bases, or an unusable policy or suite.
+        UsageError: Not submitted, several bases, an unusable policy or suite, or no such plan to finish.
         PartlyUndecidedError: A required check could not be run for some; the others are decided and recorded.
     """
     policy = load_policy(policy_path)
@@ -104,6 +108,9 @@ def gate(
     lock = office.folder("work") / "gate.lock"
     with ledger_lock(lock, exclusive=True, wait_s=office.wait_s, what="this office's model runner"):
         try:
+            adapters_given = tuple(item.record.adapter for item in submissions)
+            for text in finish:
+                finish_plan(work, find_plan(office.reader(), text, adapters_given))
             # One state of the log for all: the adapters then run in one order, and the base once for all of them.
             head = office.reader().head()
             plans = [_plan(work, item, head) for item in submissions]

@@ -14,14 +14,14 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
 from placet.attest.predicates import Kind, Training, spec_of
-from placet.attest.strict_json import parse_json
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, StorageError
+from placet.domain.errors import StorageError, UsageError
 from placet.domain.progress import Progress, tracked
 from placet.domain.records import (
     Base,
@@ -31,31 +31,34 @@ from placet.domain.records import (
     Overlap,
     Plan,
     Release,
+    Review,
     Submission,
     Verdict,
+    Waiver,
 )
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.pipeline.evidence import CARD, load_values_of, statement_of
+from placet.pipeline.policies import Questions, drawn_otherwise, policy_of
 from placet.policy.about import About, about_from, kept_about
 from placet.policy.evidence import (
     Evidence,
     RecordedBase,
     RecordedIntake,
     RecordedOverlap,
-    RecordedPlan,
     RecordedStatus,
     Rows,
     TrainingStatement,
 )
-from placet.policy.facts import Facts, facts_of
+from placet.policy.facts import Facts, ReleaseFacts, Signed, facts_of
 from placet.policy.modelcard import read_card
 from placet.policy.schema import Policy
+from placet.review.desk import trainings_of
 
 _FACTS, _ABOUT = "facts.json", "facts-about.json"
 """Outcomes and counts, read each time; and what gates without a suite look at, read when such a gate is new."""
 
-_FORM = 2
+_FORM = 3
 """Raised whenever facts are made or kept in another way, so that older ones are made anew."""
 
 _READING = "reading past verdicts"
@@ -120,7 +123,7 @@ def load_history(office: Office, progress: Progress, *, fresh: bool = False) -> 
                 for record in todo[start : start + _BATCH]:
                     try:
                         kept.add(record, *reader.facts_of(record))
-                    except _UnreadablePolicyError as error:
+                    except UsageError as error:
                         left_out.append((record, error.message))
                     progress.advance(_READING)
                 kept.save_now_and_then()
@@ -131,10 +134,6 @@ def load_history(office: Office, progress: Progress, *, fresh: bool = False) -> 
         if record in kept.facts
     )
     return History(facts, len(todo) - len(left_out), tuple(left_out), reader, kept)
-
-
-class _UnreadablePolicyError(Error):
-    """The policy that a verdict was made under is not here, or was written for another version."""
 
 
 @dataclass
@@ -150,11 +149,24 @@ class _Reader:
     def _log(self) -> LedgerReader:
         return self.office.reader()
 
+    @cached_property
+    def _questions(self) -> Questions:
+        return Questions(self.office.blobs)
+
     def facts_of(self, record: Digest) -> tuple[Facts, Verdict, Evidence]:
-        verdict, evidence = self.evidence_of(record)
+        # How the documents were drawn was looked at when the verdict was given; its outcomes say so.
+        verdict, evidence = self._read(record)
         return facts_of(self._policy(verdict), verdict, record, evidence), verdict, evidence
 
     def evidence_of(self, record: Digest) -> tuple[Verdict, Evidence]:
+        verdict, evidence = self._read(record)
+        plans = (
+            replace(one, drawn_otherwise=drawn_otherwise(one.plan)) if one.record == verdict.plan else one
+            for one in evidence.plans
+        )
+        return verdict, replace(evidence, plans=tuple(plans))
+
+    def _read(self, record: Digest) -> tuple[Verdict, Evidence]:
         self.fetch([record])
         verdict = cast("Verdict", self._records[record].record)
         return verdict, self._evidence(verdict)
@@ -179,13 +191,7 @@ class _Reader:
     def _policy(self, verdict: Verdict) -> Policy:
         digest = verdict.policy.digest
         if digest not in self._policies:
-            try:
-                document = parse_json(self.office.blobs.read(digest), "a policy")
-                self._policies[digest] = Policy.from_json(document)
-            except Error as error:
-                raise _UnreadablePolicyError(
-                    f"policy {verdict.policy.id} {verdict.policy.version}: {error.message}", hint=error.hint
-                ) from error
+            self._policies[digest] = policy_of(self.office.blobs, verdict.policy)
         return self._policies[digest]
 
     def _evidence(self, verdict: Verdict) -> Evidence:
@@ -201,7 +207,7 @@ class _Reader:
             policy=verdict.policy,
             plan=verdict.plan,
             plans=tuple(
-                RecordedPlan(record, cast("Plan", self._records[record].record))
+                self._questions.recorded(record, cast("Plan", self._records[record].record))
                 for record in verdict.plans_on_weights
             ),
             runs=tuple(run for run in rows if run.measurement.subject in own),
@@ -247,13 +253,46 @@ def _last(items: list[Verified[Any]], model: type, wrap: Any) -> Any:
     return wrap(found[-1].id, found[-1].record) if found else None
 
 
+def release_facts(reader: LedgerReader, release: Verified[Release]) -> ReleaseFacts:
+    """Return what people signed for a release, and which part each of them had in the adapter by then."""
+    record, weights = release.record, release.record.adapter.weights_id
+    had_part = {
+        "submitter": reader.find(Kind.SUBMISSION, Submission, subject=weights),
+        "trainer": trainings_of(reader, weights),
+    }
+
+    def signed(decision: Verified[Any], at: datetime) -> Signed:
+        parts = (
+            part
+            for part, items in had_part.items()
+            if any(
+                item.index < release.index
+                and (item.person == decision.person or item.key_id == decision.key_id)
+                for item in items
+            )
+        )
+        return Signed(decision.person, tuple(parts), (record.released_at - at).total_seconds())
+
+    named = reader.get_many((*record.reviews, *record.waivers))
+    waivers: dict[str, tuple[Signed, ...]] = {}
+    for one in (named[item] for item in record.waivers):
+        waiver = cast("Waiver", one.record)
+        waivers[waiver.gate] = (*waivers.get(waiver.gate, ()), signed(one, waiver.waived_at))
+    approvals = (named[item] for item in record.reviews)
+    return ReleaseFacts(
+        record.channel,
+        tuple(signed(one, cast("Review", one.record).reviewed_at) for one in approvals),
+        waivers,
+    )
+
+
 @dataclass
 class _Kept:
     """What is kept in the office's work folder."""
 
     office: Office
     facts: dict[Digest, Any] = field(default_factory=dict)
-    releases: dict[Digest, list[str]] = field(default_factory=dict)
+    releases: dict[Digest, tuple[str, list[Any]]] = field(default_factory=dict)
     _about: dict[Digest, Any] | None = field(default_factory=dict)
     _shared: dict[str, Any] = field(default_factory=dict)
     _saved_at: float = 0.0
@@ -278,17 +317,19 @@ class _Kept:
         about, shared = self._everything()
         return about_from(about[record], shared) if record in about else None
 
-    def released(self) -> Mapping[Digest, tuple[str, ...]]:
-        """Return which channels each verdict was released to."""
+    def released(self) -> Mapping[Digest, tuple[ReleaseFacts, ...]]:
+        """Return which releases rest on each verdict, with who signed for them."""
         ids = self.office.store.record_ids(spec_of(Kind.RELEASE).predicate_type)
         if any(record not in self.releases for record in ids):
-            for item in self.office.reader().find(Kind.RELEASE, Release):
-                self.releases[item.id] = [item.record.verdict, item.record.channel]
+            reader = self.office.reader()
+            for item in reader.find(Kind.RELEASE, Release):
+                if item.id not in self.releases:
+                    self.releases[item.id] = (item.record.verdict, release_facts(reader, item).to_json())
             self._save_facts()
-        found: dict[Digest, tuple[str, ...]] = {}
+        found: dict[Digest, tuple[ReleaseFacts, ...]] = {}
         for record in ids:
-            verdict, channel = self.releases[record]
-            found[Digest(verdict)] = tuple(dict.fromkeys((*found.get(Digest(verdict), ()), channel)))
+            verdict, kept = self.releases[record]
+            found[Digest(verdict)] = (*found.get(Digest(verdict), ()), ReleaseFacts.from_json(kept))
         return found
 
     @contextmanager

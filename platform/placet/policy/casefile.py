@@ -143,7 +143,13 @@ class Expectation(Document):
     """The decision, and the outcome of every gate that does not pass."""
 
     decision: Literal["ALLOW", "DENY", "NEEDS_REVIEW", "undecided"]
-    gates: dict[Slug, Literal["FAIL", "MISSING", "INCONCLUSIVE"]] = Field(default_factory=dict)
+    gates: dict[Slug, Literal["FAIL", "MISSING", "INCONCLUSIVE", "ERROR"]] = Field(
+        default_factory=dict,
+        description="gates that do not pass, with their outcome; where it is undecided, those that are an ERROR",
+    )
+    why: Text | None = Field(
+        default=None, description="words that must stand in what is said of a gate that does not pass"
+    )
 
 
 class PolicyCase(Document):

@@ -6,13 +6,14 @@ not name is expected to PASS, so nothing can change unseen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from placet.domain.errors import UndecidedError, UsageError
 from placet.domain.records import LedgerHead, Outcome
-from placet.policy.casefile import PolicyCase
+from placet.policy.casefile import Expectation, PolicyCase
 from placet.policy.decide import decide
 from placet.policy.fabricate import THEN, fabricate_evidence
 from placet.policy.loader import validated
@@ -64,8 +65,7 @@ def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult
     try:
         verdict = decide(policy, fabricate_evidence(policy, case.evidence), _HEAD, THEN)
     except UndecidedError as error:
-        expected = case.expect.decision == "undecided"
-        return CaseResult(name, case.title, () if expected else (f"undecided: {error.message}",))
+        return CaseResult(name, case.title, tuple(_undecided(case.expect, error)))
     problems: list[str] = []
     if verdict.decision.value != case.expect.decision:
         problems.append(f"expected {case.expect.decision}, decided {verdict.decision}")
@@ -75,7 +75,27 @@ def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult
             problems.append(
                 f"gate {result.gate}: expected {expected_outcome}, is {result.outcome}: {result.reason}"
             )
+    said = " ".join(result.reason for result in verdict.gates if result.outcome is not Outcome.PASS)
+    problems.extend(_unsaid(case.expect, said))
     return CaseResult(name, case.title, tuple(problems))
+
+
+def _undecided(expect: Expectation, error: UndecidedError) -> Iterator[str]:
+    """Yield what is otherwise than expected where there is no verdict: only gates that are an error are named."""
+    if expect.decision != "undecided":
+        yield f"undecided: {error.message}"
+        return
+    for gate, outcome in expect.gates.items():
+        if outcome == Outcome.ERROR.value and f"Gate {gate}: " not in error.message:
+            yield f"gate {gate}: expected ERROR, and what could not be judged is another: {error.message}"
+        elif outcome != Outcome.ERROR.value:
+            yield f"gate {gate}: expected {outcome}, and there is no verdict: {error.message}"
+    yield from _unsaid(expect, error.message)
+
+
+def _unsaid(expect: Expectation, said: str) -> Iterator[str]:
+    if expect.why is not None and expect.why not in said:
+        yield f"expected to be told {expect.why!r}; told: {said or 'nothing'}"
 
 
 def run_cases(policy: Policy, folder: Path) -> tuple[CaseResult, ...]:

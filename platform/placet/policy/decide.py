@@ -7,12 +7,15 @@ there, is an error and no verdict. So taking evidence away never yields ALLOW, a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from placet.domain.digests import short
 from placet.domain.errors import UndecidedError
 from placet.domain.records import Decision, GateResult, LedgerHead, Outcome, Plan, Verdict
 from placet.domain.text import plural
+from placet.policy.accounts import own_entry
+from placet.policy.conditions import questions_of
 from placet.policy.evidence import Evidence
 from placet.policy.gates import kind_of
 from placet.policy.judgement import Judgement, missing
@@ -37,6 +40,7 @@ def decide(policy: Policy, evidence: Evidence, head: LedgerHead, decided_at: dat
             gate could not be judged.
     """
     plan = _require_whole(policy, evidence)
+    evidence = _with_questions(policy, evidence)
     setting = Setting(
         at=decided_at,
         gates={gate.id: gate for gate in policy.gates},
@@ -113,7 +117,8 @@ def _require_whole(policy: Policy, evidence: Evidence) -> Plan:
 
 
 def _result(policy: Policy, gate: Gate, plan: Plan, evidence: Evidence, setting: Setting) -> GateResult:
-    judgement = _too_small(policy, gate, plan) or kind_of(gate).judge(gate, evidence, setting)
+    otherwise = own_entry(evidence).drawn_otherwise
+    judgement = _not_as_asked(policy, gate, plan, otherwise) or kind_of(gate).judge(gate, evidence, setting)
     return GateResult(
         gate=gate.id,
         kind=gate.kind,
@@ -136,17 +141,45 @@ def _result(policy: Policy, gate: Gate, plan: Plan, evidence: Evidence, setting:
     )
 
 
-def _too_small(policy: Policy, gate: Gate, plan: Plan) -> Judgement | None:
-    """Return MISSING if the plan draws another number of documents than the policy says."""
+def _not_as_asked(
+    policy: Policy, gate: Gate, plan: Plan, drawn_otherwise: frozenset[str]
+) -> Judgement | None:
+    """Return MISSING if the plan has a suite measured in another way than the policy says, or chose its documents."""
     if not isinstance(gate, SuiteGate):
         return None
     planned = next((entry for entry in plan.suites if entry.suite.id == gate.suite), None)
     if planned is None:
         return None
+    sampling, again = policy.suites[gate.suite], "Plan again: run `placet gate`."
     asked = policy.samples_of(gate.suite) or planned.documents
-    if len(planned.samples) == asked:
-        return None
-    return missing(
-        f"The policy asks for {plural(asked, 'document')} of {gate.suite}; the plan has {len(planned.samples)}.",
-        "Plan again: run `placet gate`.",
+    if len(planned.samples) != asked:
+        return missing(
+            f"The policy asks for {plural(asked, 'document')} of {gate.suite}; the plan has {len(planned.samples)}.",
+            again,
+        )
+    if gate.suite in drawn_otherwise:
+        return missing(
+            f"The plan's documents of {gate.suite} are not those that the ledger state it names draws, in that order.",
+            f"{again} Ask whoever made this one how its documents came about.",
+        )
+    claim = planned.sequential.claim if planned.sequential else None
+    for what, wanted, is_ in (
+        ("mode", sampling.mode, "sequential" if planned.sequential else "fixed"),
+        ("claim", sampling.claim or "none", claim or "none"),
+        ("cluster", sampling.cluster or "none", planned.cluster or "none"),
+    ):
+        if wanted != is_:
+            return missing(
+                f"The policy has {gate.suite} measured with {what} {wanted}; the plan says {is_}.", again
+            )
+    return None
+
+
+def _with_questions(policy: Policy, evidence: Evidence) -> Evidence:
+    """Return the evidence with what this policy asks beside the plans that were made under it."""
+    asked, digest = questions_of(policy), policy.ref.digest
+    plans = (
+        replace(entry, asked=asked) if entry.plan.policy.digest == digest else entry
+        for entry in evidence.plans
     )
+    return replace(evidence, plans=tuple(plans))

@@ -6,7 +6,7 @@ has on the same weights, so that evidence left out is noticed instead of trusted
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from placet.domain.digests import Digest
@@ -34,10 +34,20 @@ class RecordedIntake:
 
 @dataclass(frozen=True, slots=True)
 class RecordedPlan:
-    """A plan and its record id."""
+    """A plan and its record id.
+
+    Attributes:
+        record: Its record id.
+        plan: The plan.
+        asked: What each gate of the policy it was made under asks of its suite, by the gate's id (see
+            :func:`placet.policy.conditions.questions_of`); None if that policy cannot be read.
+        drawn_otherwise: Suites whose documents are not those that the plan's ledger state draws.
+    """
 
     record: Digest
     plan: Plan
+    asked: Mapping[str, str] | None = None
+    drawn_otherwise: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from placet.domain.digests import Digest
 from placet.domain.records import Outcome, PlannedSuite, Verdict
 from placet.policy.baseline import Other, judge_against, the_base
+from placet.policy.conditions import condition_of
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement
-from placet.policy.model import Gate, SuiteGate
 from placet.policy.runs import runs_that_count, unsound
 from placet.policy.schema import Policy
 from placet.stats.mean import is_binary
-
-_NOT_ASKED = {"id", "why", "required", "waivable", "waivers", "planning"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +64,51 @@ class SuiteFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """An approval or a waiver that a release names.
+
+    Attributes:
+        person: Who signed it.
+        parts: Which part that person (or the key) had in the adapter: ``trainer``, ``submitter``.
+        age_s: How old it was when the release was made, in seconds.
+    """
+
+    person: str
+    parts: tuple[str, ...]
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """A release that rests on a verdict, and what people signed for it.
+
+    Attributes:
+        channel: Where it was put.
+        approvals: The approvals it names.
+        waivers: Gate id → the waivers it names for that gate.
+    """
+
+    channel: str
+    approvals: tuple[Signed, ...] = ()
+    waivers: Mapping[str, tuple[Signed, ...]] = field(default_factory=dict)
+
+    def to_json(self) -> list[Any]:
+        """Return the form in which it is kept."""
+        kept = {gate: [astuple(one) for one in signed] for gate, signed in self.waivers.items()}
+        return [self.channel, [astuple(one) for one in self.approvals], kept]
+
+    @classmethod
+    def from_json(cls, value: Sequence[Any]) -> ReleaseFacts:
+        """Return the release that `value` is the kept form of."""
+        channel, approvals, waivers = value
+
+        def signed(kept: Sequence[Any]) -> tuple[Signed, ...]:
+            return tuple(Signed(person, tuple(parts), age) for person, parts, age in kept)
+
+        return cls(channel, signed(approvals), {gate: signed(kept) for gate, kept in waivers.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a past verdict said, and the counts behind it.
 
@@ -74,10 +117,11 @@ class Facts:
         label: The adapter's label.
         decision: What it decided.
         policy: Digest of the policy it was made under.
-        outcomes: Condition (see :func:`condition_of`) → outcome, for each of its gates.
+        outcomes: Condition (see :func:`placet.policy.conditions.condition_of`) → outcome, for each of its gates.
         planned: Suites that its plan holds.
         suites: Suite id → counts, where counts say all.
-        released: Channels that the verdict was released to.
+        names: Condition → id of the gate, for each that needed a waiver.
+        released: Releases that rest on the verdict.
     """
 
     record: Digest
@@ -87,7 +131,8 @@ class Facts:
     outcomes: Mapping[str, str]
     planned: tuple[str, ...]
     suites: Mapping[str, SuiteFacts] = field(default_factory=dict)
-    released: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    released: tuple[ReleaseFacts, ...] = ()
 
     def to_json(self) -> list[Any]:
         """Return the form in which facts are kept."""
@@ -106,13 +151,14 @@ class Facts:
             dict(self.outcomes),
             list(self.planned),
             suites,
+            dict(self.names),
         ]
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Facts:
         """Return the facts that `value` is the kept form of."""
-        record, label, decision, policy, outcomes, planned, suites = value
-        return cls(record, label, decision, policy, outcomes, tuple(planned), suites)
+        record, label, decision, policy, outcomes, planned, suites, names = value
+        return cls(record, label, decision, policy, outcomes, tuple(planned), suites, names)
 
     def suite(self, name: str) -> SuiteFacts | None:
         """Return a suite's counts, or None where they are not all."""
@@ -120,38 +166,14 @@ class Facts:
         return SuiteFacts(*kept) if isinstance(kept, list) else kept
 
 
-def condition_of(policy: Policy, gate: Gate) -> str:
-    """Return what a gate asks, in one line: two gates with the same are judged alike on the same evidence.
-
-    Its name, its reason and who may waive it are not part of that; how its suite is measured is.
-    """
-    asked = {
-        name: value
-        for name, value in sorted(gate.model_dump(mode="json", exclude=_NOT_ASKED).items())
-        if value not in (None, [], False)
-    }
-    sampling = ""
-    if isinstance(gate, SuiteGate):
-        measured = policy.suites[gate.suite].model_dump(mode="json", exclude_none=True)
-        sampling = f" of {sorted(measured.items())}"
-        guess = getattr(gate, "planning", None)
-        if measured.get("mode") == "sequential" and guess is not None:
-            sampling += f" betting on {guess.difference:g} in {guess.discordance:g}"
-    rechecked = [
-        condition_of(policy, other)
-        for name in getattr(gate, "recheck", ())
-        for other in policy.gates
-        if other.id == name
-    ]
-    asked.pop("recheck", None)
-    return f"{asked}{sampling}{rechecked or ''}"
-
-
 def facts_of(policy: Policy, verdict: Verdict, record: Digest, evidence: Evidence) -> Facts:
     """Return the facts of `verdict`, which `policy` gave on `evidence`."""
     gates, plan = {gate.id: gate for gate in policy.gates}, evidence.own_plan()
     suites = {}
+    outcomes = {one.gate: one.outcome for one in verdict.gates}
     for name in policy.suites:
+        if all(outcomes[gate.id] is Outcome.MISSING for gate in policy.gates_on(name)):
+            continue  # what was measured may not be what the plan says, which counts do not tell
         found = _suite_facts(name, evidence)
         if found is not None:
             suites[name] = found
@@ -163,6 +185,11 @@ def facts_of(policy: Policy, verdict: Verdict, record: Digest, evidence: Evidenc
         outcomes={condition_of(policy, gates[one.gate]): one.outcome.value for one in verdict.gates},
         planned=tuple(one.suite.id for one in plan.suites) if plan else (),
         suites=suites,
+        names={
+            condition_of(policy, gates[one.gate]): one.gate
+            for one in verdict.gates
+            if one.required and one.outcome is Outcome.INCONCLUSIVE
+        },
     )
 
 

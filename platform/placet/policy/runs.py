@@ -1,27 +1,31 @@
 """Which runs a suite's gate rests on, and that none logged on the same weights is left out.
 
 Guarantees: a gate passes only if the suite was measured exactly as this verdict's plan says (same suite, same
-documents in the same order, one finite value each), and if every other run of that suite on the same weights under
-the same policy passes too. So drawing again until the sample is lucky gains nothing: the worst run counts, and a
-plan whose result was never logged leaves the gate INCONCLUSIVE. Where the plan lets a run stop early, the run is the
-beginning of the plan's order, and a gate that it leaves undecided is MISSING.
+documents in the same order, one finite value each), and if no other run of that suite on the same weights tells
+against it, under whatever policy that was made. So neither drawing again nor editing the policy until the sample is
+lucky gains anything: the worst run counts, and a plan whose result was never logged leaves a gate that asks what its
+gate asked INCONCLUSIVE. Where the plan lets a run stop early, the run is the beginning of the plan's order, and a gate
+that it leaves undecided is MISSING.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from placet.domain.digests import Digest, short
-from placet.domain.records import Outcome, Plan, PlannedReference, PlannedSuite
+from placet.domain.records import Outcome, Plan, PlannedSuite
 from placet.domain.text import plural
+from placet.policy.accounts import Account, accounts_of, own_entry, planned_in, runs_under
 from placet.policy.evidence import Evidence, RecordedPlan, Rows
 from placet.policy.judgement import Judgement, badness, error, missing
-from placet.policy.model import OtherGate, SuiteGate
+from placet.policy.model import SuiteGate
 
 _MEASURE = "Run `placet gate` again; it resumes what is missing."
 # A value and the mean of values are each on record to 6 decimal places.
 _ROUNDING = 2e-6
+_TOLD = 3
 
 
 JudgeRun = Callable[[Rows, PlannedSuite], Judgement]
@@ -38,11 +42,11 @@ def judge_runs(gate: SuiteGate, evidence: Evidence, judge: JudgeRun) -> Judgemen
     """
     if gate.suite in evidence.errors:
         return error(f"{gate.suite} could not be measured: {evidence.errors[gate.suite]}.", _MEASURE)
-    own = _own(evidence)
-    planned = _planned(own.plan, gate.suite)
+    own = own_entry(evidence)
+    planned = planned_in(own.plan, gate.suite)
     if planned is None:
         return missing(f"The plan does not hold suite {gate.suite}.", "Plan again under this policy.")
-    runs = _runs_under(own, gate, evidence)
+    runs = runs_under(own, gate.suite, gate.metric, evidence)
     if not runs:
         return missing(f"{gate.suite} was planned and not measured.", _MEASURE).citing(own.record)
     metrics = sorted({run.measurement.metric for run in runs})
@@ -50,68 +54,31 @@ def judge_runs(gate: SuiteGate, evidence: Evidence, judge: JudgeRun) -> Judgemen
         told = ", ".join(metrics)
         return error(f"{gate.suite} reports {told}.", f"Name one of them as `metric` of gate {gate.id}.")
     results = [_judge_one(run, planned, evidence, judge) for run in runs]
-    others = [entry for entry in _accountable(gate, own, planned, evidence) if entry.record != own.record]
-    other_results = [result for entry in others for result in _judge_other(entry, gate, evidence, judge)]
-    return _combine(results, other_results, _contradictions(gate, evidence, (own, *others))).citing(
-        own.record, *(entry.record for entry in others)
-    )
+    accounts = accounts_of(gate, planned, metrics[0], evidence)
+    others = [_judge_other(one, len(planned.samples), own, evidence, judge) for one in accounts]
+    counting = [one.entry.record for one, other in zip(accounts, others, strict=True) if other.judged]
+    everything = [*runs, *(run for one in accounts for run in one.runs)]
+    return _combine(results, others, _contradictions(everything, evidence)).citing(own.record, *counting)
 
 
 def runs_that_count(suite: str, evidence: Evidence) -> tuple[Rows, PlannedSuite] | None:
     """Return the one run that a gate on `suite` rests on, with its plan; None unless there is exactly one."""
-    own = _own(evidence)
-    planned = _planned(own.plan, suite)
+    own = own_entry(evidence)
+    planned = planned_in(own.plan, suite)
     if planned is None or suite in evidence.errors:
         return None
     accountable = [
         entry
         for entry in evidence.plans
-        if entry.plan.policy.digest == own.plan.policy.digest
-        and any(one.suite == planned.suite for one in entry.plan.suites)
-    ]
-    runs = [
-        run
-        for run in evidence.runs
-        if run.measurement.suite.id == suite
-        and run.measurement.plan in {entry.record for entry in accountable}
-    ]
-    alone = len(accountable) == 1 and len(runs) == 1
-    return (runs[0], planned) if alone else None
-
-
-def _own(evidence: Evidence) -> RecordedPlan:
-    return next(entry for entry in evidence.plans if entry.record == evidence.plan)
-
-
-def _planned(plan: Plan, suite: str) -> PlannedSuite | None:
-    return next((entry for entry in plan.suites if entry.suite.id == suite), None)
-
-
-def _runs_under(entry: RecordedPlan, gate: SuiteGate, evidence: Evidence) -> list[Rows]:
-    return [
-        run
-        for run in evidence.runs
-        if run.measurement.plan == entry.record
-        and run.measurement.suite.id == gate.suite
-        and gate.metric in {None, run.measurement.metric}
-    ]
-
-
-def _accountable(
-    gate: SuiteGate, own: RecordedPlan, planned: PlannedSuite, evidence: Evidence
-) -> list[RecordedPlan]:
-    """Return the plans under this policy that hold this very suite and compare with the same."""
-    return [
-        entry
-        for entry in evidence.plans
-        if entry.plan.policy.digest == own.plan.policy.digest
-        and any(suite.suite == planned.suite for suite in entry.plan.suites)
-        and _compared(gate, entry.plan) == _compared(gate, own.plan)
-        # A plan for another adapter measures these weights on some suites only.
+        if any(one.suite == planned.suite for one in entry.plan.suites)
         and (
-            entry.plan.adapter.weights_id == own.plan.adapter.weights_id or _runs_under(entry, gate, evidence)
+            entry.plan.adapter.weights_id == own.plan.adapter.weights_id
+            or runs_under(entry, suite, None, evidence)
         )
     ]
+    runs = [run for entry in accountable for run in runs_under(entry, suite, None, evidence)]
+    alone = len(accountable) == 1 and len(runs) == 1
+    return (runs[0], planned) if alone else None
 
 
 def subjects_of(plan: Plan) -> set[Digest]:
@@ -119,11 +86,14 @@ def subjects_of(plan: Plan) -> set[Digest]:
     return {plan.adapter.weights_id, *(item.adapter.weights_id for item in plan.references or ())}
 
 
-def _compared(gate: SuiteGate, plan: Plan) -> PlannedReference | None:
-    """Return which other adapter the gate compares with under `plan`; None for the base, or for nothing."""
-    if not isinstance(gate, OtherGate):
-        return None
-    return next((item for item in plan.references or () if item.name == gate.than), None)
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """What another plan says of a gate: judgements that count, and why what is there beside does not."""
+
+    judged: tuple[Judgement, ...]
+    listed: str = ""
+    unfinished: tuple[Judgement, ...] = ()
+    """Those of `judged` that are open because a result is not on record."""
 
 
 def _judge_one(run: Rows, planned: PlannedSuite, evidence: Evidence, judge: JudgeRun) -> Judgement:
@@ -132,34 +102,59 @@ def _judge_one(run: Rows, planned: PlannedSuite, evidence: Evidence, judge: Judg
 
 
 def _judge_other(
-    entry: RecordedPlan, gate: SuiteGate, evidence: Evidence, judge: JudgeRun
-) -> list[Judgement]:
-    """Return the judgements of another plan's runs; what is unfinished there may hide a failure."""
-    planned = _planned(entry.plan, gate.suite)
-    runs = _runs_under(entry, gate, evidence)
-    if planned is None:
-        return []
-    if not runs:
-        return [_unfinished(entry, gate, "no result of it was logged")]
-    judged = []
-    for run in runs:
-        verdict = _judge_one(run, planned, evidence, judge)
-        if verdict.outcome is Outcome.MISSING:
-            verdict = _unfinished(entry, gate, verdict.reason.rstrip(".").lower()).citing(run.record)
+    account: Account, documents: int, own: RecordedPlan, evidence: Evidence, judge: JudgeRun
+) -> _Other:
+    """Return what another plan's runs say; what is unfinished there may hide a failure.
+
+    `documents` are as many as the verdict's own plan draws: an open result on fewer may be settled by more.
+    """
+    entry, name = account.entry, _name(account.entry, own)
+    if not account.runs:
+        why = "no result of it was logged"
+        if account.alike:
+            open_ = (_unfinished(entry, name, account, why),)
+            return _Other(open_, unfinished=open_)
+        return _Other((), f"{name} (asked something else, and {why})")
+    judged, unfinished, listed = list[Judgement](), list[Judgement](), ""
+    for run in account.runs:
+        verdict = _judge_one(run, account.planned, evidence, judge)
+        said = verdict.adding(f"That is the run under another plan on the same weights, {name}.")
+        broken = unsound(run, evidence) is not None
+        if verdict.outcome in {Outcome.PASS, Outcome.FAIL} or broken:
+            judged.append(said)
+        elif verdict.outcome is Outcome.MISSING and not account.own_adapter:
+            listed = f"{name} (for another adapter; its run here settles nothing)"
+        elif account.alike and verdict.outcome is Outcome.MISSING:
+            unfinished.append(_unfinished(entry, name, account, verdict.reason.rstrip(".").lower(), run))
+        elif account.alike or (verdict.outcome is Outcome.INCONCLUSIVE and run.measurement.n >= documents):
+            judged.append(said)
         else:
-            verdict = verdict.adding(
-                f"That is the run under another plan on the same weights, {short(entry.record)}."
-            )
-        judged.append(verdict)
-    return judged
+            ran = plural(run.measurement.n, "document")
+            listed = f"{name} (asked something else; its run of {ran} leaves this open)"
+    return _Other((*judged, *unfinished), listed, tuple(unfinished))
 
 
-def _unfinished(entry: RecordedPlan, gate: SuiteGate, why: str) -> Judgement:
+def _name(entry: RecordedPlan, own: RecordedPlan) -> str:
+    """Return what a plan is called: its id, and its policy where that is another."""
+    policy = entry.plan.policy
+    if policy.digest == own.plan.policy.digest:
+        return short(entry.record)
+    return f"{short(entry.record)} of policy {policy.id} {policy.version} ({short(policy.digest)})"
+
+
+def _unfinished(
+    entry: RecordedPlan, name: str, account: Account, why: str, run: Rows | None = None
+) -> Judgement:
+    suite, adapter = account.planned.suite.id, entry.plan.adapter.label
+    finish = f"Finish that plan, so that its result is known: `placet gate {adapter} --plan {short(entry.record)}`."
+    if run is not None:
+        finish = "Nothing can be added to a run on record: where the policy allows it, a waiver of this gate covers it."
     return Judgement(
         Outcome.INCONCLUSIVE,
-        f"Plan {short(entry.record)} on the same weights also registered {gate.suite}, but {why}; "
+        f"Plan {name} on the same weights also registered {suite}, but {why}; "
         "a result that was not logged may have been a bad one.",
-        "Finish that plan, so that its result is known.",
+        finish,
+        evidence=() if run is None else (run.record,),
     )
 
 
@@ -198,6 +193,11 @@ def damaged(run: Rows) -> Judgement | None:
 
 def _incomplete(run: Rows, planned: PlannedSuite) -> Judgement | None:
     measured = run.measurement
+    if planned.cluster is not None and not _tells_clusters(planned, planned.cluster):
+        return missing(
+            f"The plan does not say which documents of {planned.suite.id} belong to which {planned.cluster}.",
+            "Plan again: run `placet gate`.",
+        )
     if measured.suite != planned.suite:
         return missing(
             f"{planned.suite.id} was measured with content {short(measured.suite.digest)}, "
@@ -215,11 +215,15 @@ def _incomplete(run: Rows, planned: PlannedSuite) -> Judgement | None:
     return None
 
 
-def _combine(
-    own: Sequence[Judgement], others: Sequence[Judgement], contradictions: Sequence[str]
-) -> Judgement:
+def _tells_clusters(planned: PlannedSuite, column: str) -> bool:
+    parts = (planned.groups or {}).get(column, {})
+    return sorted(document for members in parts.values() for document in members) == sorted(planned.samples)
+
+
+def _combine(own: Sequence[Judgement], others: Sequence[_Other], contradictions: Sequence[str]) -> Judgement:
     """Return the worst judgement, an own one where equal, saying that others were counted."""
-    everyone = [*own, *others]
+    counted = [result for other in others for result in other.judged]
+    everyone = [*own, *counted]
     worst = max(everyone, key=lambda result: badness(result.outcome))  # the first of equals
     if len(everyone) > 1:
         mine = max(own, key=lambda result: badness(result.outcome)).outcome
@@ -227,15 +231,22 @@ def _combine(
         worst = worst.adding(
             f"{said}." if worst.outcome is mine else f"{said}; this plan's own run gives {mine}."
         )
+    # Whatever else is wrong, an open plan has to be finished too.
+    for result in [one for other in others for one in other.unfinished if one is not worst][:_TOLD]:
+        if result.reason not in worst.reason:
+            worst = replace(worst.adding(result.reason), fix=f"{worst.fix} {result.fix}".strip())
+    listed = [other.listed for other in others if other.listed]
+    if listed:
+        more = f" and {len(listed) - _TOLD} more" if len(listed) > _TOLD else ""
+        worst = worst.adding(f"Listed and not judged: plan {', '.join(listed[:_TOLD])}{more}.")
     for sentence in contradictions:
         worst = worst.adding(sentence)
     return worst.citing(*(record for result in everyone for record in result.evidence))
 
 
-def _contradictions(gate: SuiteGate, evidence: Evidence, entries: Sequence[RecordedPlan]) -> list[str]:
+def _contradictions(runs: Sequence[Rows], evidence: Evidence) -> list[str]:
     """Return a sentence for each pair of runs that answer the same documents differently on the same engine."""
     found = []
-    runs = [run for entry in entries for run in _runs_under(entry, gate, evidence)]
     sound = [run for run in runs if unsound(run, evidence) is None]
     for index, one in enumerate(sound):
         for other in sound[index + 1 :]:

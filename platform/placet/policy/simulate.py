@@ -8,7 +8,7 @@ the decision. What the old plan did not measure is MISSING, as it would be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -18,9 +18,10 @@ from placet.domain.errors import UndecidedError
 from placet.domain.progress import NullProgress, Progress, tracked
 from placet.domain.records import Decision, Outcome, PlannedSuite, PolicyRef, Sequential, Verdict
 from placet.policy.about import About, outcome_about
+from placet.policy.conditions import condition_of
 from placet.policy.decide import decide
 from placet.policy.evidence import Evidence, RecordedPlan
-from placet.policy.facts import Facts, SuiteFacts, condition_of
+from placet.policy.facts import Facts, Signed, SuiteFacts
 from placet.policy.gates.better import BetterGate
 from placet.policy.gates.ceiling import CeilingGate
 from placet.policy.gates.floor import FloorGate
@@ -33,6 +34,7 @@ from placet.stats.noninferiority import judge_ceiling, judge_floor
 from placet.stats.proportion import clopper_pearson
 
 _READING = "reading the evidence of past verdicts"
+_DAY_S = 86_400
 
 UNDECIDED = "undecided"
 """The decision of a policy that could not decide."""
@@ -55,6 +57,7 @@ class Flip:
         after: What would have been: a decision, or ``undecided``.
         gates: Gates of the new policy that do not pass, each with its outcome.
         released: Channels that the adapter was released to on that verdict.
+        lacking: What those releases lack under the new policy: a decision that can be approved, approvals, waivers.
     """
 
     record: Digest
@@ -63,11 +66,12 @@ class Flip:
     after: str
     gates: tuple[tuple[str, str], ...]
     released: tuple[str, ...]
+    lacking: tuple[str, ...] = ()
 
     @property
     def refused(self) -> bool:
-        """Whether a release rests on a verdict that would not have allowed it."""
-        return bool(self.released) and self.after != Decision.ALLOW.value
+        """Whether a release was made that would not have been: by the decision, or for want of people who signed."""
+        return bool(self.lacking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +123,51 @@ def simulate(
                 (progress or NullProgress()).advance(_READING)
             else:
                 after = _decision(policy, outcomes)
-            if after != facts.decision:
+            lacking = tuple(dict.fromkeys(lacking_of(policy, conditions, facts, after, outcomes)))
+            if after != facts.decision or lacking:
                 gates = tuple((gate, one.value) for gate, one in outcomes.items() if one is not Outcome.PASS)
-                flips.append(Flip(facts.record, facts.label, facts.decision, after, gates, facts.released))
+                channels = tuple(dict.fromkeys(one.channel for one in facts.released))
+                flip = Flip(facts.record, facts.label, facts.decision, after, gates, channels, lacking)
+                flips.append(flip)
     return Simulation(policy.ref, len(everything), tuple(flips), len(everything) - unread)
+
+
+def lacking_of(
+    policy: Policy,
+    conditions: Mapping[str, str],
+    facts: Facts,
+    after: str,
+    outcomes: Mapping[str, Outcome],
+) -> Iterator[str]:
+    """Yield what the releases on a verdict lack under `policy`, which decides `after` with these outcomes.
+
+    Who signed then is taken to have signed now: approvals and waivers of a gate that has the same id, or asks the same.
+    """
+    for release in facts.released:
+        if after not in {Decision.ALLOW.value, Decision.NEEDS_REVIEW.value}:
+            yield f"{release.channel}: {after} cannot be approved"
+            continue
+        counted = _counting(policy, release.approvals)
+        if counted < policy.review.approvals:
+            yield f"{release.channel}: {counted} of {policy.review.approvals} approvals"
+        for gate in policy.gates:
+            if not gate.required or outcomes[gate.id] is not Outcome.INCONCLUSIVE:
+                continue
+            if not gate.waivable:
+                yield f"{release.channel}: gate {gate.id} cannot be waived"
+                continue
+            needed = gate.waivers if gate.waivers is not None else policy.review.waivers_needed
+            before = facts.names.get(conditions[gate.id], gate.id)
+            signed = release.waivers.get(gate.id) or release.waivers.get(before, ())
+            counted = _counting(policy, signed)
+            if counted < needed:
+                yield f"{release.channel}: {counted} of {needed} waivers of gate {gate.id}"
+
+
+def _counting(policy: Policy, signed: Iterable[Signed]) -> int:
+    """Return how many people's signatures count under a policy's review rule."""
+    barred, term = set(policy.review.separate_from), policy.review.valid_days * _DAY_S
+    return len({one.person for one in signed if not barred & set(one.parts) and one.age_s <= term})
 
 
 def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[str, dict[str, Outcome]]:
@@ -137,7 +182,7 @@ def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[s
             return entry
         suites = tuple(_as_planned(policy, one) for one in entry.plan.suites)
         changed = entry.plan.model_copy(update={"policy": policy.ref, "suites": suites})
-        return replace(entry, plan=changed)
+        return replace(entry, plan=changed)  # `decide` says what this policy asks of it
 
     asked = replace(evidence, policy=policy.ref, plans=tuple(plan(entry) for entry in evidence.plans))
     try:
@@ -148,15 +193,17 @@ def decide_anew(policy: Policy, verdict: Verdict, evidence: Evidence) -> tuple[s
 
 
 def _as_planned(policy: Policy, planned: PlannedSuite) -> PlannedSuite:
-    """Return a suite of an old plan as this policy would have it looked at; what was run stays what it was."""
+    """Return a suite of an old plan as this policy would have it looked at; what was run stays what it was.
+
+    Where the plan does not tell the clusters that this policy names, the gate is MISSING, as it would be.
+    """
     sampling = policy.suites.get(planned.suite.id)
     if sampling is None:
         return planned
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
-    cluster = sampling.cluster if sampling.cluster in (planned.groups or {}) else None
-    return planned.model_copy(update={"sequential": sequential, "cluster": cluster})
+    return planned.model_copy(update={"sequential": sequential, "cluster": sampling.cluster})
 
 
 def _outcomes(

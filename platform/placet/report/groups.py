@@ -10,10 +10,10 @@ from placet.domain.errors import UsageError
 from placet.domain.records import GateResult, Measurement, Outcome, Plan, PlannedSuite, Verdict
 from placet.office import Office
 from placet.pipeline.evidence import load_rows_of
+from placet.pipeline.policies import policy_of
 from placet.policy.evidence import Rows
 from placet.policy.gates.subgroups import GroupResult, SubgroupsGate, judge_each_group
 from placet.report.gap import Plot
-from placet.report.plans import load_policy_of
 from placet.report.samples import samples_readable
 from placet.report.snapshot import Snapshot, load_snapshot
 
@@ -59,7 +59,7 @@ def load_groups(office: Office, verdict: Digest) -> tuple[GroupTable, ...]:
         return ()
     if not samples_readable():
         raise UsageError("groups cannot be read: pyarrow is not installed", hint="pip install 'placet[ui]'")
-    policy = load_policy_of(office, found.record.policy)
+    policy = policy_of(office.blobs, found.record.policy)
     gates = [gate for gate in policy.gates if isinstance(gate, SubgroupsGate) and gate.id in results]
     tables = (_table(office, snapshot, found.record, gate, results[gate.id]) for gate in gates)
     return tuple(table for table in tables if table is not None)

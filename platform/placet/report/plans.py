@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from placet.attest.strict_json import parse_json
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, UsageError
+from placet.domain.errors import UsageError
 from placet.domain.records import LedgerHead, Measurement, Plan, PlannedSuite, PolicyRef
 from placet.measuring.sampling import draw_order
 from placet.office import Office
+from placet.pipeline.policies import policy_of
 from placet.policy.notes import SampleNote
 from placet.policy.planning import group_sizes, review_samples
-from placet.policy.schema import Policy
 from placet.report.cases import Dossier
 from placet.report.snapshot import Snapshot, load_snapshot, newest
 
@@ -106,7 +105,7 @@ def plan_of(office: Office, snapshot: Snapshot, case: Dossier) -> PlanView | Non
     if plan is None:
         return None
     try:
-        oldest = load_policy_of(office, plan.record.policy).max_age_days
+        oldest = policy_of(office.blobs, plan.record.policy).max_age_days
     except UsageError:
         oldest = None
     return _view(snapshot, plan, oldest, judged=case.verdict is not None)
@@ -124,25 +123,10 @@ def load_sample_notes(office: Office, plan: Digest) -> tuple[SampleNote, ...]:
     found = load_snapshot(office).by_id(plan)
     if found is None or not isinstance(found.record, Plan):
         raise UsageError("the ledger has no such plan", hint="run `placet audit`")
-    policy = load_policy_of(office, found.record.policy)
+    policy = policy_of(office.blobs, found.record.policy)
     sizes = {item.suite.id: len(item.samples) for item in found.record.suites}
     documents = {item.suite.id: item.documents for item in found.record.suites}
     return review_samples(policy, sizes, documents, group_sizes(found.record.suites))
-
-
-def load_policy_of(office: Office, ref: PolicyRef) -> Policy:
-    """Return the policy document that a record names by its digest.
-
-    Raises:
-        UsageError: It is not in this office's store, or was written for another version.
-    """
-    try:
-        return Policy.from_json(parse_json(office.blobs.read(ref.digest), "a policy"))
-    except Error as error:
-        raise UsageError(
-            f"the document of policy {ref.id} {ref.version} cannot be read here: {error.message}",
-            hint="it lies in the store of the office that made the plan, under the policy's digest",
-        ) from error
 
 
 def _view(snapshot: Snapshot, plan: Verified[Plan], oldest: int | None, *, judged: bool) -> PlanView:

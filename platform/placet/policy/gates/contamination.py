@@ -19,6 +19,7 @@ from pydantic import Field
 from placet.domain.digests import Digest, decimal_string
 from placet.domain.records import Outcome, Overlap, PlannedSuite
 from placet.domain.text import plural
+from placet.policy.ancestry import all_statements
 from placet.policy.evidence import Evidence, RecordedOverlap, RecordedPlan, Rows
 from placet.policy.judgement import Judgement, badness, figure, missing, percent
 from placet.policy.model import Count, Number, Setting, Slug, SuiteGate
@@ -52,7 +53,8 @@ class ContaminationGate(SuiteGate):
 def judge_contamination_gate(gate: ContaminationGate, evidence: Evidence, setting: Setting) -> Judgement:
     """Return FAIL if too much was seen, else the worst of the gates of `recheck` on what was not.
 
-    MISSING if the training statements name no data, or that data was not compared with the suite.
+    MISSING if the adapter or one it was continued from has no training statement, one names no data, or that data was
+    not compared with the suite.
     """
     data = _training_data(evidence)
     if isinstance(data, Judgement):
@@ -126,13 +128,13 @@ def _planned_without(planned: PlannedSuite, dropped: set[int]) -> PlannedSuite:
 
 def _training_data(evidence: Evidence) -> set[Digest] | Judgement:
     """Return the digests of all data that the adapter and its ancestors were trained on, by trainers' word."""
-    statements = [item for item in evidence.training if item.by_trainer]
+    statements = all_statements(evidence)
+    if isinstance(statements, Judgement):
+        return statements
     unnamed = [item for item in statements if not item.datasets]
-    if not statements or unnamed:
+    if unnamed:
         return missing(
-            "No trainer said what data the adapter was trained on."
-            if not statements
-            else "A training statement names no data.",
+            "A training statement names no data.",
             "Have the trainer sign a statement that names the data by digest.",
         ).citing(*(item.record for item in unnamed))
     return {item.digest for statement in statements for item in statement.datasets}

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, StrictBool
 
 from placet.domain.records import Outcome
 from placet.domain.text import plural
+from placet.policy.ancestry import all_statements
 from placet.policy.evidence import Evidence
 from placet.policy.judgement import Judgement, missing
 from placet.policy.model import Gate, Setting, Text
@@ -46,7 +47,7 @@ class LicenseGate(Gate):
 
 
 def judge_license_gate(gate: LicenseGate, evidence: Evidence, setting: Setting) -> Judgement:
-    """Return PASS if every licence is stated and allowed, FAIL if one is not allowed, MISSING if one is not stated."""
+    """Return PASS if every licence is stated and allowed, FAIL if one is not allowed, MISSING if one is not known."""
     if evidence.base_record is None:
         return missing("The base is not in the register.", "Register it with its licence: `placet base add`.")
     things = [
@@ -54,12 +55,10 @@ def judge_license_gate(gate: LicenseGate, evidence: Evidence, setting: Setting) 
     ]
     cited = [evidence.base_record.record]
     if gate.datasets:
-        statements = [item for item in evidence.training if item.by_trainer]
+        statements = all_statements(evidence)
+        if isinstance(statements, Judgement):
+            return statements.citing(*cited)
         cited += [item.record for item in statements]
-        if not statements:
-            return missing(
-                "No trainer said what data the adapter was trained on.", "Have the trainer sign a statement."
-            ).citing(*cited)
         for statement in statements:
             if not statement.datasets:
                 return missing(

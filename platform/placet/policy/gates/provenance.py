@@ -7,11 +7,10 @@ from typing import Literal
 from placet.domain.digests import Digest, short
 from placet.domain.records import Outcome
 from placet.domain.text import plural
-from placet.policy.evidence import Evidence, TrainingStatement
-from placet.policy.judgement import Judgement, missing
+from placet.policy.ancestry import ancestors_of, no_statement, statements_about, who_is
+from placet.policy.evidence import Evidence
+from placet.policy.judgement import Judgement
 from placet.policy.model import Gate, Setting
-
-_SIGN = "Train with the recorder on, or have the trainer sign a statement for these weights."
 
 
 class ProvenanceGate(Gate):
@@ -30,7 +29,7 @@ def judge_provenance_gate(gate: ProvenanceGate, evidence: Evidence, setting: Set
     verdict = _walk(evidence, evidence.adapter.weights_id, (), cited)
     if verdict is not None:
         return verdict.citing(*cited)
-    ancestors = len(_ancestors(evidence))
+    ancestors = len(ancestors_of(evidence))
     chain = f" and for {plural(ancestors, 'adapter')} it was continued from" if ancestors else ""
     return Judgement(
         Outcome.PASS,
@@ -44,18 +43,17 @@ def _walk(
     evidence: Evidence, weights_id: Digest, path: tuple[Digest, ...], cited: list[Digest]
 ) -> Judgement | None:
     """Return what is wrong with the chain from `weights_id` on; None if nothing is. Fills `cited`."""
-    who = "The adapter" if not path else f"Parent adapter {short(weights_id)}"
+    who = who_is(evidence, weights_id)
     if weights_id in path:
         return Judgement(
             Outcome.FAIL,
             f"{who} is named as its own ancestor.",
             "Have the trainer state what training started from.",
         )
-    statements, unsigned = _statements(evidence, weights_id)
+    statements, _ = statements_about(evidence, weights_id)
     cited.extend(statement.record for statement in statements)
     if not statements:
-        note = f" ({plural(unsigned, 'statement')} not signed by a trainer)" if unsigned else ""
-        return missing(f"{who} has no training statement signed by a trainer{note}.", _SIGN)
+        return no_statement(evidence, weights_id)
     if len({(statement.base, frozenset(statement.parents)) for statement in statements}) > 1:
         told = ", ".join(short(statement.record) for statement in statements)
         return Judgement(
@@ -76,21 +74,3 @@ def _walk(
         if problem is not None:
             return problem
     return None
-
-
-def _statements(evidence: Evidence, weights_id: Digest) -> tuple[list[TrainingStatement], int]:
-    """Return the trainers' statements about `weights_id`, and how many others there are."""
-    about = [statement for statement in evidence.training if statement.weights_id == weights_id]
-    signed = [statement for statement in about if statement.by_trainer]
-    return signed, len(about) - len(signed)
-
-
-def _ancestors(evidence: Evidence) -> set[Digest]:
-    found: set[Digest] = set()
-    todo = [evidence.adapter.weights_id]
-    while todo:
-        for statement in _statements(evidence, todo.pop())[0]:
-            new = set(statement.parents) - found
-            found |= new
-            todo.extend(new)
-    return found
