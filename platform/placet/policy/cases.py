@@ -16,6 +16,7 @@ from placet.domain.records import LedgerHead, Outcome
 from placet.policy.casefile import PolicyCase
 from placet.policy.decide import decide
 from placet.policy.fabricate import THEN, fabricate_evidence
+from placet.policy.fitting import KnownSuite, misfits
 from placet.policy.loader import refuse, suggestion, validated
 from placet.policy.schema import Policy
 from placet.policy.yamltree import Location, dotted, read_yaml
@@ -66,10 +67,15 @@ def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult
     """Return how `policy` decides `case`, against what the case expects.
 
     Raises:
-        UsageError: The case names a suite or gate that the policy does not have.
+        UsageError: The case names a suite or gate that the policy does not have, or the policy sets a limit that no
+            value in the suite's range can miss or meet.
     """
     if strange := next(_strange(policy, case), None):
         raise UsageError(f"{name}: {dotted(strange[0])}: {strange[1]}", hint=_HINT)
+    known = {suite: KnownSuite(one.value_range) for suite, one in case.evidence.suites.items()}
+    for where, text in misfits(policy, known):
+        if where[0] == "gates":  # a suite's mode is judged on the evidence
+            raise UsageError(f"{name}: {policy.id}, {dotted(where)}: {text}", hint=_HINT)
     try:
         verdict = decide(policy, fabricate_evidence(policy, case.evidence), _HEAD, THEN)
     except UndecidedError as error:

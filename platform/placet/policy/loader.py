@@ -21,6 +21,13 @@ __all__ = ["json_schema", "load_policy", "parse_policy", "refuse", "suggestion",
 _MAX_TOLD = 5
 _HINT = "docs/reference/policy.md lists every field"
 
+_LIMITS = {
+    "greater_than": ("more than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
+}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -77,6 +84,8 @@ def _problems(error: ValidationError, tree: Tree, model: type[BaseModel]) -> Ite
         if isinstance(cause, ContradictionError):
             yield from cause.problems
             continue
+        if problem["type"] == "too_short" and isinstance(problem["input"], list) and problem["input"]:
+            continue  # something stands there, and what is wrong with it is a problem of its own
         where = _within(problem["loc"], tree.value, problem["type"])
         yield where, _in_words(problem, where, tree.value, model)
 
@@ -110,6 +119,9 @@ def _in_words(problem: Any, where: Location, document: Any, model: type[BaseMode
         return "is empty; a policy without it would say nothing"
     if kind == "value_error":
         return str(context["error"])
+    if kind in _LIMITS:
+        word, limit = _LIMITS[kind]
+        return f"must be {word} {context[limit]:,}; it is {problem['input']}"
     said = str(problem["msg"])
     return said[:1].lower() + said[1:] + "; " + _got(problem.get("input"))
 

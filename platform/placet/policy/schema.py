@@ -17,7 +17,7 @@ from placet.policy.contradictions import ContradictionError, contradictions
 from placet.policy.gates import KINDS
 from placet.policy.gates.evidence_age import EvidenceAgeGate
 from placet.policy.gates.subgroups import SubgroupsGate
-from placet.policy.model import Count, Document, Gate, OtherGate, Slug, SuiteGate, Text
+from placet.policy.model import MOST, Count, Document, Gate, OtherGate, Slug, SuiteGate, Text
 from placet.policy.tiers import Review, RiskTier
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ DEFAULT_CHUNK = 50
 def _samples(value: Any) -> Any:
     if value != "all" and (isinstance(value, bool) or not isinstance(value, int)):
         raise ValueError("must be a whole number, or the word all")
+    if value != "all" and not 1 <= value <= MOST:
+        raise ValueError(f"must be a whole number from 1 to {MOST:,}, or the word all")
     return value
 
 
