@@ -74,9 +74,7 @@ def test_a_value_outside_the_declared_range_is_an_error_of_the_suite(sampling: d
     policy = policy_of(sampling, **CEILING)
     values = [0.3, 0.4] * 50 + [50.0]
     evidence = made(policy, values=values, base_values=values, range=[0, 1])
-    with pytest.raises(
-        UndecidedError, match="has 50 for document 0, outside the range of 0 to 1"
-    ) as caught:
+    with pytest.raises(UndecidedError, match="has 50 for document 0, outside the range of 0 to 1") as caught:
         decide(policy, evidence, HEAD, THEN)
     assert "Mend the scorer, or the `range` in the suite's manifest" in caught.value.hint
 
