@@ -32,6 +32,7 @@ from placet.stats.sequential import Claim, Kind, SequentialDesign
 from placet.stats.simulation import simulate
 
 ALPHA = 0.05
+UNIT = (0.0, 1.0)
 Rows = list[dict[str, Any]]
 Random = np.random.Generator
 
@@ -74,14 +75,14 @@ def other_values(runs: int, random: Random) -> Iterator[dict[str, Any]]:
         return np.where(random.random(size) < 0.9, 1.0, random.random(size))
 
     for n in (50, 200, 1000):
-        wrong = sum(mean_bounds(partly(n).tolist()).low > 0.95 for _ in range(runs))
+        wrong = sum(mean_bounds(partly(n).tolist(), within=UNIT).low > 0.95 for _ in range(runs))
         yield share_row("mean of [0, 1]", f"n {n}, nine in ten 1, mean at the floor 0.95", wrong, runs)
         wrong = 0
         for _ in range(runs):
             base = random.uniform(0.85, 0.95, n)
             kept = np.where(random.random(n) < 0.05, random.random(n), 1.0)
             adapter = base * kept + random.uniform(-0.01, 0.01, n) * (kept == 1.0)
-            wrong += difference_bounds(adapter.tolist(), base.tolist()).low > -0.0225
+            wrong += difference_bounds(adapter.tolist(), base.tolist(), within=UNIT).low > -0.0225
         yield share_row("difference of [0, 1]", f"n {n}, one in twenty collapses, loss 0.0225", wrong, runs)
 
 
@@ -129,8 +130,44 @@ def grouped_pass(
     labels = np.repeat(np.arange(groups), sizes)
     each = random.choice((1, -1, 0), p=(gain, loss, 1 - discordance), size=len(labels))
     change = np.where(whole[labels], drawn[labels], each)
-    first, second = (change > 0).astype(float), (change < 0).astype(float)
-    return difference_bounds(first.tolist(), second.tolist(), groups=labels.tolist()).low > -margin
+    first, second = (change > 0).astype(float).tolist(), (change < 0).astype(float).tolist()
+    largest = 10 if kind == "all of 10" else None  # geometric sizes have no end
+    return (
+        difference_bounds(first, second, within=UNIT, groups=labels.tolist(), largest=largest).low > -margin
+    )
+
+
+def unequal_groups(runs: int, random: Random) -> Iterator[dict[str, Any]]:
+    """Floors where size goes with score: the rare large groups are the bad ones, and often none of them is met."""
+    cases = ((15, 0.1, 20, 0.3, 2, 0.95), (18, 0.03, 30, 0.0, 1, 0.97), (60, 0.03, 30, 0.0, 1, 0.97))
+    for groups, rare, large, bad, small, good in cases:
+        size = rare * large + (1 - rare) * small
+        floor = (rare * large * bad + (1 - rare) * small * good) / size
+        wrong = 0
+        for _ in range(runs):
+            big = random.random(groups) < rare
+            right = random.random(groups) < np.where(big, bad, good)
+            labels = np.repeat(np.arange(groups), np.where(big, large, small))
+            values = right[labels].astype(float).tolist()
+            wrong += mean_bounds(values, within=UNIT, groups=labels.tolist(), largest=large).low > floor
+        where = (
+            f"{groups} groups, {rare:g} of them of {large} documents and {bad:g} right, the others of {small} and "
+            f"{good:g}, mean at the floor {floor:.3f}"
+        )
+        yield share_row("floor, unequal groups, the largest size declared", where, wrong, runs)
+    sizes, chances = np.array([20] * 2 + [2] * 13), np.array([0.3] * 2 + [0.95] * 13)
+    documents = np.repeat(np.arange(15), sizes)
+    floor = float(chances[documents].mean())
+    for drawn in (66, 30, 15):
+        wrong = 0
+        for _ in range(runs):
+            labels = random.permutation(documents)[:drawn]
+            values = (random.random(15) < chances)[labels].astype(float).tolist()
+            share = drawn / len(documents)
+            held = mean_bounds(values, within=UNIT, groups=labels.tolist(), largest=20, drawn=share)
+            wrong += held.low > floor
+        where = f"{drawn} of 66 documents in 15 groups, 2 of 20 and 0.3 right, 13 of 2 and 0.95, mean at the floor"
+        yield share_row("floor, betting on groups of a suite", where, wrong, runs)
 
 
 def judged_rules(runs: int, random: Random) -> Iterator[dict[str, Any]]:
@@ -359,6 +396,7 @@ FALSE: dict[str, Callable[[int, Random], Iterator[dict[str, Any]]]] = {
     "other values": other_values,
     "judges": judged_rules,
     "peeking": peeking,
+    "unequal groups": unequal_groups,
 }
 TABLES: dict[str, Callable[[int, Random, list[int]], Rows]] = {
     "documents used": documents_used,
@@ -406,7 +444,7 @@ def main() -> None:
             results.setdefault("false verdicts", []).extend(part(options.runs, random))
     for name, table in TABLES.items():
         if name in wanted:
-            random = np.random.default_rng((options.seed, len(FALSE)))
+            random = np.random.default_rng((options.seed, 7))
             results[name] = table(options.runs, random, sizes)
     results["cpu_s"] = round(time.process_time() - start, 1)
     if options.json:

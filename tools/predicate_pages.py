@@ -100,6 +100,8 @@ def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"`{name}`" if "properties" in definition else _type(definition, definitions)
     if "enum" in field:
         return " or ".join(f"`{value}`" for value in field["enum"])
+    if "prefixItems" in field:
+        return "list of " + ", ".join(_type(item, definitions) for item in field["prefixItems"])
     if field.get("type") == "array":
         return f"list of {_type(field['items'], definitions)}"
     if field.get("type") == "object":

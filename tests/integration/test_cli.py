@@ -28,6 +28,7 @@ from placet.cli import app
 from placet.domain.errors import UsageError
 from placet.domain.records import Decision
 from placet.ledger.lock import ledger_lock
+from placet.policy.loader import load_policy
 from placet.resources import default_policy, evals_dir, policies_dir, resource_dir
 from tests.support import offices
 
@@ -566,6 +567,58 @@ def test_a_malformed_policy_is_refused_with_file_and_line(run: Run, tmp_path: Pa
     assert done.exit_code == 2
     assert "mine.yaml:" in done.stderr
     assert "treshold" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "threshold: 0.80",
+            "threshold: 0",
+            "nothing can miss this floor; write another; suite support-desk has",
+        ),
+        ("exposure_bits: 5.0", "exposure_bits: 6", "no canary can have that exposure"),
+    ],
+)
+def test_a_limit_that_nothing_can_miss_is_refused_when_a_policy_is_checked(
+    run: Run, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = default_policy().read_text()
+    assert text.count(old) == 1
+    open_ = tmp_path / "mine.yaml"
+    open_.write_text(text.replace(old, new))
+
+    done = run("policy", "check", open_)
+
+    assert done.exit_code == 2
+    line = text[: text.index(old)].count("\n") + 1
+    assert f"mine.yaml:{line}: gates[" in done.stderr
+    assert message in done.stderr
+
+
+def test_a_sequential_suite_that_does_not_declare_its_range_is_refused(run: Run, tmp_path: Path) -> None:
+    suite = shutil.copytree(evals_dir() / "support-desk", tmp_path / "evals" / "support-desk")
+    sequential = tmp_path / "mine.yaml"
+    text = default_policy().read_text()
+    old = "support-desk: {samples: all}"
+    assert text.count(old) == 1
+    sequential.write_text(
+        text.replace(old, "support-desk: {samples: all, mode: sequential, claim: benchmark}")
+    )
+    asked = ("policy", "check", sequential, "--suites", tmp_path / "evals")
+
+    known = run(*asked, "--json")
+    manifest = suite / "suite.yaml"
+    manifest.write_text(manifest.read_text().replace("range: [0, 1]\n", ""))
+    unknown = run(*asked)
+
+    assert known.exit_code == 0
+    assert value_of(known)["suitesNotFound"] == [
+        name for name in load_policy(sequential).suites if name != "support-desk"
+    ]
+    assert unknown.exit_code == 2
+    assert "suites.support-desk.mode: a sequential test is of a metric between 0 and 1" in unknown.stderr
+    assert "does not declare its range" in unknown.stderr
 
 
 def test_a_policy_that_decides_otherwise_than_its_cases_expect_is_told(run: Run, tmp_path: Path) -> None:

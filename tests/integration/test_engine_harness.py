@@ -107,6 +107,7 @@ def test_an_exposure_suite_scores_options_against_the_true_one(runner: HarnessRu
     manifest = FILES["suite.yaml"].replace("stage: evaluation", "stage: safety")
     manifest = manifest.replace("kind: multiple_choice", "kind: exposure\nscorer: scorer.py")
     manifest = manifest.replace("metric: acc", "metric: rank\nhigher_is_better: false")
+    manifest = manifest.replace("range: [0, 1]", "range: [0, 2]")
     suite = load_suite(write_suite(tmp_path, suite_yaml=manifest, scorer_py=EXPOSURE))
     for row in probe(runner, suite, (0, 1, 2, 5), **common()).rows:
         true = row.options[row.doc % 3].logprob

@@ -20,7 +20,7 @@ from placet.attest.predicates import (
 )
 from placet.attest.statement import Subject
 from placet.domain.digests import digest_file
-from placet.domain.errors import UsageError
+from placet.domain.errors import Error, UsageError
 from placet.domain.records import (
     Advisory,
     Decision,
@@ -241,6 +241,44 @@ def test_a_sequential_run_stops_early_and_can_be_replayed(build) -> None:
     size = world.office.reader().head().size
     verdict_of(world, handed_in(world))
     assert world.office.reader().head().size == size, "asking again runs nothing"
+
+
+def test_a_plan_says_what_values_and_groups_its_suite_can_have(build) -> None:
+    clustered = """
+suites: {colours: {samples: 9, cluster: label}}
+gates:
+  - {id: floor, kind: floor, suite: colours, threshold: 0.02, why: It must know colours.}
+"""
+    world = build(clustered)
+    verdict, gates = verdict_of(world, handed_in(world))
+    plan = world.office.reader().get(verdict.plan, Kind.PLAN, Plan).record.suites[0]
+    assert plan.value_range == (0.0, 1.0)
+    assert plan.largest_groups == {"label": 6}, "of all twelve documents, drawn or not"
+    assert gates["floor"].interval is not None
+    assert gates["floor"].interval.method == "betting on groups"
+
+
+def test_a_sequential_suite_without_a_range_is_not_planned(build) -> None:
+    world = build(SEQUENTIAL.replace("FLOOR", "0.02"))
+    manifest = world.suites / "colours" / "suite.yaml"
+    manifest.write_text(manifest.read_text().replace("range: [0, 1]\n", ""))
+    submission = handed_in(world)
+    size = world.office.reader().head().size
+    with pytest.raises(
+        UsageError, match=r"suites\.colours\.mode: .* does not declare its range; write mode: fixed"
+    ):
+        world.gate(submission.record.adapter.id)
+    assert world.office.reader().head().size == size, "nothing was planned"
+
+
+def test_a_value_outside_the_declared_range_gives_no_verdict(build) -> None:
+    fixed = SEQUENTIAL.replace("FLOOR", "0.02").replace(", mode: sequential, claim: benchmark, chunk: 10", "")
+    world = build(fixed)
+    manifest = world.suites / "colours" / "suite.yaml"
+    manifest.write_text(manifest.read_text().replace("range: [0, 1]", "range: [0, 0.9]"))
+    submission = handed_in(world)
+    with pytest.raises(Error, match=r"outside the declared range of 0 to 0\.9"):
+        world.gate(submission.record.adapter.id)
 
 
 def test_adapters_gated_together_run_in_one_order_and_the_base_once(build, models: Path) -> None:

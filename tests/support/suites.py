@@ -21,6 +21,7 @@ FILES = {
         kind: multiple_choice
         task: task.yaml
         metric: acc
+        range: [0, 1]
         data:
           generator: {file: data.py, function: rows, arguments: {count: 6}}
         """,
@@ -77,6 +78,7 @@ GENERATION = {
         task: task.yaml
         metric: shout_rate
         higher_is_better: false
+        range: [0, 1]
         chat_template: true
         data:
           generator: {file: data.py, function: rows, arguments: {count: 5}}

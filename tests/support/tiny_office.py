@@ -28,6 +28,7 @@ kind: multiple_choice
 task: task.yaml
 metric: acc
 higher_is_better: true
+range: [0, 1]
 chat_template: false
 data:
   generator: {file: data.py, function: rows, arguments: {count: 12}}

@@ -275,6 +275,7 @@ def _plan(sample: SampleOffice, suites: _Suites, adapter: AdapterRef, base: Base
                 expected_documents=expected if sequential else None,
                 expected_s=None if pace is None else pace * expected,
                 sequential=Sequential(claim=sampling.claim or "benchmark", chunk=50) if sequential else None,
+                value_range=(0.0, 6.0 if name == "canaries" else 1.0),
             )
         )
     record = Plan(

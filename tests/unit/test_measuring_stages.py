@@ -13,8 +13,9 @@ from placet.domain.errors import EvaluationError, UsageError
 from placet.domain.progress import NullProgress
 from placet.engine.tasks import Call
 from placet.evaluation.run import measure
+from placet.measuring.measured import MeasuredSuite
 from placet.measuring.rows import load_rows, rows_digest
-from placet.measuring.suite import load_suite
+from placet.measuring.suite import Suite, load_suite
 from placet.safety.probes import probe
 from tests.support.suites import FILES, FakeRunner, write_generation_suite, write_suite
 
@@ -78,6 +79,21 @@ def test_a_scorer_that_does_not_value_every_sample_is_an_error(tmp_path: Path, b
     with pytest.raises(EvaluationError) as caught:
         probe(FakeRunner(spoken), suite, (0, 1), **COMMON)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(("value", "said"), [(1.5, "1.5"), (-0.5, "-0.5")])
+def test_a_value_outside_the_declared_range_is_an_error(tmp_path: Path, value: float, said: str) -> None:
+    def run(suite: Suite) -> MeasuredSuite:
+        return measure(
+            FakeRunner(lambda n: (choice(n)[0], {"acc": value if n == 2 else 1.0})), suite, (1, 2), **COMMON
+        )
+
+    message = f"colours on base: acc of c2 is {said}, outside the declared range of 0 to 1"
+    with pytest.raises(EvaluationError, match=message) as caught:
+        run(load_suite(write_suite(tmp_path / "a")))
+    assert caught.value.hint == "mend the scorer, or the `range` in the suite's manifest"
+    silent = FILES["suite.yaml"].replace("range: [0, 1]\n", "")
+    assert run(load_suite(write_suite(tmp_path / "b", suite_yaml=silent))).rows[1].value == value
 
 
 def test_a_scorer_is_one_metric(tmp_path: Path) -> None:

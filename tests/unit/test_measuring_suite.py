@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from placet.domain.errors import EvaluationError, UsageError
-from placet.measuring.suite import load_module, load_suite, scorer_code
+from placet.measuring.suite import largest_group, load_module, load_suite, scorer_code
 from placet.sources.package import PackageSource
 from tests.support.suites import FILES, GENERATION, write_generation_suite, write_suite
 
@@ -124,6 +124,53 @@ def test_data_code_that_gives_no_documents_is_refused(tmp_path: Path, code: str)
     with pytest.raises(UsageError, match=r"data\.py") as caught:
         load_suite(write_suite(tmp_path, data_py=code)).rows()
     assert caught.value.hint
+
+
+def test_a_suite_declares_its_metric_s_range_and_its_largest_groups(tmp_path: Path) -> None:
+    assert load_suite(write_suite(tmp_path / "a")).value_range == (0.0, 1.0)
+    manifest = FILES["suite.yaml"].replace("range: [0, 1]\n", "")
+    assert load_suite(write_suite(tmp_path / "b", suite_yaml=manifest)).value_range is None
+    changed = FILES["suite.yaml"].replace("range: [0, 1]", "range: [-0.5, 12]\nlargest_groups: {gold: 5}")
+    suite = load_suite(write_suite(tmp_path / "c", suite_yaml=changed))
+    assert suite.value_range == (-0.5, 12.0)
+    # Of six documents two have each gold: the suite says that there may be five, and nothing of the question.
+    assert largest_group(suite, "gold") == 5
+    assert largest_group(suite, "q") == 1
+    assert largest_group(load_suite(tmp_path / "a"), "gold") == 2
+    small = load_suite(write_suite(tmp_path / "d", suite_yaml=changed.replace("gold: 5", "gold: 1")))
+    with pytest.raises(
+        UsageError, match="gold 0 has 2 documents, where `largest_groups` says that none has more"
+    ):
+        largest_group(small, "gold")
+
+
+@pytest.mark.parametrize(
+    ("range_", "message"),
+    [
+        ("[1, 0]", "the least value comes first"),
+        ("[0, 0]", "the least value comes first"),
+        ("[0]", "range"),
+        ("[0, .inf]", "a bound has at most 6 decimal places"),
+        ("[0, 2000000000]", "lies within 1,000,000,000 of 0"),
+        ("[0, 0.1234567]", "a bound has at most 6 decimal places"),
+        ("['0', '1']", "range"),
+        ("[false, true]", "range"),
+        ("binary", "range"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(tmp_path: Path, range_: str, message: str) -> None:
+    manifest = FILES["suite.yaml"].replace("range: [0, 1]", f"range: {range_}")
+    with pytest.raises(UsageError, match=message) as caught:
+        load_suite(write_suite(tmp_path, suite_yaml=manifest))
+    assert "suites.md" in caught.value.hint
+
+
+def test_every_shipped_suite_declares_its_range() -> None:
+    evals = Path(__file__).resolve().parents[2] / "evals"
+    found = {path.parent.name: load_suite(path.parent).value_range for path in evals.glob("*/suite.yaml")}
+    assert found.pop("canaries") == (0.0, 5.0)  # bits: one option in 32 is the code
+    assert len(found) >= 11
+    assert set(found.values()) == {(0.0, 1.0)}
 
 
 def test_a_symlink_is_no_part_of_a_suite(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ PLANNED = PlannedSuite(
     documents=100,
     samples=ORDER,
     sequential=Sequential(claim="benchmark", chunk=10),
+    value_range=(0.0, 1.0),
 )
 
 

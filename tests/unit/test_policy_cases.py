@@ -11,6 +11,7 @@ from placet.policy.casefile import PolicyCase
 from placet.policy.cases import cases_folder, load_case, run_case, run_cases
 from placet.policy.loader import load_policy
 from placet.policy.schema import Policy
+from tests.support.policies import small_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = sorted((ROOT / "policies").glob("*.yaml"))
@@ -133,6 +134,77 @@ def test_a_mistake_in_a_case_names_file_line_and_fix(tmp_path: Path) -> None:
     path.write_text("title: t\nevidence:\n  suites: {}\n  intak: clean\nexpect: {decision: ALLOW}\n")
     with pytest.raises(UsageError, match=r"odd\.yaml:4: evidence\.intak: unknown field"):
         load_case(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("evidnce: {}", r"a\.yaml:5: evidnce: unknown field; did you mean evidence\?"),
+        ("colour: {}", r"a\.yaml:5: colour: unknown field; known here: title, evidence, expect"),
+    ],
+)
+def test_an_unknown_field_of_a_case_is_told_what_a_case_knows(
+    line: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"title: t\nevidence:\n  suites: {{}}\nexpect: {{decision: ALLOW}}\n{line}\n")
+    with pytest.raises(UsageError, match=message):
+        load_case(path)
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ("{ones: 3, off: 4}", r"a\.yaml:4: evidence\.suites\.desk\.off: unknown field; did you mean of\?"),
+        (
+            "{groups: {men: {gaind: 3}}}",
+            r"evidence\.suites\.desk\.groups\.men\.gaind: unknown field; did you mean gained\?",
+        ),
+        ("{ones: 1, of: 99999999999}", r"a\.yaml:4: evidence\.suites\.desk\.of: must be at most 1,000,000"),
+        (
+            "{values: [1.5], base_values: [1], range: [2, 1]}",
+            r"a\.yaml:4: evidence\.suites\.desk: `range` names the least value first",
+        ),
+    ],
+)
+def test_a_mistake_in_a_case_s_suite_names_line_and_fix(suite: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"title: t\nevidence:\n  suites:\n    desk: {suite}\nexpect: {{decision: ALLOW}}\n")
+    with pytest.raises(UsageError, match=message):
+        load_case(path)
+
+
+def test_a_case_that_names_what_the_policy_lacks_names_file_line_and_fix(
+    policy: Policy, tmp_path: Path
+) -> None:
+    good = (ROOT / "policies" / "tests" / "default" / "good.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(good.rstrip() + "\n  gates:\n    intaik: FAIL\n")
+    line = len(good.rstrip().splitlines()) + 2
+    message = (
+        rf"a\.yaml:{line}: expect\.gates\.intaik: policy default has no gate intaik; did you mean intake\?"
+    )
+    with pytest.raises(UsageError, match=message) as caught:
+        run_cases(policy, tmp_path)
+    assert caught.value.hint
+    (tmp_path / "a.yaml").write_text(good.replace("support-desk:", "support-dsk:", 1))
+    with pytest.raises(
+        UsageError, match=r"a\.yaml:\d+: evidence\.suites\.support-dsk: policy default has no suite"
+    ):
+        run_cases(policy, tmp_path)
+
+
+def test_a_case_shows_a_limit_that_nothing_can_miss() -> None:
+    open_policy = small_policy(
+        {"a": {"samples": "all"}},
+        [{"id": "f", "kind": "floor", "suite": "a", "threshold": 0, "why": "w"}],
+    )
+    case = {
+        "title": "t",
+        "evidence": {"suites": {"a": {"ones": 0, "of": 3}}},
+        "expect": {"decision": "ALLOW"},
+    }
+    with pytest.raises(UsageError, match=r"gates\[0\]\.threshold: nothing can miss this floor"):
+        run_case(open_policy, PolicyCase.model_validate(case))
 
 
 def test_a_folder_without_cases_is_refused(policy: Policy, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_file_out_of_a_spreadsheet_is_read(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="UTF-8"):
         load_labels(path)
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="there is no file"):
         load_labels(tmp_path / "none.csv")
 
 
@@ -154,3 +154,13 @@ def test_the_poor_judges_told_are_those_computed() -> None:
         f"give {difference.low:.3f} to {difference.high:.3f}, instead of {plain.low:.3f} to {plain.high:.3f}"
         in WORDS
     )
+
+
+def test_a_file_of_labels_that_cannot_be_read_is_told_why(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no file .*nofile\.csv"):
+        load_labels(tmp_path / "nofile.csv")
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
+        load_labels(tmp_path)
+    (tmp_path / "l.csv").write_bytes(b"human,judge\n1,\xff\n")
+    with pytest.raises(UsageError, match=r"l\.csv, line 2 is not UTF-8 text"):
+        load_labels(tmp_path / "l.csv")

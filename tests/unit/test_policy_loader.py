@@ -313,3 +313,135 @@ def test_the_json_schema_knows_every_kind() -> None:
     kinds = schema["properties"]["gates"]["items"]["discriminator"]["mapping"]
     assert set(kinds) == {kind.name for kind in KINDS}
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            changed("threshold: 0.8", f"threshold: 1{'0' * 32}"),
+            "p.yaml:20: gates[1].threshold: is farther from 0 than 1,000,000,000, which no policy needs",
+        ),
+        (
+            changed("threshold: 0.8", f"threshold: {'9' * 5000}"),
+            "p.yaml:20: gates[1].threshold: a number of 5000",
+        ),
+        (
+            changed("threshold: 0.8", f"threshold: 1{'0' * 400}.5"),
+            "p.yaml:20: gates[1].threshold: a number of 403",
+        ),
+        (changed("threshold: 0.8", "threshold: -1000000001"), "gates[1].threshold: is farther from 0 than"),
+        (
+            changed("{samples: 100}", "{samples: 99999999999999999999}"),
+            "p.yaml:12: suites.general.samples: must be a whole number from 1 to 1,000,000,000, or the word all",
+        ),
+        (
+            changed("valid_days: 30", "valid_days: 99999999999"),
+            "review.valid_days: must be at most 36,500; it is 99",
+        ),
+        (
+            changed("approvals: 1", "approvals: 99999999999"),
+            "review.approvals: must be at most 1,000,000,000",
+        ),
+        (
+            GOOD + "  - {id: age, kind: evidence_age, max_days: 99999999999, why: w}\n",
+            "p.yaml:27: gates[3].max_days: must be at most 36,500; it is 99999999999",
+        ),
+        (
+            GOOD + "  - {id: old, kind: base_supported, stated_within_days: 36501, why: w}\n",
+            "p.yaml:27: gates[3].stated_within_days: must be at most 36,500; it is 36501",
+        ),
+        (
+            GOOD + "  - {id: x, kind: leakage, suite: desk, max_recovered: 99999999999, why: w}\n",
+            "p.yaml:27: gates[3].max_recovered: must be at most 1,000,000,000",
+        ),
+        (
+            changed("threshold: 0.8", 'threshold: "0.0_3"'),
+            "gates[1].threshold: must be a number, written plainly",
+        ),
+        (
+            changed("threshold: 0.8", 'threshold: " 1e-2 "'),
+            "gates[1].threshold: must be a number, written plainly",
+        ),
+        (
+            changed("threshold: 0.8", 'threshold: "1e-2"'),
+            "gates[1].threshold: must be a number, written plainly",
+        ),
+        (
+            changed("threshold: 0.8", 'threshold: "+0.5"'),
+            "gates[1].threshold: must be a number, written plainly",
+        ),
+        (
+            changed("threshold: 0.8", 'threshold: "٠.٥"'),
+            "gates[1].threshold: must be a number, written plainly",
+        ),
+    ],
+)
+def test_a_number_that_is_too_large_or_not_plain_names_line_and_fix(text: str, message: str) -> None:
+    told = refusal(text)
+    assert message in told
+    assert "gates: is empty" not in told  # what is wrong with a gate is no lack of gates
+
+
+def test_the_greatest_numbers_that_are_read_are_reckoned_with() -> None:
+    policy = parse_policy(
+        GOOD.replace("threshold: 0.8", "threshold: 999999999.999999").replace(
+            "valid_days: 30", "valid_days: 365"
+        )
+        + "  - {id: age, kind: evidence_age, max_days: 36500, why: w}\n"
+    )
+    assert policy.to_json()["gates"][1]["threshold"] == "999999999.999999"
+    assert policy.max_age_days == 36500
+
+
+@pytest.mark.parametrize(("tier", "asked"), [("limited", 2), ("high", 3)])
+def test_a_gate_that_asks_for_fewer_waivers_than_its_tier_is_refused(tier: str, asked: int) -> None:
+    lapses = "lapses_on: [new_evidence, base_status, approver_left]"
+    review = f"approvals: 3\n  waivers_needed: 3\n  {lapses}\n  valid_days: 30"
+    strict = (
+        GOOD.replace("risk_tier: minimal", f"risk_tier: {tier}")
+        .replace("approvals: 1\n  valid_days: 30", review)
+        .replace("threshold: 0.8", "threshold: 0.8\n    waivable: true\n    waivers: WAIVERS")
+    )
+    message = f"gates[1].waivers: at least {asked}, as risk tier {tier} asks of every waiver"
+    assert message in refusal(strict.replace("WAIVERS", str(asked - 1)))
+    assert parse_policy(strict.replace("WAIVERS", str(asked))).gates[1].waivers == asked
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        (
+            "  - {id: top, kind: ceiling, suite: desk, metric: acc, threshold: 0.1, why: w}\n",
+            "p.yaml:27: gates[3].threshold: the floor 0.8 of floor is not below the ceiling 0.1 of top",
+        ),
+        (
+            "  - {id: parts, kind: subgroups, suite: desk, by: sex, ceiling: 0.1, why: w}\n",
+            "p.yaml:27: gates[3].ceiling: the floor 0.8 of floor is not below the ceiling 0.1 of parts",
+        ),
+        (
+            "  - {id: parts, kind: subgroups, suite: general, by: sex, floor: 0.9, why: w}\n"
+            "  - {id: more, kind: subgroups, suite: general, by: age, ceiling: 0.5, why: w}\n",
+            "p.yaml:28: gates[4].ceiling: the floor 0.9 of parts is not below the ceiling 0.5 of more",
+        ),
+        (
+            "  - {id: again, kind: floor, suite: desk, metric: acc, threshold: 0.7, why: w}\n",
+            "p.yaml:27: gates[3]: gate floor already is a floor on desk; keep the stricter one",
+        ),
+    ],
+)
+def test_gates_that_cannot_both_pass_are_seen_however_they_are_written(gates: str, message: str) -> None:
+    assert message in refusal(GOOD + gates)
+
+
+def test_limits_of_two_metrics_that_are_both_named_are_no_contradiction() -> None:
+    text = GOOD.replace("threshold: 0.8", "threshold: 0.8\n    metric: acc")
+    parse_policy(text + "  - {id: top, kind: ceiling, suite: desk, metric: loss, threshold: 0.1, why: w}\n")
+
+
+def test_a_sequential_limit_beyond_0_to_1_is_refused() -> None:
+    text = changed("desk: {samples: all}", "desk: {samples: all, mode: sequential, claim: benchmark}")
+    message = (
+        "p.yaml:20: gates[1].threshold: is beyond 0 to 1, and a sequential test is of metrics between 0 and 1"
+    )
+    assert message in refusal(text.replace("threshold: 0.8", "threshold: 5"))

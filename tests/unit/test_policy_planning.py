@@ -34,7 +34,7 @@ suites:
   general: {samples: 100}
 gates:
   - {id: files, kind: intake, why: files first}
-  - {id: job, kind: floor, suite: desk, threshold: 0.8, why: it has a job}
+  - {id: job, kind: floor, suite: desk, metric: acc, threshold: 0.8, why: it has a job}
   - {id: calm, kind: ceiling, suite: desk, metric: refusals, threshold: 0.1, why: it should answer}
   - {id: keep, kind: not_worse, suite: general, margin: 0.05, why: it should not forget}
 """

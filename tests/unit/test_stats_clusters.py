@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from itertools import product
+from collections import Counter
+from itertools import combinations, combinations_with_replacement, product
 
 import numpy as np
 import pytest
@@ -19,10 +20,13 @@ from placet.stats.clusters import (
     effective_documents,
     grouped,
     robust_variance,
+    unmet_size,
 )
 from placet.stats.exact import exact_interval
 from placet.stats.mean import difference_bounds, mean_bounds
 from placet.stats.proportion import clopper_pearson
+
+UNIT = (0.0, 1.0)
 
 
 def spread(counts: list[tuple[int, int, int]]) -> tuple[list[float], list[float], list[str]]:
@@ -102,17 +106,43 @@ def test_independent_documents_in_many_groups_lose_little() -> None:
 
 def test_few_groups_are_judged_by_betting() -> None:
     first, second, labels = spread([(1, 0, 9)] * (MIN_GROUPS - 1))
-    assert difference_bounds(first, second, groups=labels).method == "betting on groups"
+    bounds = difference_bounds(first, second, within=UNIT, groups=labels, largest=10)
+    assert bounds.method == "betting on groups"
     values = [0.2, 0.4] * (MIN_GROUPS - 1)
     pairs = [number // 2 for number in range(len(values))]
-    assert mean_bounds(values, groups=pairs).method == "betting on groups"
-    with pytest.raises(NotEstimableError, match="too few"):
-        mean_bounds([value * 10 for value in values], groups=pairs)
+    assert mean_bounds(values, within=UNIT, groups=pairs, largest=2).method == "betting on groups"
+    wide = mean_bounds([value * 10 for value in values], within=(0.0, 10.0), groups=pairs, largest=2)
+    assert wide.low == pytest.approx(10 * mean_bounds(values, within=UNIT, groups=pairs, largest=2).low)
+
+
+def test_few_groups_allow_no_bounds_where_range_or_size_is_not_declared() -> None:
+    # All values seen are in [0, 1]; that says nothing of those that were not seen.
+    values, pairs = [0.3, 1.0] * 15, [number // 2 for number in range(30)]
+    with pytest.raises(NotEstimableError, match="not declared what values the metric can have"):
+        mean_bounds(values, groups=pairs, largest=2)
+    with pytest.raises(NotEstimableError, match="not declared how large a group can be"):
+        mean_bounds(values, within=UNIT, groups=pairs)
+    with pytest.raises(NotEstimableError, match="not declared what values the metric can have"):
+        difference_bounds(values, [1.0] * 30, groups=pairs, largest=2)
+
+
+def test_rare_large_values_pass_no_ceiling_on_few_groups() -> None:
+    # One group in 33 has 20 throughout; its range declared, the upper bound reckons with it before it is met.
+    chance, wrong, runs = random.Random(3), 0, 300
+    truth = 0.3 + 0.03 * 19.7
+    for _ in range(runs):
+        values = [
+            20.0 if bad else 0.3 for bad in (chance.random() < 0.03 for _ in range(15)) for _ in range(10)
+        ]
+        labels = [number // 10 for number in range(150)]
+        wrong += mean_bounds(values, within=(0.0, 20.0), groups=labels, largest=10).high < truth
+    assert wrong == 0
 
 
 def test_one_huge_group_among_many_is_judged_by_betting() -> None:
     first, second, labels = spread([(2, 2, 400)] + [(0, 0, 1)] * 40)
-    assert difference_bounds(first, second, groups=labels).method == "betting on groups"
+    bounds = difference_bounds(first, second, within=UNIT, groups=labels, largest=404)
+    assert bounds.method == "betting on groups"
 
 
 @pytest.mark.parametrize(
@@ -133,16 +163,106 @@ def test_error_of_betting_on_groups_is_at_most_alpha(
     for values in product(chances, repeat=len(sizes)):
         chance = math.prod(chances[value] for value in values)
         sums = tuple(value * size for value, size in zip(values, sizes, strict=True))
-        bounds = betting_interval(Groups(sums, sizes, 0.0), alpha, -1.0, 1.0)
+        bounds = betting_interval(Groups(sums, sizes, 0.0), alpha, -1.0, 1.0, max(sizes))
         missed[0] += chance * (bounds.low > truth + 1e-9)
         missed[1] += chance * (bounds.high < truth - 1e-9)
     assert max(missed) <= alpha
 
 
+# What a group may be: its chance, its size, and the value of all its documents.
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ((0.9, 1, 1.0), (0.1, 6, 0.0)),
+        ((0.97, 1, 1.0), (0.03, 30, 0.0)),
+        ((0.5, 2, 0.9), (0.3, 4, 0.5), (0.2, 8, 0.1)),
+        ((0.6, 1, 0.0), (0.4, 5, 1.0)),
+    ],
+)
+@pytest.mark.parametrize("groups", [2, 5, 9])
+def test_error_of_betting_is_at_most_alpha_where_size_goes_with_score(
+    kinds: tuple[tuple[float, int, float], ...], groups: int
+) -> None:
+    # Every outcome of groups drawn independently, sizes and all; the mean is over the documents of all there could be.
+    size = sum(chance * n for chance, n, _ in kinds)
+    truth, largest, alpha = (
+        sum(chance * n * value for chance, n, value in kinds) / size,
+        max(n for _, n, _ in kinds),
+        0.2,
+    )
+    missed = [0.0, 0.0]
+    for drawn in combinations_with_replacement(range(len(kinds)), groups):
+        counts = [drawn.count(kind) for kind in range(len(kinds))]
+        ways = math.factorial(groups) / math.prod(map(math.factorial, counts))
+        chance = ways * math.prod(kinds[kind][0] for kind in drawn)
+        sizes = tuple(kinds[kind][1] for kind in drawn)
+        sums = tuple(kinds[kind][1] * kinds[kind][2] for kind in drawn)
+        bounds = betting_interval(Groups(sums, sizes, 0.0), alpha, 0.0, 1.0, largest)
+        missed[0] += chance * (bounds.low > truth + 1e-9)
+        missed[1] += chance * (bounds.high < truth - 1e-9)
+    assert max(missed) <= alpha
+
+
+@pytest.mark.parametrize("drawn", [12, 6, 3])
+def test_error_of_betting_is_at_most_alpha_for_documents_drawn_from_a_suite(drawn: int) -> None:
+    # The suite's groups are what they are, large ones worse; the k of its largest is known before the draw.
+    sizes, chances, alpha = (6, 2, 2, 1, 1), (0.1, 0.9, 0.9, 0.9, 0.9), 0.2
+    documents = [group for group, size in enumerate(sizes) for _ in range(size)]
+    truth = sum(chances[group] for group in documents) / len(documents)
+    draws = Counter(
+        tuple(Counter(picked)[group] for group in range(len(sizes)))
+        for picked in combinations(documents, drawn)
+    )
+    missed = [0.0, 0.0]
+    for met, ways in draws.items():
+        for right in product((0, 1), repeat=len(sizes)):
+            chance = math.prod(p if one else 1.0 - p for p, one in zip(chances, right, strict=True))
+            pairs = [(float(n * one), n) for n, one in zip(met, right, strict=True) if n]
+            held = Groups(tuple(total for total, _ in pairs), tuple(n for _, n in pairs), 0.0)
+            bounds = betting_interval(held, alpha, 0.0, 1.0, max(sizes))
+            share = chance * ways / sum(draws.values())
+            missed[0] += share * (bounds.low > truth + 1e-9)
+            missed[1] += share * (bounds.high < truth - 1e-9)
+    assert max(missed) <= alpha
+
+
+def test_a_group_larger_than_was_said_is_refused() -> None:
+    with pytest.raises(ValueError, match="a group of 3 documents, where 2 were said to be the most"):
+        betting_interval(Groups((1.0, 1.0), (3, 1), 0.0), 0.05, 0.0, 1.0, 2)
+
+
+@pytest.mark.parametrize("groups", [18, 25, 60])
+def test_large_bad_groups_that_were_not_met_pass_no_floor(groups: int) -> None:
+    # One group in 33 is thirty times as large and all wrong; the mean over documents is 0.50, most samples show 0.97.
+    chance, wrong, runs = random.Random(4), 0, 200
+    truth = 0.97 * 0.97 / (0.03 * 30 + 0.97)
+    for _ in range(runs):
+        values, labels = list[float](), list[int]()
+        for group in range(groups):
+            bad = chance.random() < 0.03
+            values += [0.0] * 30 if bad else [float(chance.random() < 0.97)]
+            labels += [group] * (30 if bad else 1)
+        wrong += mean_bounds(values, within=UNIT, groups=labels, largest=30).low > truth
+    assert wrong / runs <= 0.05
+
+
+def test_a_part_of_the_documents_meets_a_part_of_a_group() -> None:
+    groups = grouped([1.0] * 40, [number // 2 for number in range(40)])
+    assert unmet_size(groups, None) == 2.0
+    assert unmet_size(groups, 30) == 30.0
+    assert unmet_size(groups, 30, 0.1) == 3.0
+    # No two documents of this sample share a group, and one that was not met would bring three.
+    labels = range(40)
+    assert mean_bounds([1.0] * 39 + [0.0], within=UNIT, groups=labels, largest=30, drawn=0.1).method.endswith(
+        "robust"
+    )
+    assert mean_bounds([1.0] * 39 + [0.0], within=UNIT, groups=labels, largest=1) == clopper_pearson(39, 40)
+
+
 def test_faultless_groups_show_what_few_groups_can() -> None:
     # 12 of 12 right throughout: m^12 = 0.05 would be the best one could say, m = 0.779; betting pays for not knowing.
     values, labels = [1.0] * 60, [number // 5 for number in range(60)]
-    bounds = mean_bounds(values, groups=labels)
+    bounds = mean_bounds(values, within=UNIT, groups=labels, largest=5)
     assert 0.68 < bounds.low < 0.05 ** (1 / 12)
     assert bounds.high == 1.0
 
@@ -178,9 +298,13 @@ def test_order_does_not_matter(data: st.DataObject, groups: int) -> None:
     )
     first, second, labels = spread(counts)
     order = data.draw(st.permutations(range(len(labels))))
-    bounds = difference_bounds(first, second, groups=labels)
+    bounds = difference_bounds(first, second, within=UNIT, groups=labels, largest=12)
     mixed = difference_bounds(
-        [first[i] for i in order], [second[i] for i in order], groups=[labels[i] for i in order]
+        [first[i] for i in order],
+        [second[i] for i in order],
+        within=UNIT,
+        groups=[labels[i] for i in order],
+        largest=12,
     )
     assert (mixed.estimate, mixed.low, mixed.high) == (bounds.estimate, bounds.low, bounds.high)
     assert -1.0 <= bounds.low <= bounds.estimate <= bounds.high <= 1.0
@@ -192,4 +316,4 @@ def test_labels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="one group"):
         robust_variance(grouped((1.0, 0.0), ("a", "a")))
     with pytest.raises(ValueError, match="values must be in"):
-        betting_interval(Groups((5.0,), (2,), 0.0), 0.05, 0.0, 1.0)
+        betting_interval(Groups((5.0,), (2,), 0.0), 0.05, 0.0, 1.0, 2)

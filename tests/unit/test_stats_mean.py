@@ -42,18 +42,40 @@ def test_pairing_takes_out_what_both_share() -> None:
     assert 0.5 < bounds.low < bounds.high < 0.55
 
 
-def test_values_in_the_unit_interval_reckon_with_one_bad_document_more() -> None:
+def test_a_declared_range_makes_each_bound_reckon_with_one_bad_document_more() -> None:
     values = [1.0] * 50 + [0.5] * 2
-    bounds = mean_bounds(values)
+    bounds = mean_bounds(values, within=(0.0, 1.0))
     assert bounds.method == "Student t, one worst document added"
     assert bounds.n == 52
     assert bounds.low == student_interval([*values, 0.0]).low < student_interval(values).low
     assert bounds.high == max(student_interval(values).high, student_interval([*values, 1.0]).high)
-    pair = difference_bounds(values, [1.0] * 52)
+    pair = difference_bounds(values, [1.0] * 52, within=(0.0, 1.0))
     assert pair.method == "Student t, paired, one worst document added"
     assert pair.low < bounds.low - 1.0
-    # Other units have no worst value: plain Student.
-    assert mean_bounds([value * 3 for value in values]).method == "Student t"
+    # In another unit the worst is another.
+    wide = mean_bounds([value * 3 for value in values], within=(0.0, 3.0))
+    assert wide.low == pytest.approx(3 * bounds.low)
+    # Where nobody says what can come, values seen are not asked: plain Student.
+    assert mean_bounds(values).method == "Student t"
+
+
+def test_values_all_0_or_1_of_a_metric_that_goes_further_are_no_counts() -> None:
+    values = [1.0] * 30 + [0.0] * 30
+    assert mean_bounds(values, within=(0.0, 1.0)) == clopper_pearson(30, 60)
+    bounds = mean_bounds(values, within=(0.0, 50.0))
+    assert bounds.method == "Student t, one worst document added"
+    assert bounds.high > 2.0
+    with pytest.raises(NotEstimableError, match="alike"):
+        mean_bounds([1.0] * 60, within=(0.0, 50.0))
+    assert difference_bounds(values, values[::-1], within=(0.0, 50.0)).method.startswith("Student")
+
+
+@pytest.mark.parametrize("within", [(0.0, 0.5), (0.5, 1.0)])
+def test_a_value_outside_the_declared_range_is_refused(within: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="every value must be in the declared range"):
+        mean_bounds([0.25, 0.75] * 20, within=within)
+    with pytest.raises(ValueError, match="is no range"):
+        mean_bounds([0.5] * 40, within=(1.0, 1.0))
 
 
 def test_rare_failures_seldom_make_a_floor_pass_wrongly() -> None:
@@ -62,7 +84,7 @@ def test_rare_failures_seldom_make_a_floor_pass_wrongly() -> None:
     wrong = [0, 0]
     for _ in range(runs):
         values = [1.0 if chance.random() < 0.9 else chance.random() for _ in range(100)]
-        wrong[0] += mean_bounds(values).low > 0.95
+        wrong[0] += mean_bounds(values, within=(0.0, 1.0)).low > 0.95
         wrong[1] += student_interval(values).low > 0.95
     assert wrong[0] / runs <= 0.05
     assert wrong[1] / runs > 0.07

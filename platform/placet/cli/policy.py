@@ -67,17 +67,32 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="policy")
 
 
-def check(policy: PolicyArgument = None, json: JsonOption = False) -> None:
-    """Check that a policy is well formed, and name its content. Exit code 2: it is not, with file, line and fix."""
+def check(policy: PolicyArgument = None, suites: SuitesOption = None, json: JsonOption = False) -> None:
+    """Check that a policy is well formed and fits its suites, and name its content.
+
+    Of the suites only what they declare is read: none of their documents. Exit code 2: it is not or does not, with
+    file, line and fix.
+    """
+    from placet.policy.fitting import KnownSuite, require_fit
+
     session = Session(json=json)
-    _, document = _load(policy)
+    path, document = _load(policy)
+    found = _declared(document, suites)
+    require_fit(document, {name: KnownSuite(suite.value_range) for name, suite in found.items()}, path)
     ref = document.ref
+    unknown = [name for name in document.suites if name not in found]
     pairs = [
         ("policy", f"{ref.id} {ref.version}"),
         ("digest", ref.digest),
         ("gates", ", ".join(gate.id for gate in document.gates)),
     ]
-    value = {"policy": ref.to_json(), "gates": [gate.id for gate in document.gates]}
+    if unknown:
+        pairs.append(("not found", f"suite {', '.join(unknown)}: its gates' limits were not held against it"))
+    value = {
+        "policy": ref.to_json(),
+        "gates": [gate.id for gate in document.gates],
+        "suitesNotFound": unknown,
+    }
     session.result(value, lambda console: print_pairs(console, pairs))
 
 
@@ -110,8 +125,8 @@ def explain(
 ) -> None:
     """Say in words what a policy demands, why, and who has to sign."""
     session = Session(json=json)
-    _, document = _load(policy)
-    notes = _notes(session, document) if samples else {}
+    path, document = _load(policy)
+    notes = _notes(session, document, path) if samples else {}
     session.result(explain_json(document, notes), lambda console: show_policy(console, document, notes))
 
 
@@ -129,8 +144,8 @@ def plan(
     from placet.policy.notes import group_lines
 
     session = Session(home, json)
-    _, document = _load(policy)
-    rows, cost, notes = _planned(session, document, suites)
+    path, document = _load(policy)
+    rows, cost, notes = _planned(session, document, path, suites)
 
     def show(console: Console) -> None:
         headings = ("suite", "has", "planned", "mode", "expected", "time on one subject")
@@ -299,12 +314,12 @@ def diff(
 
 
 def _planned(
-    session: Session, policy: Policy, suites: Path | None
+    session: Session, policy: Policy, path: Path, suites: Path | None
 ) -> tuple[list[dict[str, Any]], Cost, tuple[SampleNote, ...]]:
     from placet.pipeline.costs import cost_of, paces
     from placet.policy.forecasts import expected_documents
 
-    loaded = _load_suites(session, policy, suites)
+    loaded = _load_suites(session, policy, path, suites)
     documents, sizes, notes = _reviewed(policy, loaded)
     known = paces(session.office().reader()) if (session.home / "office.json").exists() else {}
     rows, wanted = [], []
@@ -327,9 +342,21 @@ def _planned(
     return rows, cost_of(wanted, known), notes
 
 
-def _load_suites(session: Session, policy: Policy, folder: Path | None = None) -> dict[str, Suite]:
-    """Return the policy's suites with their documents, which may have to be fetched."""
+def _declared(policy: Policy, folder: Path | None) -> dict[str, Suite]:
+    """Return those of the policy's suites that are in `folder`, without their documents."""
+    from placet.measuring.suite import MANIFEST, load_suite
+    from placet.resources import evals_dir
+
+    home = folder or evals_dir()
+    return {name: load_suite(home / name) for name in policy.suites if (home / name / MANIFEST).is_file()}
+
+
+def _load_suites(
+    session: Session, policy: Policy, path: Path, folder: Path | None = None
+) -> dict[str, Suite]:
+    """Return the policy's suites with their documents, which may have to be fetched; refuse what does not fit them."""
     from placet.measuring.suite import load_suite
+    from placet.policy.fitting import KnownSuite, require_fit
     from placet.resources import evals_dir
 
     with session.progress() as progress:
@@ -338,6 +365,8 @@ def _load_suites(session: Session, policy: Policy, folder: Path | None = None) -
         }
         for suite in loaded.values():
             suite.rows()
+    known = {name: KnownSuite(suite.value_range, len(suite.rows())) for name, suite in loaded.items()}
+    require_fit(policy, known, path)
     return loaded
 
 
@@ -372,6 +401,6 @@ def _load(path: Path | None) -> tuple[Path, Policy]:
     return chosen, load_policy(chosen)
 
 
-def _notes(session: Session, policy: Policy) -> dict[str, SampleNote]:
-    *_, notes = _reviewed(policy, _load_suites(session, policy))
+def _notes(session: Session, policy: Policy, path: Path) -> dict[str, SampleNote]:
+    *_, notes = _reviewed(policy, _load_suites(session, policy, path))
     return {note.gate: note for note in notes}

@@ -380,6 +380,15 @@ class PlannedSuite(Record):
     sequential: Sequential | None = Field(
         default=None, description="how the run may stop before its last document; absent: it may not"
     )
+    value_range: tuple[Measured, Measured] | None = Field(
+        default=None,
+        description="the least and the greatest value that the suite says its metric can have; absent: it does not say",
+    )
+    largest_groups: dict[str, Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        description="column of `groups` → most documents that one of its values can have, known before the draw: as "
+        "the suite says, else the most of all its documents",
+    )
     companions: Sha256 | None = Field(
         default=None,
         description="record id of a run of the base on every document of the suite, whose values steady a sequential "

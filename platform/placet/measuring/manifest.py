@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from placet.domain.digests import parse_digest
 from placet.domain.records import Sha256, Stage
@@ -23,6 +24,20 @@ class SuiteKind(StrEnum):
     MULTIPLE_CHOICE = "multiple_choice"
     GENERATION = "generation"
     EXPOSURE = "exposure"
+
+
+_PLACES = 6
+_MOST = 1e9
+
+
+def _bound(value: float) -> float:
+    if not math.isfinite(value) or abs(value) > _MOST or round(value, _PLACES) != value:
+        raise ValueError(f"a bound has at most {_PLACES} decimal places and lies within 1,000,000,000 of 0")
+    return value
+
+
+Bound = Annotated[float, Field(strict=True), AfterValidator(_bound)]
+"""An end of a metric's range, as a record can keep it."""
 
 
 class _Strict(BaseModel):
@@ -87,6 +102,12 @@ class SuiteManifest(_Strict):
     chat_template: bool = False
     metric: str = Field(min_length=1)
     higher_is_better: bool | None = None
+    range: tuple[Bound, Bound] | None = Field(
+        default=None, description="the least and the greatest value that the metric can have for a document"
+    )
+    largest_groups: dict[str, Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]] = Field(
+        default_factory=dict, description="column → most documents that one of its values can have"
+    )
     data: SuiteData
     scorer: str | None = None
 
@@ -94,4 +115,6 @@ class SuiteManifest(_Strict):
     def _scored(self) -> Self:
         if self.kind is SuiteKind.EXPOSURE and self.scorer is None:
             raise ValueError("an exposure suite needs a scorer")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError("range: the least value comes first, and the greatest is above it")
         return self

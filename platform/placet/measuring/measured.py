@@ -86,6 +86,7 @@ def run_suite(
             f"{manifest.id} on {subject}: {len(samples)} samples were asked for, {len(figures)} have a value",
             hint="a scorer gives one value for each sample, in order",
         )
+    _require_within(suite, chosen, figures, subject)
     rows = tuple(
         _row(document, outcome, float(figure))
         for document, outcome, figure in zip(chosen, outcomes, figures, strict=True)
@@ -105,6 +106,26 @@ def run_suite(
         started_at=started,
         finished_at=clock(),
     )
+
+
+def _require_within(
+    suite: Suite, documents: Sequence[Mapping[str, Any]], figures: Sequence[float], subject: str
+) -> None:
+    """Refuse values outside the range that the suite declares: its intervals and tests rest on there being none.
+
+    Raises:
+        EvaluationError: There is one.
+    """
+    if suite.value_range is None:
+        return
+    low, high = suite.value_range
+    for document, figure in zip(documents, figures, strict=True):
+        if not low <= figure <= high:
+            raise EvaluationError(
+                f"{suite.manifest.id} on {subject}: {suite.metric} of {document['id']} is {figure:g}, outside the "
+                f"declared range of {low:g} to {high:g}",
+                hint="mend the scorer, or the `range` in the suite's manifest",
+            )
 
 
 def joined(parts: Sequence[MeasuredSuite]) -> MeasuredSuite:

@@ -75,6 +75,11 @@ class Suite:
                 return bool(metric.get("higher_is_better", True))
         return True
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The least and the greatest value that the figure can have; None where the manifest does not say."""
+        return self.manifest.range
+
     def rows(self) -> tuple[dict[str, Any], ...]:
         """Return the documents, each with its string ``id``; made once, then kept.
 
@@ -137,6 +142,28 @@ def groups_by(suite: Suite, column: str, samples: Sequence[int]) -> dict[str, tu
             )
         groups.setdefault(str(value), []).append(document)
     return {name: tuple(members) for name, members in sorted(groups.items())}
+
+
+def largest_group(suite: Suite, column: str) -> int:
+    """Return how many documents a value of `column` can have: what the manifest says, else the suite's own most.
+
+    Either is known before a document is drawn.
+
+    Raises:
+        UsageError: As :func:`groups_by`; or a value has more documents than the manifest says that one can have.
+    """
+    sizes = {
+        name: len(members) for name, members in groups_by(suite, column, range(len(suite.rows()))).items()
+    }
+    name, most = max(sizes.items(), key=lambda item: item[1])
+    declared = suite.manifest.largest_groups.get(column, most)
+    if most > declared:
+        raise UsageError(
+            f"{suite.manifest.id}: {column} {name} has {most} documents, where `largest_groups` says that none has "
+            f"more than {declared}",
+            hint=f"raise it in {suite.folder.name}/{MANIFEST}",
+        )
+    return declared
 
 
 def load_suite(

@@ -30,7 +30,7 @@ from placet.domain.records import (
 from placet.domain.text import plural
 from placet.ledger.lock import ledger_lock
 from placet.measuring.sampling import draw_order
-from placet.measuring.suite import groups_by, load_suite
+from placet.measuring.suite import groups_by, largest_group, load_suite
 from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.costs import Pace, cost_of, paces
 from placet.pipeline.evidence import gather, measurements_of
@@ -47,6 +47,7 @@ from placet.pipeline.overlap import compare_data
 from placet.pipeline.references import find_references
 from placet.pipeline.runner import ON_CPU, Compute
 from placet.policy.decide import decide
+from placet.policy.fitting import KnownSuite, counts_documents, require_fit
 from placet.policy.forecasts import expected_documents
 from placet.policy.loader import load_policy
 from placet.policy.model import ComparisonGate
@@ -97,6 +98,11 @@ def gate(
     policy = load_policy(policy_path)
     folder = suites_dir or evals_dir()
     suites = {name: load_suite(folder / name, cache=cache_dir(), progress=progress) for name in policy.suites}
+    known = {
+        name: KnownSuite(suite.value_range, len(suite.rows()) if counts_documents(policy, name) else None)
+        for name, suite in suites.items()
+    }
+    require_fit(policy, known, policy_path)
     submissions = [submission_of(office, adapter) for adapter in adapters]
     if len({item.record.base.id for item in submissions}) > 1:
         raise UsageError(
@@ -224,6 +230,7 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[D
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
+    largest = {column: largest_group(suite, column) for column in work.policy.columns_of(name)}
     expected = expected_documents(work.policy, name, documents)
     return PlannedSuite(
         suite=suite.ref,
@@ -235,6 +242,8 @@ def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[D
         expected_s=pace[suite.ref.digest].of(expected) if suite.ref.digest in pace else None,
         cluster=sampling.cluster,
         sequential=sequential,
+        value_range=suite.value_range,
+        largest_groups=largest or None,
     )
 
 

@@ -13,7 +13,7 @@ from placet.domain.digests import Digest, short
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement, error, missing, worst
 from placet.policy.model import OtherGate
-from placet.policy.runs import damaged
+from placet.policy.runs import beyond, damaged
 
 _AGAIN = "Measure what the plan says: run `placet gate` again."
 
@@ -112,7 +112,9 @@ def _unpaired(run: Rows, one: Rows, other: Other, evidence: Evidence) -> Judgeme
         return error(f"{who} used another version of the suite.", _AGAIN)
     if theirs.engine != mine.engine:
         return error(f"{who} was made by another engine than the adapter's.", _AGAIN)
-    if problem := damaged(one):
+    # The plan's suite has the content of this one, and the range is part of it.
+    suites = [entry for plan in evidence.plans for entry in plan.plan.suites if entry.suite == mine.suite]
+    if problem := damaged(one) or next(filter(None, (beyond(one, entry) for entry in suites)), None):
         return problem
     lacking = set(mine.samples) - set(theirs.samples)
     if lacking:

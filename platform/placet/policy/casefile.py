@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StrictBool, model_validator
 
-from placet.policy.model import Count, Document, Number, Slug, Text
+from placet.policy.model import Days, Document, Number, Slug, Text
 
-Cell = Count | Literal[0]
+MOST = 1_000_000
+"""Most documents of a kind that a case may have: they are all made."""
+
+Cell = Annotated[int, Field(strict=True, ge=0, le=MOST)]
+Size = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 
 
 class GroupCase(Document):
@@ -45,13 +49,17 @@ class SuiteCase(Document):
     lost: Cell = 0
     neither: Cell = 0
     ones: Cell | None = None
-    of: Count | None = None
+    of: Size | None = None
     values: tuple[Number, ...] | None = None
     base_values: tuple[Number, ...] | None = None
+    range: tuple[Number, Number] | None = Field(
+        default=None,
+        description="what values the suite says its metric can have; left out: 0 to 1, except for `values`",
+    )
     groups: dict[Text, GroupCase] | None = Field(
         default=None, description="a paired table for each group, where a gate judges groups"
     )
-    cluster_size: Count = Field(
+    cluster_size: Size = Field(
         default=2, description="how many documents belong together, where the policy names a `cluster`"
     )
     pinned_lost: Cell = Field(default=0, description="how many of the documents the policy names were lost")
@@ -76,9 +84,16 @@ class SuiteCase(Document):
             self.base_values is None or len(self.base_values) != len(self.values)
         ):
             raise ValueError("`values` needs as many `base_values`")
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise ValueError("`range` names the least value first, and the greatest is above it")
         if not self.subject_values():
             raise ValueError("has no document")
         return self
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The range that the suite declares."""
+        return (0.0, 1.0) if self.range is None and self.values is None else self.range
 
     def subject_values(self) -> tuple[float, ...]:
         """Return the adapter's values, one for each document."""
@@ -132,7 +147,7 @@ class EvidenceCase(Document):
     card: Literal["complete", "missing", "unreadable"] | tuple[Text, ...] = Field(
         default="complete", description="or the fields and sections that the card lacks"
     )
-    age_days: Cell = Field(default=1, description="how long ago everything was measured")
+    age_days: Days | Literal[0] = Field(default=1, description="how long ago everything was measured")
     release: Literal["running", "none", "changed"] = Field(
         default="running",
         description="what the policy's channels and named adapters are: there, not there, not as planned",

@@ -16,9 +16,10 @@ from placet.domain.records import LedgerHead, Outcome
 from placet.policy.casefile import Expectation, PolicyCase
 from placet.policy.decide import decide
 from placet.policy.fabricate import THEN, fabricate_evidence
-from placet.policy.loader import validated
+from placet.policy.fitting import KnownSuite, misfits
+from placet.policy.loader import refuse, suggestion, validated
 from placet.policy.schema import Policy
-from placet.policy.yamltree import read_yaml
+from placet.policy.yamltree import Location, dotted, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class CaseResult:
         return not self.problems
 
 
+_HINT = "docs/how-to/write-a-policy.md shows what a case may say"
 _HEAD = LedgerHead(size=1, root="0" * 64)
 
 
@@ -47,21 +49,33 @@ def load_case(path: Path) -> PolicyCase:
     return validated(PolicyCase, read_yaml(path))
 
 
+def _strange(policy: Policy, case: PolicyCase) -> Iterator[tuple[Location, str]]:
+    """Yield where a case names what the policy does not have."""
+    gates = [gate.id for gate in policy.gates]
+    named = [("expect", "gates", name) for name in case.expect.gates]
+    for where in named:
+        if where[-1] not in gates:
+            yield where, f"policy {policy.id} has no gate {where[-1]}; {suggestion(where[-1], gates)}"
+    suites = {"suites": case.evidence.suites, "earlier": case.evidence.earlier}
+    for field, name in ((field, name) for field, held in suites.items() for name in held):
+        if name not in policy.suites:
+            said = suggestion(name, list(policy.suites))
+            yield ("evidence", field, name), f"policy {policy.id} has no suite {name}; {said}"
+
+
 def run_case(policy: Policy, case: PolicyCase, name: str = "case") -> CaseResult:
     """Return how `policy` decides `case`, against what the case expects.
 
     Raises:
-        UsageError: The case names a suite or gate that the policy does not have.
+        UsageError: The case names a suite or gate that the policy does not have, or the policy sets a limit that no
+            value in the suite's range can miss or meet.
     """
-    known = {gate.id for gate in policy.gates}
-    if strange := sorted(set(case.expect.gates) - known):
-        raise UsageError(
-            f"{name}: policy {policy.id} has no gate {strange[0]}", hint=f"it has {sorted(known)}"
-        )
-    if strange := sorted((set(case.evidence.suites) | set(case.evidence.earlier)) - set(policy.suites)):
-        raise UsageError(
-            f"{name}: policy {policy.id} has no suite {strange[0]}", hint=f"it has {sorted(policy.suites)}"
-        )
+    if strange := next(_strange(policy, case), None):
+        raise UsageError(f"{name}: {dotted(strange[0])}: {strange[1]}", hint=_HINT)
+    known = {suite: KnownSuite(one.value_range) for suite, one in case.evidence.suites.items()}
+    for where, text in misfits(policy, known):
+        if where[0] == "gates":  # a suite's mode is judged on the evidence
+            raise UsageError(f"{name}: {policy.id}, {dotted(where)}: {text}", hint=_HINT)
     try:
         verdict = decide(policy, fabricate_evidence(policy, case.evidence), _HEAD, THEN)
     except UndecidedError as error:
@@ -107,7 +121,14 @@ def run_cases(policy: Policy, folder: Path) -> tuple[CaseResult, ...]:
     paths = sorted(folder.glob("*.yaml"))
     if not paths:
         raise UsageError(f"{folder} holds no case", hint="add one: policies/README.md shows how")
-    return tuple(run_case(policy, load_case(path), path.stem) for path in paths)
+    results = []
+    for path in paths:
+        tree = read_yaml(path)
+        case = validated(PolicyCase, tree)
+        if strange := tuple(_strange(policy, case)):
+            refuse(tree, strange, hint=_HINT)
+        results.append(run_case(policy, case, path.stem))
+    return tuple(results)
 
 
 def cases_folder(policy_file: Path) -> Path:

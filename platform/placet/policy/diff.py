@@ -12,18 +12,26 @@ from placet.domain.digests import decimal_string
 from placet.policy.model import Gate
 from placet.policy.schema import Policy
 
-_STRICTER_UP = {"threshold", "floor", "by", "approvals", "waivers_needed", "waivers"}
-_STRICTER_DOWN = {
-    "alpha",
-    "ceiling",
-    "margin",
-    "max_days",
-    "max_excess",
-    "max_recovered",
-    "max_share",
-    "stated_within_days",
-    "valid_days",
+_EVERYWHERE = {"waivers": 1, "alpha": -1}
+_BY_KIND: dict[str, dict[str, int]] = {
+    "review": {"approvals": 1, "waivers_needed": 1, "valid_days": -1},
+    "floor": {"threshold": 1},
+    "ceiling": {"threshold": -1},
+    "not_worse": {"margin": -1},
+    "better": {"by": 1},
+    "subgroups": {"margin": -1, "floor": 1, "ceiling": -1},
+    "leakage": {"max_recovered": -1, "max_excess": -1, "exposure_bits": -1},
+    "contamination": {"max_share": -1, "seen_above": -1, "ngram": -1},
+    "evidence_age": {"max_days": -1},
+    "base_supported": {"stated_within_days": -1},
 }
+"""Kind → field → 1 where more of it asks for more, -1 where less does. What is not here is neither, or depends."""
+
+_UNASKED = {"max_excess"}
+"""Limits that ask nothing where they are left out."""
+
+_ASKED = {"checks", "documents", "fields", "lapses_on", "recheck", "sections", "separate_from"}
+"""Lists of what is asked: more of them is stricter. Of what is allowed, more is laxer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class Change:
     Attributes:
         where: ``review``, ``suite NAME``, ``gate NAME``, or the document's own field.
         text: A sentence for people.
-        effect: ``stricter``, ``laxer``, or empty where it is neither, or depends.
+        effect: ``stricter``, ``laxer``, or empty where it is neither, or depends on more than that field.
     """
 
     where: str
@@ -82,6 +90,7 @@ def _gate(name: str, before: Gate | None, after: Gate | None) -> Iterator[Change
 
 
 def _fields(where: str, before: BaseModel, after: BaseModel) -> Iterator[Change]:
+    kind = str(getattr(after, "kind", where))
     for name in type(after).model_fields:
         was, now = getattr(before, name), getattr(after, name)
         if was == now:
@@ -89,23 +98,26 @@ def _fields(where: str, before: BaseModel, after: BaseModel) -> Iterator[Change]
         if name == "why":
             yield Change(where, "gives another reason")
             continue
-        yield Change(where, f"{name} is {_said(now)}, was {_said(was)}", _effect(name, was, now))
+        yield Change(where, f"{name} is {_said(now)}, was {_said(was)}", _effect(kind, name, was, now))
 
 
-def _effect(name: str, was: Any, now: Any) -> str:
-    if name == "required":
+def _effect(kind: str, name: str, was: Any, now: Any) -> str:
+    if name in {"required", "datasets"}:
         return "stricter" if now else "laxer"
     if name == "waivable":
         return "laxer" if now else "stricter"
-    if name in {"separate_from", "lapses_on", "sections", "fields", "recheck", "documents", "checks"}:
+    if name in _ASKED or name == "allow":
         more, less = set(now) - set(was), set(was) - set(now)
-        return "" if more and less else "stricter" if more else "laxer" if less else ""
-    if name == "allow":
-        more, less = set(now) - set(was), set(was) - set(now)
-        return "" if more and less else "laxer" if more else "stricter" if less else ""
-    if was is None or now is None or name not in _STRICTER_UP | _STRICTER_DOWN:
+        if bool(more) == bool(less):
+            return ""
+        return "stricter" if bool(more) == (name in _ASKED) else "laxer"
+    if name in _UNASKED and (was is None or now is None):
+        return "stricter" if was is None else "laxer"
+    up = _BY_KIND.get(kind, {}).get(name, _EVERYWHERE.get(name, 0))
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (was, now))
+    if not up or not numbers:
         return ""
-    return "stricter" if (now > was) == (name in _STRICTER_UP) else "laxer"
+    return "stricter" if (now > was) == (up > 0) else "laxer"
 
 
 def _said(value: Any) -> str:

@@ -16,7 +16,7 @@ from placet.policy.evidence import Evidence, Rows
 from placet.policy.intervals import adjusted, bounds_of_difference
 from placet.policy.judgement import Judgement, error, figure, missing, percent, recorded_interval
 from placet.policy.model import ComparisonGate
-from placet.policy.runs import damaged, judge_runs
+from placet.policy.runs import beyond, damaged, judge_runs
 from placet.policy.sequential import (
     companions_of,
     difference_design,
@@ -25,8 +25,7 @@ from placet.policy.sequential import (
     replay,
     told,
 )
-from placet.stats.bounds import Bounds, NotEstimableError
-from placet.stats.mean import is_binary
+from placet.stats.bounds import Bounds, NotEstimableError, counted
 from placet.stats.paired import paired_table
 from placet.stats.planning import documents_at_shares, most_lost
 
@@ -69,7 +68,7 @@ def find_companions(
     whole = set(theirs.samples) == set(range(planned.documents))
     if (theirs.subject, theirs.suite, theirs.metric) != (other.subject, mine.suite, mine.metric) or not whole:
         return error(f"R{what[1:]}, is not one of it on all documents.", "Plan again: run `placet gate`.")
-    return damaged(found) or found
+    return damaged(found) or beyond(found, planned) or found
 
 
 def outcome_of(bounds: Bounds, limit: float) -> Outcome:
@@ -123,7 +122,7 @@ def judge_pair(
         return replace(draft, reason=f"{said}, but {problem.message}.", fix=f"{problem.hint.capitalize()}.")
     outcome = outcome_of(bounds if upward else bounds.mirrored(), limit)
     counts = None
-    if is_binary(run.values) and is_binary(other_values):
+    if counted((*run.values, *other_values), planned.value_range):
         table = paired_table(run.values, other_values)
         counts = (table.gained, table.lost) if upward else (table.lost, table.gained)
         said += f" ({counts[0]} better, {counts[1]} worse)"

@@ -165,18 +165,20 @@ def _planned(
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:
         sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
+    groups = {
+        column: _clusters(case, samples) if column == sampling.cluster else _groups(case, samples)
+        for column in columns
+    }
     return PlannedSuite(
         suite=ref,
         stage=stage,
         documents=len(samples) if policy.samples_of(ref.id) is None else 200_000,
         samples=samples,
-        groups={
-            column: _clusters(case, samples) if column == sampling.cluster else _groups(case, samples)
-            for column in columns
-        }
-        or None,
+        groups=groups or None,
         cluster=sampling.cluster,
         sequential=sequential,
+        value_range=case.value_range,
+        largest_groups={name: max(map(len, parts.values())) for name, parts in groups.items()} or None,
     )
 
 

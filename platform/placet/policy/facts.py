@@ -20,6 +20,7 @@ from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement
 from placet.policy.runs import runs_that_count, unsound
 from placet.policy.schema import Policy
+from placet.stats.bounds import counted
 from placet.stats.mean import is_binary
 
 
@@ -258,7 +259,7 @@ def _plain(run: Rows, planned: PlannedSuite) -> bool:
         and planned.cluster is None
         and run.measurement.samples == planned.samples
         and run.measurement.suite == planned.suite
-        and is_binary(run.values)
+        and counted(run.values, planned.value_range)
     )
 
 

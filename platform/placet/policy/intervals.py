@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
 
 from placet.domain.records import PlannedSuite
 from placet.policy.model import StatisticalGate
-from placet.stats.bounds import Bounds, NotEstimableError
+from placet.stats.bounds import Bounds, NotEstimableError, Range, counted
 from placet.stats.judges import Calibration, corrected_difference, corrected_rate
-from placet.stats.mean import difference_bounds, is_binary, mean_bounds
+from placet.stats.mean import difference_bounds, mean_bounds
 from placet.stats.paired import paired_table
 
 
@@ -22,8 +23,8 @@ def bounds_of_mean(
     """
     calibration = _calibration(gate)
     if calibration is None:
-        return mean_bounds(values, gate.alpha, groups=clusters(planned, samples))
-    _require_binary(values)
+        return mean_bounds(values, gate.alpha, **rests_on(planned, samples))
+    _require_counts(values, planned)
     return corrected_rate(sum(1 for value in values if value), len(values), calibration, gate.alpha)
 
 
@@ -42,11 +43,30 @@ def bounds_of_difference(
     """
     calibration = _calibration(gate)
     if calibration is None:
-        groups = clusters(planned, samples)
-        return difference_bounds(first, second, gate.alpha, limit=limit, groups=groups)
-    _require_binary((*first, *second))
+        return difference_bounds(first, second, gate.alpha, limit=limit, **rests_on(planned, samples))
+    _require_counts((*first, *second), planned)
     table = paired_table(first, second)
     return corrected_difference(table.gained, table.lost, table.n, calibration, gate.alpha)
+
+
+class RestsOn(TypedDict):
+    """What an interval takes of the plan: the metric's declared range, and which documents belong together."""
+
+    within: Range | None
+    groups: tuple[str, ...] | None
+    largest: int | None
+    drawn: float
+
+
+def rests_on(planned: PlannedSuite, samples: Sequence[int]) -> RestsOn:
+    """Return what an interval of values measured on `samples` takes of the plan."""
+    largest = None if planned.cluster is None else (planned.largest_groups or {}).get(planned.cluster)
+    return RestsOn(
+        within=planned.value_range,
+        groups=clusters(planned, samples),
+        largest=largest,
+        drawn=len(planned.samples) / planned.documents,
+    )
 
 
 def clusters(planned: PlannedSuite, samples: Sequence[int]) -> tuple[str, ...] | None:
@@ -69,8 +89,8 @@ def _calibration(gate: StatisticalGate) -> Calibration | None:
     return Calibration(known.true_positives, known.positives, known.true_negatives, known.negatives)
 
 
-def _require_binary(values: Sequence[float]) -> None:
-    if not is_binary(values):
+def _require_counts(values: Sequence[float], planned: PlannedSuite) -> None:
+    if not counted(values, planned.value_range):
         raise NotEstimableError(
             "a scorer's error can be corrected in values of 0 and 1 alone", hint="remove `judge_error`"
         )

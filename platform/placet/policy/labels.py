@@ -23,8 +23,17 @@ def load_labels(path: Path) -> Calibration:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as UTF-8 text: {error}", hint=_HINT) from error
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no file {path}", hint="check the name") from error
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="name a file you may read"
+        ) from error
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].count(b"\n")
+        raise UsageError(
+            f"{path}, line {before + 1} is not UTF-8 text", hint="save the file as UTF-8"
+        ) from error
     counts = {(human, judge): 0 for human in "01" for judge in "01"}
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     seen: dict[str, int] = {}

@@ -12,8 +12,7 @@ from placet.policy.intervals import adjusted, bounds_of_mean
 from placet.policy.judgement import Judgement, error, figure, percent, recorded_interval
 from placet.policy.model import StatisticalGate
 from placet.policy.sequential import design_of, interval_of, recorded_path, replay, told
-from placet.stats.bounds import Bounds, NotEstimableError
-from placet.stats.mean import is_binary
+from placet.stats.bounds import Bounds, NotEstimableError, counted
 from placet.stats.sequential import Kind
 
 
@@ -69,9 +68,9 @@ def judge_mean(
         )
     outcome = limit.judge(bounds, threshold)
     ones = sum(1 for value in run.values if value)
-    binary = is_binary(run.values)
-    counted = f"{ones} of {measured.n} documents" if binary else f"{measured.n} documents"
-    said = f"On {gate.suite} the adapter's {measured.metric} is {figure(mean)} ({counted})"
+    binary = counted(run.values, planned.value_range)
+    of = f"{ones} of {measured.n} documents" if binary else f"{measured.n} documents"
+    said = f"On {gate.suite} the adapter's {measured.metric} is {figure(mean)} ({of})"
     if outcome is Outcome.INCONCLUSIVE:
         said += (
             f", with {percent(gate.alpha)} confidence at least {figure(bounds.low)} and at most "

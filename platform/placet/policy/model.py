@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,21 +28,26 @@ if TYPE_CHECKING:
     from placet.policy.judgement import Judgement
 
 
+MOST = 1_000_000_000
+"""Farthest from 0 that a number of a policy may be."""
+
+_PLAIN = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?")
+
+
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("must be a number")
-    try:
-        exact = Decimal(str(value))
-    except InvalidOperation:
-        raise ValueError("must be a number") from None
-    if not exact.is_finite():
+    # As text numbers stand in records; there, too, they are plain.
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        raise ValueError("must be a number, written plainly like 12 or 0.05")
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("must be a finite number")
+    exact = Decimal(str(value)) if isinstance(value, str | float) else Decimal(value)
+    if abs(exact) > MOST:
+        raise ValueError(f"is farther from 0 than {MOST:,}, which no policy needs; write a smaller number")
     if exact != round(exact, RECORDED_PLACES):
         raise ValueError(f"has more than {RECORDED_PLACES} decimal places, which a record cannot keep")
-    number = float(exact)
-    if not math.isfinite(number):
-        raise ValueError("must be a finite number")
-    return number
+    return float(exact)
 
 
 def _text(value: Any) -> Any:
@@ -51,7 +57,8 @@ def _text(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_number), PlainSerializer(decimal_string, return_type=str)]
-"""A number of a policy: at most 6 decimal places, so that what is judged is what is on record."""
+"""A number of a policy: at most 6 decimal places, so that what is judged is what is on record, and no larger than
+1,000,000,000."""
 
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
 """Text that says something."""
@@ -61,8 +68,11 @@ Slug = Annotated[
 ]
 """A name of lower-case letters, digits and hyphens."""
 
-Count = Annotated[int, Field(strict=True, ge=1)]
-"""A whole number of at least 1."""
+Count = Annotated[int, Field(strict=True, ge=1, le=MOST)]
+"""A whole number from 1 to 1,000,000,000."""
+
+Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
+"""A number of days, at most a hundred years: beyond some thousands of years there is no date to reckon with."""
 
 
 class Document(BaseModel):
@@ -116,9 +126,13 @@ class SuiteGate(Gate):
 class JudgeError(Document):
     """How a scorer did on answers that people labelled: what it found of what was there, and left of what was not."""
 
-    true_positives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `positives`, found")
+    true_positives: Annotated[int, Field(strict=True, ge=0, le=MOST)] = Field(
+        description="of `positives`, found"
+    )
     positives: Count = Field(description="answers that people called 1")
-    true_negatives: Annotated[int, Field(strict=True, ge=0)] = Field(description="of `negatives`, left alone")
+    true_negatives: Annotated[int, Field(strict=True, ge=0, le=MOST)] = Field(
+        description="of `negatives`, left alone"
+    )
     negatives: Count = Field(description="answers that people called 0")
 
     @model_validator(mode="after")

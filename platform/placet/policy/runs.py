@@ -97,7 +97,13 @@ class _Other:
 
 
 def _judge_one(run: Rows, planned: PlannedSuite, evidence: Evidence, judge: JudgeRun) -> Judgement:
-    verdict = unsound(run, evidence) or _incomplete(run, planned) or judge(run, planned)
+    verdict = (
+        unsound(run, evidence)
+        or _incomplete(run, planned)
+        or beyond(run, planned)
+        or _too_large(planned)
+        or judge(run, planned)
+    )
     return verdict.citing(run.record)
 
 
@@ -188,6 +194,34 @@ def damaged(run: Rows) -> Judgement | None:
             f"{who}: the mean on record is not that of its values.",
             "Its rows are not those of the record; run `placet audit`.",
         )
+    return None
+
+
+def beyond(run: Rows, planned: PlannedSuite | None) -> Judgement | None:
+    """Return why a run's values are not such as the suite says they can be, or None."""
+    if planned is None or planned.value_range is None:
+        return None
+    low, high = planned.value_range
+    for document, value in zip(run.measurement.samples, run.values, strict=True):
+        if not low <= value <= high:
+            return error(
+                f"Run {short(run.record)} of {planned.suite.id} has {value:g} for document {document}, outside the "
+                f"range of {low:g} to {high:g} that the suite declares.",
+                "Mend the scorer, or the `range` in the suite's manifest, and measure again.",
+            )
+    return None
+
+
+def _too_large(planned: PlannedSuite) -> Judgement | None:
+    """Return that the plan contradicts itself about how large its groups can be, or None."""
+    for column, most in (planned.largest_groups or {}).items():
+        for name, members in (planned.groups or {}).get(column, {}).items():
+            if len(members) > most:
+                return error(
+                    f"The plan has {len(members)} documents of {planned.suite.id} with {column} {name}, and says that "
+                    f"no group has more than {most}.",
+                    "Plan again: run `placet gate`.",
+                )
     return None
 
 

@@ -14,7 +14,7 @@ from placet.domain.records import Outcome, PathPoint, PlannedSuite
 from placet.domain.text import plural
 from placet.policy.judgement import Judgement, error, figure, missing, percent
 from placet.policy.model import ComparisonGate, PlanningGuess, StatisticalGate
-from placet.stats.bounds import Bounds
+from placet.stats.bounds import Bounds, Range
 from placet.stats.sequential import Claim, Kind, SequentialDesign, SequentialResult, Step, decide
 
 _PATH_POINTS = 60
@@ -92,18 +92,32 @@ def companions_of(
     return tuple(sign * values[document] for document in (*planned.samples, *later))
 
 
+def testable(within: Range | None) -> bool:
+    """Return whether there is a sequential test of a metric with this declared range.
+
+    Its bets are sized so that no value that could come can cost more than the capital. So what could come has to be
+    known beforehand: values seen so far say nothing of the rare one that was not.
+    """
+    return within is not None and within[0] >= 0.0 and within[1] <= 1.0
+
+
 def replay(
     design: SequentialDesign, values: Sequence[float], planned: PlannedSuite, suite: str
 ) -> SequentialResult | Judgement:
     """Return how the test ends over `values`, in the plan's order, or the judgement that it cannot be held.
 
-    ERROR for a value that no betting test can take, MISSING if the run stopped before it was decided.
+    ERROR where the plan does not say that the metric is between 0 and 1, or a value is not; MISSING if the run stopped
+    before it was decided.
     """
-    low = design.low
-    if not all(low <= value <= 1.0 for value in values):
+    if not testable(planned.value_range):
         return error(
-            f"{suite} reports values beyond {low:g} to 1, for which there is no sequential test.",
-            "Measure it with mode: fixed.",
+            f"The plan does not say that {suite} reports values between 0 and 1, and there is no other sequential "
+            "test.",
+            "Declare `range: [0, 1]` in the suite's manifest if it is so; else measure with mode: fixed.",
+        )
+    if not all(design.low <= value <= 1.0 for value in values):
+        return error(
+            f"{suite} reports values beyond {design.low:g} to 1.", "Mend the scorer, and measure again."
         )
     result = decide(design, values)
     if result.outcome is Outcome.INCONCLUSIVE and len(values) < result.planned:

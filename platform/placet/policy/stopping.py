@@ -15,7 +15,7 @@ from placet.policy.gates.floor import FloorGate
 from placet.policy.gates.not_worse import NotWorseGate
 from placet.policy.model import OtherGate, SuiteGate
 from placet.policy.schema import Policy
-from placet.policy.sequential import companions_of, design_of, difference_design
+from placet.policy.sequential import companions_of, design_of, difference_design, testable
 from placet.stats.sequential import Kind, SequentialDesign, SequentialTest
 
 
@@ -41,7 +41,9 @@ class Watch:
     ) -> None:
         self._sign = 1.0 if higher_is_better else -1.0
         self._tests: list[tuple[SuiteGate, str, SequentialTest]] = []
-        self._never = False
+        # The verdict says what is wrong with such a run; until then everything is run.
+        self._never = not testable(planned.value_range)
+        self._within = planned.value_range or (0.0, 1.0)
         for gate in policy.gates_on(planned.suite.id):
             than = _than(gate, others)
             steadied = None
@@ -62,16 +64,15 @@ class Watch:
 
     def take(self, own: Sequence[float], others: Mapping[str, Sequence[float]]) -> None:
         """Take the next values in the plan's order: the adapter's, and on the same documents those of `others`."""
+        low, high = self._within
+        if not all(low <= value <= high for values in (own, *others.values()) for value in values):
+            self._never = True
         for _, than, test in self._tests:
             beside = others[than] if than else (0.0,) * len(own)
             for mine, other in zip(own, beside, strict=True):
-                if test.ended:
+                if self._never or test.ended:
                     break
-                value = self._sign * (mine - other) if than else mine
-                if not test.design.low <= value <= 1.0:
-                    self._never = True  # the verdict says so; until then everything is run
-                    return
-                test.update(value)
+                test.update(self._sign * (mine - other) if than else mine)
 
 
 def _design(

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from placet.policy.model import Count, Document
+from placet.policy.model import Count, Days, Document
 
 RiskTier = Literal["minimal", "limited", "high"]
 
@@ -29,7 +29,7 @@ class Review(Document):
     separate_from: tuple[Literal["trainer", "submitter"], ...] = Field(
         default=("trainer", "submitter"), description="who may not be among them"
     )
-    valid_days: Count = Field(description="after how many days an approval lapses")
+    valid_days: Days = Field(description="after how many days an approval lapses")
     waivers_needed: Count = Field(
         default=2, description="how many people must sign a waiver, where its gate says nothing else"
     )

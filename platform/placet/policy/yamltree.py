@@ -26,6 +26,7 @@ MAX_DEPTH = 20
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?[0-9]+\.[0-9]+")
 _NUMBER_LIKE = re.compile(r"[-+]?(0[xob][0-9a-fA-F_]+|[.0-9][0-9_.,:eE+-]*)")
+_LONGEST_NUMBER = 40
 _AMBIGUOUS = {"yes", "no", "on", "off", "y", "n"}
 _NOTHING = {"", "~", "null"}
 
@@ -167,6 +168,11 @@ def _scalar(node: Any, where: Location, name: str) -> str | int | float | bool:
         )
     if lowered in {"true", "false"}:
         return lowered == "true"
+    if len(text) > _LONGEST_NUMBER and (_WHOLE.fullmatch(text) or _DECIMAL.fullmatch(text)):
+        raise UsageError(
+            f"{name}:{line}: {dotted(where)}: a number of {len(text)} characters",
+            hint="write a smaller number, or put it in quotes if it is text",
+        )
     if _WHOLE.fullmatch(text):
         return int(text)
     if _DECIMAL.fullmatch(text):

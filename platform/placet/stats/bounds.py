@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -10,6 +11,9 @@ from placet.domain.errors import Error
 
 RECORDED_PLACES = 6
 """Decimal places of a number on record (see `placet.domain.digests.decimal_string`)."""
+
+Range = tuple[float, float]
+"""The least and the greatest value that a metric can have, declared before anything is measured."""
 
 
 class NotEstimableError(Error):
@@ -54,6 +58,33 @@ class Bounds:
         return Bounds(
             self.estimate, _round_down(self.low), _round_up(self.high), self.alpha, self.method, self.n
         )
+
+
+def counted(values: Sequence[float], within: Range | None) -> bool:
+    """Return whether values are judged as counts: each is 0 or 1, and the metric can be nothing beyond.
+
+    A metric that could lie between 0 and 1 and did not is no exception. Had each value been replaced by a coin that
+    shows 1 with that probability, the counts would be those of a metric of 0 and 1 with the same mean, and here they
+    are the same. Where no range is declared, values that are all 0 or 1 are taken for such a metric.
+    """
+    if not all(value in {0.0, 1.0} for value in values):
+        return False
+    return within is None or (within[0] >= 0.0 and within[1] <= 1.0)
+
+
+def require_within(values: Sequence[float], within: Range | None) -> None:
+    """Refuse values that the declared range does not allow.
+
+    Raises:
+        ValueError: The range is empty or not finite, or a value is outside it.
+    """
+    if within is None:
+        return
+    low, high = within
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"{low:g} to {high:g} is no range")
+    if not all(low <= value <= high for value in values):
+        raise ValueError(f"every value must be in the declared range, {low:g} to {high:g}")
 
 
 def require_alpha(alpha: float) -> None:

@@ -6,7 +6,8 @@ to be independent here.
 Guarantees: the bounds depend on what each group holds, not on any order. With many groups they are
 cluster-robust: the independent rule on as many documents as the groups are worth. That is approximate, and errs on
 the safe side where a few groups carry most of the weight. With few groups they are found by betting, whose error is
-at most `alpha` for any distribution of groups.
+at most `alpha` for groups of any kind, as long as none can have more documents than was said before the sample was
+seen, and no value can lie outside the metric's declared range. Without either, few groups allow no bounds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from placet.stats._scipy import beta_quantile, student_quantile
-from placet.stats.bounds import Bounds, NotEstimableError, require_alpha, require_finite
+from placet.stats.bounds import Bounds, NotEstimableError, Range, counted, require_alpha, require_finite
 from placet.stats.paired import tango_interval
 
 METHODS = {
@@ -124,18 +125,30 @@ def robust_variance(groups: Groups) -> tuple[float, float]:
     return variance, trace * trace / squares
 
 
-def effective_documents(groups: Groups, alpha: float, low: float, high: float) -> float:
+def unmet_size(groups: Groups, largest: int | None, drawn: float = 1.0) -> float:
+    """Return the size of a group that was not met, as it is reckoned with.
+
+    That of the groups that weigh most; or of the largest that there can be, if it is known and would be more: large
+    groups may be the bad ones, and rare.
+    """
+    return max(groups.weighty, 0.0 if largest is None else math.ceil(largest * drawn - 1e-9))
+
+
+def effective_documents(
+    groups: Groups, alpha: float, low: float, high: float, unmet: float | None = None
+) -> float:
     """Return how many independent documents the groups are worth, for bounds with error `alpha`.
 
     The design effect is the CR2 variance over that of independent documents, and at least 1. Both get two more groups
-    of the size that weighs most, as far from the mean as values in [low, high] can be: groups that turn over as a
-    whole may exist and not have been met, and the fewer groups were seen, the more that weighs. Few degrees of
-    freedom take off a further ``(z / t)^2``, as in Korn & Graubard, Survey Methodology 24 (1998) 193-201.
+    of the size `unmet` (left out: that of the groups that weigh most), as far from the mean as values in [low, high]
+    can be: groups that turn over as a whole may exist and not have been met, and the fewer groups were seen, the more
+    that weighs. Few degrees of freedom take off a further ``(z / t)^2``, as in Korn & Graubard, Survey Methodology 24
+    (1998) 193-201.
 
     Raises:
         ValueError: Fewer than two groups.
     """
-    n, size = groups.n, groups.weighty
+    n, size = groups.n, groups.weighty if unmet is None else unmet
     surprise = UNMET_GROUPS * size * max(high - groups.mean, groups.mean - low) ** 2
     design = (robust_variance(groups)[0] * n * n + size * surprise) / (groups.scatter + surprise)
     z, t = NormalDist().inv_cdf(1.0 - alpha), student_quantile(groups.degrees, 1.0 - alpha)
@@ -143,7 +156,13 @@ def effective_documents(groups: Groups, alpha: float, low: float, high: float) -
 
 
 def group_mean_bounds(
-    values: Sequence[float], labels: Sequence[Hashable], alpha: float, *, binary: bool, bounded: bool
+    values: Sequence[float],
+    labels: Sequence[Hashable],
+    alpha: float,
+    *,
+    within: Range | None = None,
+    largest: int | None = None,
+    drawn: float = 1.0,
 ) -> Bounds:
     """Return the bounds of the mean of grouped values.
 
@@ -154,20 +173,23 @@ def group_mean_bounds(
         values: One for each document.
         labels: Each document's group.
         alpha: Error probability of each bound.
-        binary: Whether every value is 0 or 1.
-        bounded: Whether every value lies in [0, 1] by the nature of the metric.
+        within: The metric's declared range; None if none is declared.
+        largest: Most documents that a group can have, known before the sample; None if it is not known.
+        drawn: The share of all documents that the sample is, so that of a group of k about k times this is in it.
 
     Raises:
-        ValueError: Values and labels do not pair, or `alpha` is not in (0, 0.5).
-        NotEstimableError: Few groups of values that are not in [0, 1].
+        ValueError: Values and labels do not pair, `alpha` is not in (0, 0.5), or few groups and one of them is larger
+            than `largest`.
+        NotEstimableError: Few groups, and the range or `largest` is not known.
     """
     require_alpha(alpha)
     groups = grouped(values, labels)
     if not _many(groups):
-        return _by_betting(groups, alpha, 0.0, 1.0, bounded)
-    if not binary:
-        return _student(groups, alpha, 0.0, 1.0, bounded, values)
-    size, mean = effective_documents(groups, alpha, 0.0, 1.0), groups.mean
+        return _by_betting(groups, alpha, within, largest)
+    unmet = unmet_size(groups, largest, drawn)
+    if not counted(values, within):
+        return _student(groups, alpha, within or (min(values), max(values)), unmet)
+    size, mean = effective_documents(groups, alpha, 0.0, 1.0, unmet), groups.mean
     right, wrong = size * mean, size * (1.0 - mean)
     low = beta_quantile(right, wrong + 1.0, alpha) if right > 0.0 else 0.0
     high = beta_quantile(right + 1.0, wrong, 1.0 - alpha) if wrong > 0.0 else 1.0
@@ -180,8 +202,9 @@ def group_difference_bounds(
     labels: Sequence[Hashable],
     alpha: float,
     *,
-    binary: bool,
-    bounded: bool,
+    within: Range | None = None,
+    largest: int | None = None,
+    drawn: float = 1.0,
 ) -> Bounds:
     """Return the bounds of the mean paired difference (first minus second) of grouped documents.
 
@@ -194,40 +217,61 @@ def group_difference_bounds(
     require_alpha(alpha)
     differences = [one - other for one, other in zip(first, second, strict=True)]
     groups = grouped(differences, labels)
+    reach = None if within is None else (within[0] - within[1], within[1] - within[0])
     if not _many(groups):
-        return _by_betting(groups, alpha, -1.0, 1.0, bounded)
-    if not binary:
-        return _student(groups, alpha, -1.0, 1.0, bounded, differences)
-    share = effective_documents(groups, alpha, -1.0, 1.0) / groups.n
+        return _by_betting(groups, alpha, reach, largest)
+    unmet = unmet_size(groups, largest, drawn)
+    if not counted((*first, *second), within):
+        return _student(groups, alpha, reach or (min(differences), max(differences)), unmet)
+    share = effective_documents(groups, alpha, -1.0, 1.0, unmet) / groups.n
     gained = share * sum(1 for value in differences if value > 0)
     lost = share * sum(1 for value in differences if value < 0)
     bounds = tango_interval(gained, lost, share * groups.n, alpha)
     return Bounds(groups.mean, bounds.low, bounds.high, alpha, METHODS["paired"], groups.n)
 
 
-def betting_interval(groups: Groups, alpha: float, low: float, high: float) -> Bounds:
-    """Return bounds that hold for any number of groups, however their values are distributed.
+def betting_interval(groups: Groups, alpha: float, low: float, high: float, largest: int) -> Bounds:
+    """Return bounds that hold for any number of groups, however their values and sizes are distributed.
 
     For a mean m in question, somebody who stakes the share c of his capital on each group has, after all of them,
-    ``prod_g (1 + c (S_g - n_g m) / (k (m - low)))`` with S_g the group's sum and k the largest group's size: 1 on
-    average at most if the mean is m or less. The lower bound is the m at which the average over 25 stakes c, evenly
-    from 0 to 1, reaches ``1 / alpha``; by Markov's inequality it is wrong with probability at most `alpha`. The
-    average never grows with m. The upper bound is the mirror image.
+    ``prod_g (1 + c (S_g - n_g m) / (k (m - low)))`` with S_g the group's sum and k = `largest`. No factor is negative,
+    since no group has more than k documents. The average is at most 1 if the mean is m or less, for two meanings of
+    "the mean", and whether or not large groups are worse than small ones:
 
-    Sizes are taken as given, and documents of large and small groups to have the same mean.
+    - over all groups that there could be, of which these are drawn independently: the mean over their documents is
+      E[S] / E[n], and E[S - n m] <= 0;
+    - over the documents of a suite whose groups are what they are, all of them measured or some drawn at random: the
+      factors' averages are 1 + c a_g with a_g of no positive sum, and their product is at most 1 (arithmetic and
+      geometric mean; for a draw, the same for the polynomial that Szego composes of it, see the ADR).
+
+    The lower bound is the m at which the average over 25 stakes c, evenly from 0 to 1, reaches ``1 / alpha``; by
+    Markov's inequality it is wrong with probability at most `alpha`. The average never grows with m. The upper bound
+    is the mirror image.
 
     Source: Waudby-Smith & Ramdas, J. R. Statist. Soc. B 86 (2024) 1-27, section 4 (capital as a function of m).
 
+    Args:
+        groups: The groups.
+        alpha: Error probability of each bound.
+        low: Least value that a document can have.
+        high: Greatest value that a document can have.
+        largest: Most documents that a group can have. It must not come from the sample.
+
     Raises:
-        ValueError: `alpha` is out of range, or a group's sum is outside what its values could be.
+        ValueError: `alpha` is out of range, a group's sum is outside what its values could be, or a group is larger
+            than `largest`.
     """
     require_alpha(alpha)
+    if max(groups.sizes) > largest:
+        raise ValueError(
+            f"a group of {max(groups.sizes)} documents, where {largest} were said to be the most"
+        )
     for total, size in zip(groups.sums, groups.sizes, strict=True):
         if not size * low - 1e-9 <= total <= size * high + 1e-9:
             raise ValueError(f"values must be in [{low:g}, {high:g}]")
     mirrored = Groups(tuple(-total for total in groups.sums), groups.sizes, groups.scatter)
-    bottom = _lower(groups, alpha, low, high)
-    top = -_lower(mirrored, alpha, -high, -low)
+    bottom = _lower(groups, alpha, low, largest)
+    top = -_lower(mirrored, alpha, -high, largest)
     return Bounds(groups.mean, bottom, top, alpha, METHODS["betting"], groups.n)
 
 
@@ -235,22 +279,21 @@ def _many(groups: Groups) -> bool:
     return len(groups.sizes) >= MIN_GROUPS and groups.degrees >= MIN_DEGREES
 
 
-def _by_betting(groups: Groups, alpha: float, low: float, high: float, bounded: bool) -> Bounds:
-    if not bounded:
+def _by_betting(groups: Groups, alpha: float, within: Range | None, largest: int | None) -> Bounds:
+    if within is None or largest is None:
+        lacking = "what values the metric can have" if within is None else "how large a group can be"
         raise NotEstimableError(
-            f"{len(groups.sizes)} groups are too few for an interval of values that are not within [0, 1]",
-            hint=f"measure at least {MIN_GROUPS} groups of documents",
+            f"{len(groups.sizes)} groups, or groups so unequal, are too few for an interval where it is not declared "
+            f"{lacking}",
+            hint=f"declare it in the suite's manifest, or measure at least {MIN_GROUPS} groups of similar size",
         )
-    return betting_interval(groups, alpha, low, high)
+    return betting_interval(groups, alpha, *within, largest)
 
 
-def _student(
-    groups: Groups, alpha: float, low: float, high: float, bounded: bool, values: Sequence[float]
-) -> Bounds:
-    """Return Student's bounds with the CR2 variance, each with one weighty group more whose values are the worst."""
-    if not bounded:
-        low, high = min(values), max(values)
-    size, mean = round(groups.weighty), groups.mean
+def _student(groups: Groups, alpha: float, within: Range, unmet: float) -> Bounds:
+    """Return Student's bounds with the CR2 variance, each with one group of `unmet` more whose values are the worst."""
+    low, high = within
+    size, mean = round(unmet), groups.mean
     ends = []
     for worst, sign in ((low, -1.0), (high, 1.0)):
         more = Groups((*groups.sums, size * worst), (*groups.sizes, size), groups.scatter)
@@ -259,8 +302,7 @@ def _student(
     return Bounds(mean, min(ends[0], mean), max(ends[1], mean), alpha, METHODS["mean"], groups.n)
 
 
-def _lower(groups: Groups, alpha: float, low: float, high: float) -> float:
-    largest = max(groups.sizes)
+def _lower(groups: Groups, alpha: float, low: float, largest: int) -> float:
     pairs = [
         ((total - size * low) / largest, size / largest)
         for total, size in zip(groups.sums, groups.sizes, strict=True)

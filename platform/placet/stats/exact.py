@@ -198,4 +198,7 @@ def _lower(gained: int, lost: int, n: int, alpha: float, limit: float | None) ->
             above = middle
     if limit is None or not -1.0 <= limit < estimate:
         return below
-    return max(below, limit + 10.0**-RECORDED_PLACES) if rejected(limit) else min(below, limit)
+    if not rejected(limit):
+        return min(below, limit)
+    # The next number that a record can hold: a hair less would be rounded down to the limit itself.
+    return max(below, round(limit + 10.0**-RECORDED_PLACES, RECORDED_PLACES))

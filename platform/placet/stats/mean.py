@@ -2,8 +2,9 @@
 
 Guarantees: values that are all 0 or 1 are treated as a proportion, or as a paired table, with exact bounds. For others
 the bounds are approximate: they assume independent documents and enough of them for the mean to be about normal.
-Where values lie in [0, 1], each bound reckons with one document more, as bad as can be, so that a rare failure that
-has not been met does not make it too narrow. Fewer than 30 values, or values all alike, are refused rather than given
+Where the metric's range is declared, each bound reckons with one document more, as bad as the range allows, so that a
+rare failure that has not been met does not make it too narrow. The range is never judged from the values seen: those
+that would tell are the ones that were not met. Fewer than 30 values, or values all alike, are refused rather than given
 an interval that means nothing. Documents that come in groups get the rules of `placet.stats.clusters`.
 """
 
@@ -13,7 +14,15 @@ import math
 from collections.abc import Hashable, Sequence
 
 from placet.stats._scipy import student_quantile
-from placet.stats.bounds import Bounds, NotEstimableError, require_alpha, require_finite
+from placet.stats.bounds import (
+    Bounds,
+    NotEstimableError,
+    Range,
+    counted,
+    require_alpha,
+    require_finite,
+    require_within,
+)
 from placet.stats.clusters import group_difference_bounds, group_mean_bounds
 from placet.stats.exact import exact_interval
 from placet.stats.paired import paired_table
@@ -22,7 +31,7 @@ from placet.stats.proportion import clopper_pearson
 METHOD = "Student t"
 PAIRED_METHOD = "Student t, paired"
 CAUTIOUS = ", one worst document added"
-"""What the method is called where values lie in [0, 1]."""
+"""What is added to the method's name where the metric's range is declared."""
 MIN_VALUES = 30
 """Fewest values for which the normal approximation of a mean is relied on."""
 
@@ -32,33 +41,37 @@ def is_binary(values: Sequence[float]) -> bool:
     return all(value in {0.0, 1.0} for value in values)
 
 
-def is_bounded(values: Sequence[float]) -> bool:
-    """Return whether every value lies in [0, 1]."""
-    return all(0.0 <= value <= 1.0 for value in values)
-
-
 def mean_bounds(
-    values: Sequence[float], alpha: float = 0.05, *, groups: Sequence[Hashable] | None = None
+    values: Sequence[float],
+    alpha: float = 0.05,
+    *,
+    within: Range | None = None,
+    groups: Sequence[Hashable] | None = None,
+    largest: int | None = None,
+    drawn: float = 1.0,
 ) -> Bounds:
     """Return the bounds of the mean: Clopper-Pearson for 0/1 values, Student's for others.
 
     Args:
         values: One for each document.
         alpha: Error probability of each bound.
+        within: The metric's declared range; None if none is declared.
         groups: Each document's group, where documents are not independent; see `placet.stats.clusters`.
+        largest: Most documents that a group can have, known before the sample; None if it is not known.
+        drawn: The share of all documents that the sample is.
 
     Raises:
-        ValueError: No values, one is not finite, or the groups do not fit them.
-        NotEstimableError: Other than 0/1 values, and too few or all alike.
+        ValueError: No values, one is not finite or outside the range, or the groups do not fit them.
+        NotEstimableError: Other than 0/1 values, and too few or all alike; or few groups, without range or `largest`.
     """
     require_finite(tuple(values))
-    binary = is_binary(values)
-    if _matter(groups):
-        return group_mean_bounds(values, groups or (), alpha, binary=binary, bounded=is_bounded(values))
-    if binary:
+    require_within(values, within)
+    if groups is not None and _matter(groups, largest, drawn):
+        return group_mean_bounds(values, groups, alpha, within=within, largest=largest, drawn=drawn)
+    if counted(values, within):
         return clopper_pearson(sum(1 for value in values if value), len(values), alpha)
-    if is_bounded(values):
-        return cautious_interval(values, alpha, 0.0, 1.0)
+    if within is not None:
+        return cautious_interval(values, alpha, *within)
     return student_interval(values, alpha)
 
 
@@ -68,7 +81,10 @@ def difference_bounds(
     alpha: float = 0.05,
     *,
     limit: float | None = None,
+    within: Range | None = None,
     groups: Sequence[Hashable] | None = None,
+    largest: int | None = None,
+    drawn: float = 1.0,
 ) -> Bounds:
     """Return the bounds of the mean paired difference: exact for 0/1 values, Student's for others.
 
@@ -77,32 +93,37 @@ def difference_bounds(
         second: Values of the other on the same documents, in the same order.
         alpha: Error probability of each bound.
         limit: The difference a gate will compare the bounds with; see :func:`placet.stats.exact.exact_interval`.
+        within: The metric's declared range; None if none is declared.
         groups: Each document's group, where documents are not independent; see `placet.stats.clusters`.
+        largest: As for :func:`mean_bounds`.
+        drawn: As for :func:`mean_bounds`.
 
     Raises:
-        ValueError: The sequences do not pair, or a value is not finite.
-        NotEstimableError: Other than 0/1 values, and too few or all differences alike.
+        ValueError: The sequences do not pair, or a value is not finite or outside the range.
+        NotEstimableError: Other than 0/1 values, and too few or all differences alike; or as :func:`mean_bounds`.
     """
-    require_finite(tuple(first))
-    require_finite(tuple(second))
+    for values in (first, second):
+        require_finite(tuple(values))
+        require_within(values, within)
     if len(first) != len(second):
         raise ValueError("paired values must be of the same documents")
-    binary = is_binary(first) and is_binary(second)
-    if _matter(groups):
-        bounded = is_bounded(first) and is_bounded(second)
-        return group_difference_bounds(first, second, groups or (), alpha, binary=binary, bounded=bounded)
-    if binary:
+    if groups is not None and _matter(groups, largest, drawn):
+        return group_difference_bounds(
+            first, second, groups, alpha, within=within, largest=largest, drawn=drawn
+        )
+    if counted((*first, *second), within):
         table = paired_table(first, second)
         return exact_interval(table.gained, table.lost, table.n, alpha, limit)
     differences = [one - other for one, other in zip(first, second, strict=True)]
-    if is_bounded(first) and is_bounded(second):
-        return cautious_interval(differences, alpha, -1.0, 1.0, method=PAIRED_METHOD)
+    if within is not None:
+        width = within[1] - within[0]
+        return cautious_interval(differences, alpha, -width, width, method=PAIRED_METHOD)
     return student_interval(differences, alpha, method=PAIRED_METHOD)
 
 
-def _matter(groups: Sequence[Hashable] | None) -> bool:
-    """Return whether any two documents share a group."""
-    return groups is not None and len(set(groups)) < len(groups)
+def _matter(groups: Sequence[Hashable], largest: int | None, drawn: float) -> bool:
+    """Return whether any two documents share a group, or those of a group that was not met would."""
+    return len(set(groups)) < len(groups) or (largest is not None and largest * drawn > 1.0)
 
 
 def cautious_interval(

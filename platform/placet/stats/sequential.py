@@ -1,8 +1,10 @@
 """Stop as soon as it is decided: a test that may be looked at after every document.
 
-Guarantees: whatever the adapter, and whenever and for whatever reason the run stops, a harmful adapter passes
-with probability at most `alpha`, and a harmless one fails with probability at most `alpha`. A test that has ended
-takes no more values; the same values give the same state, so an auditor can replay it. No clock, no randomness.
+Guarantees: of a metric that is known to lie in [0, 1], whatever the adapter, and whenever and for whatever reason the
+run stops, a harmful adapter passes with probability at most `alpha`, and a harmless one fails with probability at most
+`alpha`. That the values seen lie there is not enough: whoever asks has to know it of those that could come. A test
+that has ended takes no more values; the same values give the same state, so an auditor can replay it. No clock, no
+randomness.
 
 What "harmful" is about is the :class:`Claim` and is part of the result:
 

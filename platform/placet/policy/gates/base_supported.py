@@ -14,7 +14,7 @@ from placet.domain.records import Outcome
 from placet.domain.text import plural
 from placet.policy.evidence import Evidence
 from placet.policy.judgement import Judgement, error, missing
-from placet.policy.model import Count, Gate, Setting
+from placet.policy.model import Days, Gate, Setting
 
 _STATE = "Look it up and state it: `placet base status`."
 
@@ -23,7 +23,7 @@ class BaseSupportedGate(Gate):
     """The newest statement about the base is young enough, and says nothing against it."""
 
     kind: Literal["base_supported"]
-    stated_within_days: Count = Field(default=90, description="how old the statement may be")
+    stated_within_days: Days = Field(default=90, description="how old the statement may be")
 
 
 def judge_base_supported_gate(gate: BaseSupportedGate, evidence: Evidence, setting: Setting) -> Judgement:

@@ -24,7 +24,7 @@ from placet.policy.evidence import Evidence, RecordedOverlap, RecordedPlan, Rows
 from placet.policy.judgement import Judgement, badness, figure, missing, percent
 from placet.policy.model import Count, Number, Setting, Slug, SuiteGate
 from placet.policy.runs import judge_runs
-from placet.stats.bounds import NotEstimableError
+from placet.stats.bounds import NotEstimableError, Range
 from placet.stats.mean import mean_bounds
 
 _COMPARE = "Hand in the training data (`placet submit … --data FILE`) and run `placet gate` again."
@@ -169,7 +169,7 @@ def _judge(
         f"({gate.ngram} words in a row)"
     )
     if seen and clean:
-        all_, rest = _score(run.values), _score(clean)
+        all_, rest = (_score(values, planned.value_range) for values in (run.values, clean))
         said += f"; the adapter's {run.measurement.metric} is {all_} on all and {rest} without them"
     draft = Judgement(
         Outcome.FAIL,
@@ -199,12 +199,12 @@ def _judge(
     )
 
 
-def _score(values: Iterable[float]) -> str:
+def _score(values: Iterable[float], within: Range | None) -> str:
     """Return a mean with its interval, in words."""
     held = tuple(values)
     mean = figure(math.fsum(held) / len(held))
     try:
-        bounds = mean_bounds(held, _ALPHA).rounded_outward()
+        bounds = mean_bounds(held, _ALPHA, within=within).rounded_outward()
     except NotEstimableError:
         return mean
     return f"{mean} ({figure(bounds.low)} to {figure(bounds.high)}, each at {percent(_ALPHA)})"

@@ -15,14 +15,14 @@ from placet.domain.records import Measurement, Outcome
 from placet.domain.text import plural
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement, error, missing
-from placet.policy.model import Count, Gate, Setting
+from placet.policy.model import Days, Gate, Setting
 
 
 class EvidenceAgeGate(Gate):
     """No run under the plan, and no newest run that it is compared with, is older than so many days."""
 
     kind: Literal["evidence_age"]
-    max_days: Count = Field(description="how old a measurement may be when the verdict is given")
+    max_days: Days = Field(description="how old a measurement may be when the verdict is given")
 
 
 def judge_evidence_age_gate(gate: EvidenceAgeGate, evidence: Evidence, setting: Setting) -> Judgement:

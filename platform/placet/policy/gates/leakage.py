@@ -16,11 +16,11 @@ from placet.domain.text import plural
 from placet.policy.baseline import judge_against, the_base
 from placet.policy.evidence import Evidence, Rows
 from placet.policy.judgement import Judgement, error, figure
-from placet.policy.model import Number, Setting, SuiteGate
+from placet.policy.model import MOST, Number, Setting, SuiteGate
 from placet.policy.runs import judge_runs
 from placet.stats.mean import is_binary
 
-Limit = Annotated[int, Field(strict=True, ge=0)]
+Limit = Annotated[int, Field(strict=True, ge=0, le=MOST)]
 
 
 class LeakageGate(SuiteGate):

@@ -20,7 +20,7 @@ from placet.domain.text import plural
 from placet.policy.baseline import find_other, judge_against
 from placet.policy.differences import outcome_of
 from placet.policy.evidence import Evidence, Rows
-from placet.policy.intervals import clusters
+from placet.policy.intervals import RestsOn, rests_on
 from placet.policy.judgement import Judgement, error, figure, missing, percent, recorded_interval
 from placet.policy.model import ComparisonGate, Count, Number, PlanningGuess, Setting, Text
 from placet.policy.runs import judge_runs
@@ -34,6 +34,9 @@ SMALL = "(small groups)"
 """The name of the group that groups below `min_documents` are put into."""
 
 _TOLD = 4
+
+_COUNTS = RestsOn(within=(0.0, 1.0), groups=None, largest=None, drawn=1.0)
+"""What is known of values kept as counts: each is 0 or 1, of a document that stands for itself."""
 
 
 class SubgroupsGate(ComparisonGate):
@@ -211,7 +214,7 @@ def outcome_by_group(
     for name, pairs in pooled(parts, gate.min_documents).items():
         own = tuple(mine for mine, _ in pairs)
         beside = tuple(other for _, other in pairs) if gate.margin is not None else None
-        groups.append(_group(gate, name, own, beside, higher_is_better, None))
+        groups.append(_group(gate, name, own, beside, higher_is_better, _COUNTS))
     return _outcome(gate, groups, _limit(gate, higher_is_better))[0]
 
 
@@ -254,7 +257,7 @@ def _groups(
         own = tuple(mine[document] for document in members)
         beside = tuple(other[document] for document in members) if other is not None else None
 
-        groups.append(_group(gate, name, own, beside, upward, clusters(planned, members)))
+        groups.append(_group(gate, name, own, beside, upward, rests_on(planned, members)))
     return groups
 
 
@@ -264,10 +267,10 @@ def _group(
     own: tuple[float, ...],
     beside: tuple[float, ...] | None,
     upward: bool,
-    cluster: tuple[str, ...] | None,
+    on: RestsOn,
 ) -> _Group:
     def bounds(alpha: float) -> Bounds:
-        made = _bounds(own, beside, alpha, gate, upward, cluster)
+        made = _bounds(own, beside, alpha, gate, upward, on)
         return made if _as_written(gate, upward) else made.mirrored()
 
     baseline = None if beside is None else math.fsum(beside) / len(beside)
@@ -280,12 +283,12 @@ def _bounds(
     alpha: float,
     gate: SubgroupsGate,
     upward: bool,
-    cluster: tuple[str, ...] | None,
+    on: RestsOn,
 ) -> Bounds:
     if beside is None:
-        return mean_bounds(own, alpha, groups=cluster)
+        return mean_bounds(own, alpha, **on)
     margin = gate.margin or 0.0
-    return difference_bounds(own, beside, alpha, limit=-margin if upward else margin, groups=cluster)
+    return difference_bounds(own, beside, alpha, limit=-margin if upward else margin, **on)
 
 
 def _margin_of_safety(group: _Group, alpha: float, limit: float) -> float:
