@@ -56,7 +56,7 @@ from placet.domain.records import (
     SuiteRef,
 )
 from placet.ledger.audit import Scope, audit
-from placet.ledger.audit.part import Verifier
+from placet.ledger.audit.verifier import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.derived import predicate_type_of
 from placet.ledger.merkle import leaf_hash, verify_inclusion

@@ -5,11 +5,14 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from placet.attest.keys import PublicKey
+from placet.attest.predicates import Kind
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
+from placet.domain.records import LedgerHead
 from placet.ledger.audit.part import Scope
 from placet.ledger.audit.report import Findings
 from placet.ledger.checkpoint import Checkpoint
@@ -45,6 +48,15 @@ class Roots:
         return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
 
 
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A record and the moment that it gives."""
+
+    moment: datetime
+    index: int
+    who: str
+
+
 @dataclass
 class AuditRun:
     """What one audit has looked at and found so far."""
@@ -53,6 +65,7 @@ class AuditRun:
     trust: Trust | None
     scope: Scope
     size: int
+    start: int = 0
     found: Findings = field(default_factory=Findings)
     checked: list[str] = field(default_factory=list)
     outside: list[Checkpoint] = field(default_factory=list)
@@ -63,7 +76,15 @@ class AuditRun:
     tile_roots: list[bytes] = field(default_factory=list)
     totals: dict[str, int] = field(default_factory=dict)
     unverified: set[int] = field(default_factory=set)
-    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    trust_records: list[tuple[Kind, int, bytes]] = field(default_factory=list)
+    """Roles statements and versions of the root, as the records themselves show them."""
+    audited: Checkpoint | None = None
+    """Up to where an earlier audit looked, where this one goes on from there."""
+    verdicts: array[int] = field(default_factory=lambda: array("q"))
+    latest: Dated | None = None
+    """The record with the latest moment so far."""
+    drawn: tuple[int, LedgerHead] | None = None
+    """The last plan's index and the state that its order was drawn from."""
     blobs: dict[Digest, int] = field(default_factory=dict)
     releases: int = 0
 
