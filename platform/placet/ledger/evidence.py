@@ -174,6 +174,8 @@ def objections(verdict: Logged[Verdict], around: Surroundings) -> Iterator[Objec
         for item in around.rests_on.values()
         if item.id in evidence and isinstance(item.record, Measurement)
     ]
+    if any(not evidence.issuperset(gate.evidence) for gate in record.gates):
+        yield Objection("foreign-evidence", "a gate cites what is not among the verdict's evidence")
     yield from _foreign(verdict, own, runs)
     yield from _not_as_planned(runs, around)
     if record.decision is not Decision.DENY:

@@ -210,6 +210,27 @@ class Office:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
         raise contended()
 
+    def append_at(self, size: int, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+        """Append signed envelopes as :meth:`append` does, if the log still holds exactly `size` records.
+
+        Raises:
+            StaleError: It holds more; nothing was appended.
+        """
+        trust = self.reader().trust
+        verified: dict[Digest, Verified[Record]] = {}
+
+        def check(envelope: Envelope, index: int) -> Statement:
+            if index != size + len(verified):
+                raise StaleError(
+                    "the ledger grew meanwhile; nothing was appended", hint="look again and repeat it"
+                )
+            found = verified[envelope.record_id] = trust.verify(envelope, index)
+            return found.statement
+
+        # No other writer may append it for this one: it would check everything but the size.
+        entries = self.append_drafts(trust, envelopes, check, alone=True)
+        return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
+
     def append_as_seen(self, trust: Trust, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
         """Append signed envelopes as :meth:`append` does, if `trust` is still what is in force.
 
@@ -227,9 +248,16 @@ class Office:
         return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def append_drafts(
-        self, trust: Trust, envelopes: Sequence[Envelope | Draft], check: Check | None = None
+        self,
+        trust: Trust,
+        envelopes: Sequence[Envelope | Draft],
+        check: Check | None = None,
+        *,
+        alone: bool = False,
     ) -> tuple[Entry, ...]:
         """Append envelopes, or what makes one for its index, under the log's key as it stands in `trust`.
+
+        With `alone`, nobody else's process may do it: `check` knows more than whether the signers may sign.
 
         Raises:
             StaleError: The roles changed meanwhile.
@@ -242,7 +270,9 @@ class Office:
         log_keys = [
             parse_public_key(grant.public_key) for grant in trust.roles.grants if Role.LOG in grant.roles
         ]
-        return self.store.append(envelopes, log, check, seen=seen_in(trust), log_keys=log_keys)
+        return self.store.append(
+            envelopes, log, check, seen=None if alone else seen_in(trust), log_keys=log_keys
+        )
 
     def audit(
         self,

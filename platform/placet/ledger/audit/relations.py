@@ -92,9 +92,12 @@ def _check_drawn(run: AuditRun, fact: Facts) -> None:
 def _plan_before(run: AuditRun, index: int) -> tuple[int, LedgerHead] | None:
     """Return the plan that an earlier audit saw right before `index`, if it was one."""
     for entry in run.store.entries(index - 1, index) if index else ():
-        statement = parse_statement(parse_envelope(entry.envelope).payload)
-        if statement.predicate_type == spec_of(Kind.PLAN).predicate_type:
-            return entry.index, Plan.from_json(statement.predicate).head
+        try:
+            statement = parse_statement(parse_envelope(entry.envelope).payload)
+            if statement.predicate_type == spec_of(Kind.PLAN).predicate_type:
+                return entry.index, Plan.from_json(statement.predicate).head
+        except Error:
+            return None  # its stretch says what is wrong with it
     return None
 
 
