@@ -2,11 +2,11 @@
 
 What a pass means: these very files are what was taken in, measured as was planned under the named policy, approved by
 enough people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed; and the verdict says no other figures than the runs that it names. What it does not mean: that the verdict names
-every plan and run on these weights (the desk and `placet audit` hold it against the whole log), that nothing was revoked
-since (give a revocation feed, and a fresh one: it is signed as complete up to its own checkpoint, and says nothing of
-later), that the bundle holds the newest roles statement and every rejection the office has (a feed brings all roles
-statements up to its checkpoint, `placet audit` sees the whole log), or that no key of the office was stolen.
+signed; and the verdict says no other figures than the runs that it names. What it does not mean: that the verdict
+names every plan and run on these weights (the desk and `placet audit` hold it against the whole log), that nothing was
+revoked since (give a revocation feed, and a fresh one: it is signed as complete up to its own checkpoint, and says
+nothing of later), that the bundle holds the newest roles statement and every rejection the office has (a feed brings
+all roles statements up to its checkpoint, `placet audit` sees the whole log), or that no key of the office was stolen.
 """
 
 from __future__ import annotations
