@@ -256,7 +256,7 @@ def test_a_clock_set_back_adds_records_loses_nothing_and_shows(tmp_path: Path) -
     assert made.office.store.size() == before + 2
     (finding,) = made.office.audit().findings
     assert (finding.id, finding.index) == ("dated-back", before)
-    assert f"400 days before record {before - 1} (release by rhea)" in finding.message
+    assert f"399 days before record {before - 1} (release by rhea)" in finding.message
 
 
 def test_a_clock_set_back_revives_no_approval(tmp_path: Path) -> None:

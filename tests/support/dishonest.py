@@ -103,7 +103,7 @@ def contradicts_its_runs_and_cites_none(made: Released) -> Walk:
     """The same, by a gate that cites no run."""
     plan = _planned(made)
     run = offices.add_measurement(made.sample, "support-desk", plan, [0.0] * 120)
-    rest = {item.id for item in made.walk.measurements}
+    rest = {item.id for item in (made.walk.plan, *made.walk.measurements)}
     evidence = sorted({*made.walk.verdict.record.evidence, plan.id, run.id} - rest)
     gates = [offices.passing_gate()]
     return _judged(made, plan, run, gates=gates, evidence=tuple(evidence), plans_on_weights=(plan.id,))

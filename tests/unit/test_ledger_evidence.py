@@ -335,6 +335,18 @@ def test_a_baseline_on_more_documents_than_the_adapters_is_not_compared() -> Non
     ]
 
 
+def test_weights_may_be_compared_with_themselves_where_the_plan_says_so() -> None:
+    own, alone = Held(1, Kind.PLAN, plan(compared=[MINE])), Held(1, Kind.PLAN, plan())
+    base = measured(3, own, 0.4, subject=BASE.id, subject_kind="base")
+    itself = {"kind": "not_worse", "baseline": 0.7, "compared_with": "adapter:mine (mine)"}
+    mine = measured(2, own, 0.7)
+
+    assert said(own, [mine, base], [gate(0.7, 10, mine, **itself)]) == []
+    assert [found for found, _ in said(alone, [mine, base], [gate(0.7, 10, mine, **itself)])] == [
+        "contradicted-figure"
+    ]
+
+
 def test_the_figure_of_an_undecided_gate_is_compared_with_the_runs_it_cites_only() -> None:
     own = Held(1, Kind.PLAN, plan())
     mine = measured(2, own, 0.7)

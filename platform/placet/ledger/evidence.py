@@ -279,13 +279,20 @@ def _contradicted(
             yield _objection(gate, gate.figure, said)
         elif not named and gate.outcome is Outcome.PASS:
             yield _objection(gate, gate.figure, "nothing, for it cites none of the adapter's")
-        if gate.kind in _DIFFERENCES and gate.baseline is not None:
+        if gate.kind in _DIFFERENCES and gate.baseline is not None and not _with_itself(gate, own, weights):
             compared = [run.record for run in _cited(gate, others)]
             if any(run.n != gate.n for run in compared):
                 continue  # the mean of a part of a run is not on record
             if compared and all(abs(run.mean - gate.baseline) > _ROUNDING for run in compared):
                 said = ", ".join(sorted({f"{run.mean:g} on {run.n}" for run in compared}))
                 yield _objection(gate, gate.baseline, said)
+
+
+def _with_itself(gate: GateResult, own: Plan, weights: Digest) -> bool:
+    """Tell whether what a gate compares with may be the very weights it judges: they run there already."""
+    return gate.compared_with is not None and any(
+        item.adapter.weights_id == weights for item in own.references or ()
+    )
 
 
 def _cited(gate: GateResult, runs: Sequence[Logged[Any]]) -> list[Logged[Any]]:
