@@ -23,6 +23,12 @@ BlobCheck = Callable[[Digest], None]
 
 def check_facts(run: AuditRun, facts: Sequence[Facts]) -> None:
     """Hold what records name against the log: evidence before them, heads that were, moments that go on."""
+    # One connection for a stretch: a state that no checkpoint was made of is looked up by itself.
+    with run.store.reading():
+        _check_each(run, facts)
+
+
+def _check_each(run: AuditRun, facts: Sequence[Facts]) -> None:
     wanted = sorted({target for fact in facts for _, target in fact.references})
     held = run.store.indices_of(wanted) if wanted else {}
     for fact in facts:
