@@ -56,10 +56,10 @@ from placet.domain.records import (
     SuiteRef,
 )
 from placet.ledger.audit import Scope, audit
-from placet.ledger.audit.part import Verifier
+from placet.ledger.audit.verifier import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.derived import predicate_type_of
-from placet.ledger.merkle import leaf_hash, verify_inclusion
+from placet.ledger.merkle import GrowingTree, leaf_hash, verify_inclusion
 from placet.ledger.reader import load_trust, seen_in
 from placet.ledger.store import DuckStore, Seen
 from placet.office import EVALUATOR_KEY, LOG_KEY, Office, create_office, migrate_ledger
@@ -154,13 +154,16 @@ class Results:
         )
         return Envelope(payload, self.key_id, signature, raw)
 
-    def many(self, count: int, head: LedgerHead, first: int = 0) -> list[Envelope]:
+    def many(self, count: int, tree: GrowingTree, first: int = 0) -> list[Envelope]:
+        """Return records that follow on the log of `tree`: each plan names the state right before it."""
         made: list[Envelope] = []
         for number in range(first, first + count):
             if number % RECORDS_A_PLAN == 0 or not made:
+                head = LedgerHead(size=tree.size, root=tree.root().hex())
                 made.append(self.plan_for(number // RECORDS_A_PLAN, head))
             else:
                 made.append(self.result(number))
+            tree.add(leaf_hash(made[-1].raw))
         return made
 
 
@@ -183,11 +186,15 @@ def large_log(folder: Path, records: int, batch: int = 5000) -> Office:
     office = open_office(folder) if (folder / "office.json").exists() else new_office(folder)
     results, log = Results(office, "large"), office.signer(LOG_KEY)
     while (size := office.store.size()) < records:
-        head = office.reader().head()
-        office.store.append(results.many(min(batch, records - size), head, size), log)
+        made = results.many(min(batch, records - size), _tree(office), size)
+        office.store.append(made, log)
         print(f"\r  making the log: {size:,} of {records:,}", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return office
+
+
+def _tree(office: Office) -> GrowingTree:
+    return GrowingTree(office.store.frontier(office.store.size()))
 
 
 # --- appending -----------------------------------------------------------------------------------------------
@@ -204,7 +211,7 @@ def bench_batch(folder: Path, batches: int = 5, batch: int = 5000) -> dict[str, 
     rates: dict[str, list[float]] = {"office": [], "one core": [], "store": [], "one by one": []}
     for turn in range(batches):
         for how, found in rates.items():
-            made = Results(office, f"{how} {turn} {time.time_ns()}").many(batch, office.reader().head())
+            made = Results(office, f"{how} {turn} {time.time_ns()}").many(batch, _tree(office))
             start = time.perf_counter()
             if how == "office":
                 office.append(made)

@@ -20,7 +20,8 @@ from placet.attest.trust import roles_subjects, sign_record
 from placet.domain.digests import canonical_json
 from placet.domain.records import Revocation
 from placet.office import ROOT_KEY, TrustDesk
-from tests.support import offices
+from placet.review.desk import load_case
+from tests.support import dishonest, offices
 from tests.support.offices import Released, released_office, signer_named
 from tests.support.tampering import (
     delete_and_renumber,
@@ -122,40 +123,89 @@ def use_a_role_key_after_its_grant_ended(made: Released) -> None:
 
 
 def put_an_old_approval_on_changed_bytes(made: Released) -> None:
-    """Other weights under the same label pass the gates; the release names the approvals of the first ones."""
-    other = offices.make_adapter(made.sample, "desk-good", seed="poisoned")
-    offices.add_submission(made.sample, other, made.walk.base)
-    plan = offices.add_plan(made.sample, other.ref, made.walk.base, suites=["canaries"])
-    verdict = offices.add_verdict(made.sample, plan, evidence=[plan.id], gates=[offices.passing_gate()])
+    """Other weights under the same label pass all gates; the release names the approvals of the first ones."""
+    sample, base = made.sample, made.walk.base
+    other = offices.make_adapter(sample, "desk-good", seed="poisoned")
+    intake = offices.add_intake(sample, other, base)
+    offices.add_submission(sample, other, base)
+    plan = offices.add_plan(sample, other.ref, base, suites=["support-desk"])
+    run = offices.add_measurement(sample, "support-desk", plan, [float(n % 10 > 0) for n in range(120)])
+    gate = offices.passing_gate(evidence=[run.id])
+    verdict = offices.add_verdict(sample, plan, evidence=[intake.id, plan.id, run.id], gates=[gate])
     record = made.released.record.model_copy(
         update={
             "adapter": other.ref,
             "files": other.files,
             "verdict": verdict.id,
             "policy": verdict.record.policy,
-            "released_at": made.sample.clock(),
+            "released_at": sample.clock(),
         }
     )
     subjects = (Subject("desk-good", other.ref.id), Subject("verdict", verdict.id))
-    made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"])
+    sample.record(Kind.RELEASE, record, subjects, sample.signers["rhea"])
 
 
 def swap_between_evaluation_and_release(made: Released) -> None:
+    """The verdict and the approvals are of these bytes, the files that are released are others."""
     other = offices.make_adapter(made.sample, "desk-good", seed="poisoned")
     made.sample.clock.advance(minutes=1)
     record = made.released.record.model_copy(
-        update={"adapter": other.ref, "files": other.files, "released_at": made.sample.clock()}
+        update={"files": other.files, "released_at": made.sample.clock()}
     )
     subjects = made.released.statement.subjects
     made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"])
 
 
 def leave_out_a_bad_run(made: Released) -> None:
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+    """Measured again under another plan, badly; the verdict that is then given names neither plan nor run."""
+    plan = offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["support-desk"])
+    offices.add_measurement(made.sample, "support-desk", plan, [0.0] * 120)
     record = made.walk.verdict.record.model_copy(
         update={"head": made.office.reader().head(), "decided_at": made.sample.clock()}
     )
     made.sample.record(Kind.VERDICT, record, made.walk.verdict.statement.subjects)
+
+
+def release_past_the_desk(made: Released, walk: offices.Walk) -> None:
+    """Log the release of what `walk` judged, with all that it names, by the releaser's real key."""
+    reviews = load_case(made.office.reader(), walk.ref.id).reviews[-2:]
+    record = made.released.record.model_copy(
+        update={
+            "adapter": walk.ref,
+            "files": walk.adapter.files,
+            "verdict": walk.verdict.id,
+            "policy": walk.verdict.record.policy,
+            "reviews": tuple(item.id for item in reviews),
+            "released_at": made.sample.clock(),
+        }
+    )
+    subjects = (Subject(walk.ref.label, walk.ref.id), Subject("verdict", walk.verdict.id))
+    made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"])
+
+
+def rest_on_anothers_runs(made: Released) -> None:
+    release_past_the_desk(made, dishonest.rests_on_anothers_runs(made))
+
+
+def contradict_the_runs(made: Released) -> None:
+    release_past_the_desk(made, dishonest.contradicts_its_runs(made))
+
+
+def date_a_release_back(made: Released) -> None:
+    """The approvals lapsed long ago; the release is dated to when they stood. Others went on logging meanwhile."""
+    then = made.sample.clock()
+    made.sample.clock.advance(days=200)
+    offices.add_intake(made.sample, offices.make_adapter(made.sample, "later"), made.walk.base)
+    record = made.released.record.model_copy(update={"channel": "production", "released_at": then})
+    subjects = made.released.statement.subjects
+    made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"])
+
+
+def hide_that_a_key_was_ended(made: Released) -> None:
+    """The roles statement that ended ada's key is taken out of the index tables; her key then signs again."""
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
+    sql(made.office, "DELETE FROM records WHERE idx = ?", [made.office.store.size() - 1])
+    logged(made.office, revocation_by("ada", "ada"))
 
 
 def edit_derived_tables(made: Released) -> None:
@@ -219,9 +269,75 @@ ATTACKS: list[tuple[Callable[[Released], object], dict[str, str]]] = [
     (truncate_and_regrow, {"forked-log": "history was rewritten and signed again"}),
     (fork_at_equal_size, {"forked-log": "history was rewritten and signed again"}),
     (use_a_role_key_after_its_grant_ended, {"unauthorized-signer": "the key of ada may not sign"}),
-    (put_an_old_approval_on_changed_bytes, {"unallowed-release": "approval"}),
-    (swap_between_evaluation_and_release, {"unallowed-release": "not the newest one on these files"}),
-    (leave_out_a_bad_run, {"left-out-run": "leaves out the plan"}),
+    (put_an_old_approval_on_changed_bytes, {"unallowed-release": "0 of 2 approvals by different people"}),
+    (
+        swap_between_evaluation_and_release,
+        {"unallowed-release": "its files are not the ones that were submitted"},
+    ),
+    (leave_out_a_bad_run, {"left-out-run": "leaves out the plan at 17 on the same weights"}),
+    (leave_out_a_bad_run, {"left-out-run": "leaves out the run of support-desk at 18 on the same weights"}),
+    (
+        dishonest.leaves_out_a_run,
+        {"left-out-run": "the verdict leaves out the run of support-desk at 17 on the same weights"},
+    ),
+    (
+        rest_on_anothers_runs,
+        {
+            "foreign-evidence": "the measurement at 12, of support-desk, is of other weights",
+            "missing-intake": "no intake of these files on this base",
+            "unmeasured-suite": "it rests on no run of support-desk, which its plan has measured",
+            "unallowed-release": "its verdict does not hold",
+        },
+    ),
+    (
+        dishonest.measures_fewer_documents,
+        {"unplanned-run": "it has 10 documents of support-desk, which are not the 120 of its plan"},
+    ),
+    (
+        dishonest.measures_an_unplanned_suite,
+        {"unplanned-run": "its plan does not name suite general-piqa 1 with that content"},
+    ),
+    (
+        dishonest.measures_before_the_plan,
+        {"unplanned-run": "it says that it began on 2026-02-27, before its plan of 2026-03-02"},
+    ),
+    (
+        contradict_the_runs,
+        {
+            "contradicted-figure": "gate job says 0.9 on 120 documents, where its runs say 0 on 120",
+            "unallowed-release": "its verdict does not hold: gate job says 0.9",
+        },
+    ),
+    (
+        dishonest.contradicts_its_runs_and_cites_none,
+        {"contradicted-figure": "gate job says 0.9 on 120 documents, where its runs say 0 on 120"},
+    ),
+    (
+        dishonest.measures_nothing,
+        {"unmeasured-suite": "it rests on no run of support-desk, which its plan has measured"},
+    ),
+    (
+        dishonest.files_a_run_under_anothers_plan,
+        {"unplanned-run": "it is of other weights than its plan has measured"},
+    ),
+    (
+        dishonest.draws_from_an_old_state,
+        {"stale-head": "draws its order from the log of 10 records, though it had 17 by then"},
+    ),
+    (
+        date_a_release_back,
+        {
+            "dated-back": "(release by rhea) is dated",
+            "unallowed-release": "it expired at",
+        },
+    ),
+    (
+        hide_that_a_key_was_ended,
+        {
+            "edited-derived-table": "who may sign what was judged by the records themselves",
+            "unauthorized-signer": "the key of ada may not sign as releaser or approver at ledger index 18",
+        },
+    ),
     (edit_derived_tables, {"edited-derived-table": "say something else about record"}),
     (count_one_key_twice, {"untrusted-roles": "one key is granted to two people, ada and adam"}),
     (count_one_person_twice, {"unallowed-release": "1 of 2"}),

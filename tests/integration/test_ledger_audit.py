@@ -782,7 +782,8 @@ def test_an_audit_from_the_last_audited_checkpoint_reads_only_what_is_new(made: 
     assert (report.start, report.records) == (first.records, first.records + 2)
     assert report.root == made.office.reader().head().root
     assert any("2 records: indices" in line for line in report.checked)
-    assert any(f"first {first.records} records as they are stored" in line for line in report.blind)
+    assert any(f"the signatures of the first {first.records} records" in line for line in report.blind)
+    assert any("that bear on the new ones were read" in line for line in report.checked)
     again = made.office.audit(since=report.checkpoint)
     assert again.whole
     assert again.start == again.records
@@ -798,6 +799,111 @@ def test_an_audit_from_a_checkpoint_finds_what_was_done_since(made: Released) ->
 
     assert "edited-record" in _ids(report)
     assert report.start == index - 1
+
+
+def test_an_audit_from_a_checkpoint_finds_that_a_plan_from_before_it_is_left_out_since(
+    made: Released,
+) -> None:
+    plan = offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+    since = made.office.audit().checkpoint
+    offices.decide_again(made)
+
+    report = made.office.audit(since=since)
+
+    assert report.start == plan.index + 1
+    assert [(item.id, item.index) for item in report.findings] == [("left-out-run", report.start)]
+    assert f"leaves out the plan at {plan.index} on the same weights" in report.findings[0].message
+
+
+def test_an_audit_from_a_checkpoint_finds_what_was_hidden_from_the_index_before_it(made: Released) -> None:
+    run = offices.add_measurement(made.sample, "support-desk", made.walk.plan, [0.0] * 120)
+    since = made.office.audit().checkpoint
+    _sql(made.office, "DELETE FROM subjects WHERE idx = ?", [run.index])
+    assert made.office.audit(since=since).whole, "nothing new rests on it"
+    offices.decide_again(made)
+
+    report = made.office.audit(since=since)
+
+    assert [(item.id, item.index) for item in report.findings] == [("edited-derived-table", run.index)]
+
+
+def test_an_audit_from_a_checkpoint_hashes_what_came_before_it_again(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    other = sign_record(
+        Kind.VERDICT,
+        made.walk.verdict.record.model_copy(update={"gates": (offices.passing_gate("softer"),)}),
+        made.walk.verdict.statement.subjects,
+        made.sample.evaluator,
+    )
+    _replace(made.office, made.walk.verdict.index, other.raw, leaf=False)
+
+    assert _ids(made.office.audit(since=since)) == {"edited-record", "rewritten-log"}
+    _replace(made.office, made.walk.verdict.index, other.raw)
+    assert _ids(made.office.audit(since=since)) >= {"rewritten-log", "wrong-record-id"}
+
+
+@pytest.mark.parametrize("how", ["deleted", "another type", "another in its place"])
+def test_an_audit_from_a_checkpoint_finds_a_hidden_roles_statement_and_who_signed_since(
+    made: Released, how: str
+) -> None:
+    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
+    since = made.office.audit().checkpoint
+    last = made.office.store.size() - 1
+    if how == "another type":
+        _sql(made.office, "UPDATE records SET type_id = 77 WHERE idx = ?", [last])
+    else:
+        _sql(made.office, "DELETE FROM records WHERE idx = ?", [last])
+    if how == "another in its place":  # so that the number of roles statements is right
+        _sql(made.office, "INSERT INTO records SELECT * FROM records WHERE idx = 3")
+    index = _logged(made.office, _revocation_by("ada", "ada"))
+
+    for report in (made.office.audit(since=since), made.office.audit()):
+        found = [item for item in report.findings if item.id == "unauthorized-signer"]
+        assert [item.index for item in found] == [index], report.findings
+        assert "ada may not sign as releaser or approver at ledger index" in found[0].message
+        told = [item.message for item in report.findings if item.id == "edited-derived-table"]
+        assert any("roles statements and root versions, the index tables show" in item for item in told)
+
+
+def test_plans_drawn_together_from_one_state_are_no_finding_even_across_an_audit(made: Released) -> None:
+    head = made.office.reader().head()
+    records = [
+        made.walk.plan.record.model_copy(
+            update={"head": head, "planned_at": made.sample.clock.advance(minutes=1)}
+        )
+        for _ in range(3)
+    ]
+    subjects = made.walk.plan.statement.subjects
+    made.sample.record(Kind.PLAN, records[0], subjects)
+    made.sample.record(Kind.PLAN, records[1], subjects)
+    since = made.office.audit().checkpoint
+    made.sample.record(Kind.PLAN, records[2], subjects)
+
+    assert made.office.audit(since=since).whole
+    assert made.office.audit().whole
+    offices.add_base(made.sample, "in between")
+    again = records[2].model_copy(update={"planned_at": made.sample.clock.advance(minutes=1)})
+    late = made.sample.record(Kind.PLAN, again, subjects)
+    for report in (made.office.audit(since=since), made.office.audit()):
+        assert [(item.id, item.index) for item in report.findings] == [("stale-head", late.index)]
+
+
+def test_an_audit_from_a_checkpoint_knows_the_moments_before_it(made: Released) -> None:
+    since = made.office.audit().checkpoint
+    made.sample.clock.advance(days=-2)
+    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+
+    (finding,) = made.office.audit(since=since).findings
+
+    assert finding.id == "dated-back"
+    assert "is dated 2026-02-28" in finding.message
+
+
+def test_clocks_a_few_hours_apart_are_no_finding(made: Released) -> None:
+    made.sample.clock.advance(hours=-20)
+    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
+
+    assert made.office.audit().whole
 
 
 def test_an_audit_from_a_checkpoint_that_the_log_does_not_continue_says_so(made: Released) -> None:
@@ -834,11 +940,15 @@ def large(made: Released, monkeypatch: pytest.MonkeyPatch) -> Released:
     """Stretches of 256 records, so that a log of a thousand has several."""
     monkeypatch.setattr(audit_run, "PART_RECORDS", 256)
     monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 300)
+    head = made.office.reader().head()
     envelopes = [
         sign_record(
             Kind.PLAN,
             made.walk.plan.record.model_copy(
-                update={"planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60)}
+                update={
+                    "planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60),
+                    "head": head,
+                }
             ),
             made.walk.plan.statement.subjects,
             made.sample.evaluator,
@@ -903,8 +1013,9 @@ def test_an_audit_of_part_says_what_it_did_not_look_at(made: Released) -> None:
 
 
 def test_every_kind_of_finding_is_explained() -> None:
-    source = "".join(path.read_text() for path in Path(audit_run.__file__).parent.glob("*.py"))
-    named = set(re.findall(r'add\(\s*"([a-z-]+)"', source))
+    folder = Path(audit_run.__file__).parent
+    source = "".join(path.read_text() for path in (*folder.glob("*.py"), folder.parent / "evidence.py"))
+    named = set(re.findall(r'(?:add|Objection)\(\s*"([a-z-]+)"', source))
 
     assert named
     assert named == set(MEANINGS)

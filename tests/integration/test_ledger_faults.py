@@ -16,9 +16,16 @@ import pytest
 
 from benchmarks.ledger_kills import Kills
 from placet.attest.envelope import Envelope, sign_statement
+from placet.attest.predicates import Kind
 from placet.attest.statement import Subject, build_statement
 from placet.domain.digests import digest_bytes
-from placet.domain.errors import IntegrityError, LedgerBusyError, NotAuthorizedError, StorageError
+from placet.domain.errors import (
+    IntegrityError,
+    LedgerBusyError,
+    NotAuthorizedError,
+    RefusedError,
+    StorageError,
+)
 from placet.ledger.derived import derive
 from placet.ledger.lock import ledger_lock, ledger_turn
 from placet.ledger.merkle import leaf_hash, tree_root
@@ -26,6 +33,7 @@ from placet.ledger.queue import Queue
 from placet.ledger.store import DuckStore, Seen, StaleError
 from placet.ledger.store import duck as duck_module
 from placet.ledger.tiles import build_tiles
+from placet.review.desk import approval_of, load_case
 from tests.support import offices
 from tests.support.offices import released_office, signer_named
 
@@ -237,7 +245,7 @@ def test_a_read_only_disk_is_read_and_refuses_to_be_written(small_disk: Path) ->
 # --- clocks and kills ----------------------------------------------------------------------------------------
 
 
-def test_a_clock_set_back_changes_nothing(tmp_path: Path) -> None:
+def test_a_clock_set_back_adds_records_loses_nothing_and_shows(tmp_path: Path) -> None:
     made = released_office(tmp_path / "office")
     before = made.office.store.size()
     made.sample.clock.advance(days=-400)
@@ -246,7 +254,41 @@ def test_a_clock_set_back_changes_nothing(tmp_path: Path) -> None:
     offices.add_base(made.sample, "another-base")
 
     assert made.office.store.size() == before + 2
-    assert made.office.audit().whole
+    (finding,) = made.office.audit().findings
+    assert (finding.id, finding.index) == ("dated-back", before)
+    assert f"399 days before record {before - 1} (release by rhea)" in finding.message
+
+
+def test_a_clock_set_back_revives_no_approval(tmp_path: Path) -> None:
+    made = released_office(tmp_path / "office")
+    made.sample.clock.advance(days=200)  # the approvals lapsed after 90
+    offices.add_intake(made.sample, made.walk.adapter, made.walk.base)
+    case = load_case(made.office.reader(), made.walk.ref.id)
+    made.sample.clock.advance(days=-190)
+
+    approval = approval_of(made.office, case)
+    assert not approval.approved
+    assert any("it expired at 2026-05-31" in item for item in approval.missing), approval.missing
+    with pytest.raises(RefusedError, match="this machine's clock says 2026-03-12") as caught:
+        offices.release(made.sample, made.walk.ref, "production")
+    assert "set the clock" in caught.value.hint
+
+
+def test_a_release_dated_back_past_the_desk_revives_no_approval(tmp_path: Path) -> None:
+    made = released_office(tmp_path / "office")
+    made.sample.clock.advance(days=200)
+    offices.add_intake(made.sample, made.walk.adapter, made.walk.base)
+    made.sample.clock.advance(days=-190)
+    record = made.released.record.model_copy(
+        update={"channel": "production", "released_at": made.sample.clock()}
+    )
+    subjects = made.released.statement.subjects
+    late = made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"])
+
+    found = {item.id: item.message for item in made.office.audit().findings if item.index == late.index}
+
+    assert found.keys() == {"dated-back", "unallowed-release"}
+    assert "it expired at 2026-05-31" in found["unallowed-release"]
 
 
 def test_the_queue_does_not_ask_the_wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
 from placet.attest.predicates import Kind
-from placet.domain.errors import EvaluationError, NotAuthorizedError, UsageError
+from placet.domain.digests import digest_bytes
+from placet.domain.errors import EvaluationError, LedgerBusyError, NotAuthorizedError, UsageError
 from placet.domain.records import (
     Base,
     Decision,
@@ -19,12 +21,15 @@ from placet.domain.records import (
     Stage,
     Verdict,
 )
+from placet.ledger.store import StaleError
 from placet.measuring.rows import load_rows
-from placet.office import Office
+from placet.office import EVALUATOR_KEY, Office
 from placet.pipeline.bases import base_folder, find_base
 from placet.pipeline.gate import PartlyUndecidedError
 from placet.pipeline.runner import Compute
 from placet.pipeline.submission import find_adapter, submit
+from placet.policy.decide import decide
+from placet.review.desk import revoke
 from placet.sources import FolderSource
 from tests.support.tiny_office import DATA, POLICY, SUITE, TASK, World, make_models, make_world
 
@@ -61,6 +66,68 @@ def test_an_adapter_goes_from_bytes_to_a_verdict(world: World) -> None:
     assert verdict.record.plan == plan.id
     assert verdict.record.decision in {Decision.ALLOW, Decision.DENY, Decision.NEEDS_REVIEW}
     assert world.office.audit().findings == ()
+
+
+def test_a_plan_is_drawn_anew_where_somebody_was_quicker(
+    world: World, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submissions = [world.submit().submission, world.submit(models / "other", "other").submission]
+    real, busy = Office.append_at, [b"one", b"two"]
+
+    def append_at(office, size, envelopes):
+        if busy:
+            revoke(office, digest_bytes(busy.pop()), "adapter", "x", "r", office.signer("ada"))
+        return real(office, size, envelopes)
+
+    monkeypatch.setattr(Office, "append_at", append_at)
+    world.gate(*(item.record.adapter.id for item in submissions if item is not None))
+
+    assert not busy
+    one, two = world.office.reader().find(Kind.PLAN, Plan)
+    assert one.record.head == two.record.head
+    assert (one.record.head.size, one.index, two.index) == (one.index, one.index, one.index + 1)
+    assert world.office.audit().findings == ()
+
+
+def test_a_log_that_never_stands_still_gets_no_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    size = world.office.store.size()
+
+    def append_at(office, size, envelopes):
+        raise StaleError("grew", hint="again")
+
+    monkeypatch.setattr(Office, "append_at", append_at)
+    with pytest.raises(LedgerBusyError, match="grew 20 times while a plan was drawn from it"):
+        world.gate(submission.record.adapter.id)
+    assert world.office.store.size() == size
+
+
+def test_a_verdict_accounts_for_a_run_that_was_logged_while_it_was_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    weights, office = submission.record.adapter.weights_id, world.office
+    logged = []
+
+    def decide_while_another_machine_works(*arguments, **options):
+        verdict = decide(*arguments, **options)
+        if not logged:
+            (run,) = office.reader().find(Kind.EVALUATION, Measurement, subject=weights)
+            later = run.record.model_copy(
+                update={"finished_at": run.record.finished_at + timedelta(seconds=1)}
+            )
+            signer = office.signer(EVALUATOR_KEY)
+            logged.append(office.record(Kind.EVALUATION, later, run.statement.subjects, signer).id)
+        return verdict
+
+    monkeypatch.setattr("placet.pipeline.gate.decide", decide_while_another_machine_works)
+    (verdict,) = world.gate(submission.record.adapter.id)
+
+    assert set(logged) <= set(verdict.record.evidence)
+    assert len(office.reader().find(Kind.VERDICT, Verdict)) == 1
+    assert office.audit().findings == ()
 
 
 def test_asking_again_measures_nothing_and_records_nothing(world: World) -> None:

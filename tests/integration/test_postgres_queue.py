@@ -50,7 +50,7 @@ def _envelope(number: int) -> Envelope:
         target_kind="adapter",
         reason="r",
         revoked_by="ada",
-        revoked_at=offices.START + timedelta(minutes=number),
+        revoked_at=offices.START + timedelta(seconds=number),
     )
     return sign_record(Kind.REVOCATION, record, (Subject("x", record.target),), signer_named("ada"))
 

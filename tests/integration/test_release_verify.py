@@ -631,7 +631,7 @@ def test_a_verdict_on_measurements_of_other_weights_is_not_released(made: Releas
     measured = offices.add_measurement(sample, "support-desk", plan, [1.0] * 120)
     change = {"evidence": tuple(sorted((*walk.verdict.record.evidence, measured.id)))}
 
-    _not_released(_decided(made, change), "a measurement is of other weights")
+    _not_released(_decided(made, change), "of support-desk, is of other weights")
 
 
 def test_a_verdict_on_a_measurement_on_another_base_is_not_released(made: Released) -> None:
@@ -734,10 +734,11 @@ def test_a_second_measurement_under_a_later_plan_does_not_spoil_the_first(made: 
     # The policy changed, so that everything was planned again: the older runs stay among the evidence.
     sample, walk = made.sample, made.walk
     plan = offices.add_plan(sample, walk.ref, walk.base, suites=["support-desk", "canaries"])
+    desk = offices.add_measurement(sample, "support-desk", plan, [1.0] * 120)
     measured = offices.add_measurement(sample, "canaries", plan, [0.0] * 12)
     change = {
         "plan": plan.id,
-        "evidence": tuple(sorted((*walk.verdict.record.evidence, plan.id, measured.id))),
+        "evidence": tuple(sorted((*walk.verdict.record.evidence, plan.id, desk.id, measured.id))),
         "plans_on_weights": (walk.plan.id, plan.id),
     }
 

@@ -68,7 +68,7 @@ def _envelope(number: int, signer: str = "ada") -> Envelope:
         target_kind="adapter",
         reason="r",
         revoked_by=signer,
-        revoked_at=offices.START + timedelta(minutes=number),
+        revoked_at=offices.START + timedelta(seconds=number),
     )
     return sign_record(Kind.REVOCATION, record, (Subject("x", record.target),), signer_named(signer))
 

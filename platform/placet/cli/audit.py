@@ -68,7 +68,8 @@ def audit(
         typer.Option(
             "--since",
             metavar="FILE",
-            help="Look only at what came after this checkpoint, up to which an earlier audit found all whole.",
+            help="Check only what came after this checkpoint, up to which an earlier audit found all whole. What came "
+            "before is hashed again, and read as far as the new records rest on it.",
         ),
     ] = None,
     save_checkpoint: Annotated[
@@ -89,7 +90,7 @@ def audit(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Check the whole ledger: nothing edited, deleted, re-ordered, forged or left out.
+    """Check the whole ledger: nothing edited, deleted, re-ordered, forged, dated back or left out.
 
     A checkpoint kept elsewhere also shows a ledger that was rewritten and signed again with its own key; --pin shows
     an office that was put in another one's place. Exit code 1: something was found, or it is another office.

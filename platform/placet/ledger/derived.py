@@ -8,12 +8,14 @@ from typing import Any
 
 from placet.attest.envelope import parse_envelope
 from placet.attest.statement import Statement, parse_statement
+from placet.domain.digests import Digest
 
 _TYPE_AND_SUBJECTS = re.compile(
     rb',"predicateType":"([!#-\[\]-~]+)","subject":'
     rb'\[(?:\{"digest":\{"sha256":"[0-9a-f]{64}"\},"name":"(?:[^"\\]|\\.)*"\},?)+\]\}\Z',
     re.DOTALL,
 )
+_DIGEST = re.compile(rb'\{"digest":\{"sha256":"([0-9a-f]{64})"\}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,21 @@ def predicate_type_of(payload: bytes) -> str:
     """
     match = _TYPE_AND_SUBJECTS.match(payload, payload.rfind(b',"predicateType":"'))
     return match[1].decode() if match is not None else parse_statement(payload).predicate_type
+
+
+def said_at_the_end(payload: bytes) -> tuple[str, frozenset[Digest]]:
+    """Return the predicate type that a statement names and the digests it is about; nothing else is looked at.
+
+    Raises:
+        IntegrityError: It names none.
+    """
+    at = payload.rfind(b',"predicateType":"')
+    match = _TYPE_AND_SUBJECTS.match(payload, at)
+    if match is None:
+        statement = parse_statement(payload)
+        return statement.predicate_type, frozenset(item.digest for item in statement.subjects)
+    found = _DIGEST.findall(payload, match.end(1))
+    return match[1].decode(), frozenset(Digest("sha256:" + item.decode()) for item in found)
 
 
 def _text(value: Any, *path: str) -> str | None:

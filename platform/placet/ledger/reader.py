@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -20,6 +21,7 @@ from placet.domain.records import LedgerHead, Record
 from placet.ledger.checkpoint import verify_log_checkpoint
 from placet.ledger.derived import derive
 from placet.ledger.merkle import EMPTY_ROOT, GrowingTree, leaf_hash
+from placet.ledger.moments import DATED_TYPES, parse_moment
 from placet.ledger.store import Entry, LedgerStore, Seen
 
 R = TypeVar("R", bound=Record)
@@ -126,6 +128,15 @@ class LedgerReader:
         )
         return {item.id: item for item in found}
 
+    def find_many(self, record_ids: Iterable[Digest]) -> dict[Digest, Verified[Any]]:
+        """Return those records of some ids that the log has, of any kind.
+
+        Raises:
+            IntegrityError: One of them does not verify.
+        """
+        wanted = list(dict.fromkeys(record_ids))
+        return self.get_many(Digest(item) for item in self._store.indices_of(wanted)) if wanted else {}
+
     def everything(self) -> tuple[Verified[Record] | Entry, ...]:
         """Return every entry by index: verified, or as stored where its predicate type is not known here.
 
@@ -150,6 +161,10 @@ class LedgerReader:
         if note is None:
             return LedgerHead(size=0, root=EMPTY_ROOT.hex())
         return verify_log_checkpoint(self.trust, note, self._store.origin).head
+
+    def latest_moment(self) -> datetime | None:
+        """Return the latest moment that a record says it was made at, by the derived tables; None if none says one."""
+        return parse_moment(self._store.latest_moment(DATED_TYPES))
 
     def require_whole(self) -> None:
         """Return if the stored log is the one its newest checkpoint signs, and the derived tables agree with it.

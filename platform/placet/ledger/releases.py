@@ -6,7 +6,8 @@ stood before it: the newest verdict, the approvals, who had a part, what was rev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from placet.attest.predicates import Kind, Training, spec_of
@@ -25,6 +26,8 @@ from placet.domain.records import (
     Waiver,
     files_digest,
 )
+from placet.ledger.evidence import look_around, objections
+from placet.ledger.moments import DATED_TYPES, parse_moment
 from placet.ledger.store import Entry, LedgerStore
 from placet.review.approval import weigh_approval
 from placet.review.lapse import lapses, with_lapses
@@ -54,6 +57,16 @@ class StoredLog:
         """Return the records of a kind about `digest` (None: about anything) before an index."""
         entries = self._store.find(predicate_type=spec_of(kind).predicate_type, subject=digest)
         return [item for entry in entries if entry.index < before for item in self._verified(entry, model)]
+
+    def get_many(self, record_ids: Iterable[Digest]) -> dict[Digest, Verified[Any]]:
+        """Return those records of some ids that are there, of any kind."""
+        entries = (entry for item in sorted(set(record_ids)) for entry in self._store.find(record_id=item))
+        found = (item for entry in entries for item in self._verified(entry, Record))
+        return {item.id: item for item in found}
+
+    def latest_moment(self, before: int) -> datetime | None:
+        """Return the latest moment that any record before an index says it was made at, whoever signed it."""
+        return parse_moment(self._store.latest_moment(DATED_TYPES, before))
 
     def releases(self, start: int) -> Iterator[Verified[Release]]:
         """Yield the releases from an index on."""
@@ -104,6 +117,11 @@ def _why_not(log: StoredLog, release: Verified[Release]) -> str:
     submissions = [item for item in on_weights if item.record.adapter == record.adapter]
     if not submissions or files_digest(record.files) != record.adapter.id:
         return "its files are not the ones that were submitted"
+    around = look_around(
+        verdict, lambda digest, kind, model: log.about(digest, kind, model, verdict.index), log.get_many
+    )
+    if objection := next(objections(verdict, around), None):
+        return f"its verdict does not hold: {objection.message}"
     trainings = _trainings(log, index, adapter.weights_id)
     if target := _revoked(log, release, trainings):
         return f"{short(target)} was revoked before"
@@ -113,7 +131,8 @@ def _why_not(log: StoredLog, release: Verified[Release]) -> str:
         log.about(adapter.id, Kind.WAIVER, Waiver, index),
         submission=submissions[-1],
         trainings=trainings,
-        now=record.released_at,
+        # The moment in the release is the releaser's own word: it was made no earlier than what stands before it.
+        now=max(record.released_at, log.latest_moment(index) or record.released_at),
         resubmissions=[item for item in on_weights if item.id != submissions[-1].id],
     )
     later = (

@@ -219,6 +219,27 @@ class Office:
                 continue  # the roles changed meanwhile, and with them perhaps what a key may sign
         raise contended()
 
+    def append_at(self, size: int, envelopes: Sequence[Envelope]) -> tuple[Verified[Record], ...]:
+        """Append signed envelopes as :meth:`append` does, if the log still holds exactly `size` records.
+
+        Raises:
+            StaleError: It holds more; nothing was appended.
+        """
+        trust = self.reader().trust
+        verified: dict[Digest, Verified[Record]] = {}
+
+        def check(envelope: Envelope, index: int) -> Statement:
+            if index != size + len(verified):
+                raise StaleError(
+                    "the ledger grew meanwhile; nothing was appended", hint="look again and repeat it"
+                )
+            found = verified[envelope.record_id] = trust.verify(envelope, index)
+            return found.statement
+
+        # No other writer may append it for this one: it would check everything but the size.
+        entries = self.append_drafts(trust, envelopes, check, alone=True)
+        return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
+
     def append_as_seen(
         self, trust: Trust, envelopes: Sequence[Envelope], *, seen: Seen | None = None
     ) -> tuple[Verified[Record], ...]:
@@ -240,7 +261,7 @@ class Office:
             found = verified[envelope.record_id] = trust.verify(envelope, index, good)
             return found.statement
 
-        entries = self.append_drafts(trust, envelopes, check, seen)
+        entries = self.append_drafts(trust, envelopes, check, seen=seen)
         return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def append_drafts(
@@ -248,9 +269,13 @@ class Office:
         trust: Trust,
         envelopes: Sequence[Envelope | Draft],
         check: Check | None = None,
+        *,
         seen: Seen | None = None,
+        alone: bool = False,
     ) -> tuple[Entry, ...]:
         """Append envelopes, or what makes one for its index, under the log's key as it stands in `trust`.
+
+        With `alone`, nobody else's process may do it: `check` knows more than whether the signers may sign.
 
         Raises:
             StaleError: The roles changed meanwhile, or what was `seen`.
@@ -263,7 +288,8 @@ class Office:
         log_keys = [
             parse_public_key(grant.public_key) for grant in trust.roles.grants if Role.LOG in grant.roles
         ]
-        return self.store.append(envelopes, log, check, seen=seen or seen_in(trust), log_keys=log_keys)
+        rests_on = None if alone else seen or seen_in(trust)
+        return self.store.append(envelopes, log, check, seen=rests_on, log_keys=log_keys)
 
     def audit(
         self,

@@ -76,6 +76,8 @@ def gather(
         item for item in reader.find(Kind.INTAKE, Intake, subject=adapter.id) if item.record.base == base
     ]
     references = find_references(reader, others, base.id)
+    # Runs of what a name has come to stand for since the plan was made are no evidence: the plan names the others.
+    compared = [item for item in references if item in (plan.record.references or ())]
     overlaps = reader.find(Kind.OVERLAP, Overlap, subject=adapter.weights_id)
     questions = Questions(blobs)
     recorded = tuple(questions.recorded(item.id, item.record) for item in plans)
@@ -98,7 +100,7 @@ def gather(
         card=_card(reader, blobs, submission),
         overlaps=tuple(RecordedOverlap(item.id, item.record) for item in overlaps),
         references=references,
-        reference_runs=_reference_runs(reader, blobs, references, adapter.weights_id, base.id, suites),
+        reference_runs=_reference_runs(reader, blobs, compared, adapter.weights_id, base.id, suites),
     )
     # What was just read is what the ledger lists; a gate sees when somebody takes away from it afterwards.
     return replace(evidence, listed=tuple(evidence.records()))

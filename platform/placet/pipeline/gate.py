@@ -7,54 +7,48 @@ computed from verified records alone; asking again with nothing changed gives th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
-from placet.attest.predicates import Kind
+from placet.attest.predicates import Kind, spec_of
 from placet.attest.statement import Subject
-from placet.attest.trust import Verified
-from placet.domain.digests import Digest, canonical_json
-from placet.domain.errors import UndecidedError, UsageError
+from placet.attest.trust import Verified, sign_record
+from placet.domain.digests import Digest
+from placet.domain.errors import LedgerBusyError, UndecidedError, UsageError
 from placet.domain.progress import Progress
 from placet.domain.records import (
-    EngineInfo,
-    LedgerHead,
     Plan,
-    PlannedReference,
-    PlannedSuite,
-    Sequential,
     Submission,
     Verdict,
 )
 from placet.domain.text import plural
+from placet.ledger.derived import derive
 from placet.ledger.lock import ledger_lock
-from placet.measuring.sampling import draw_order
-from placet.measuring.suite import groups_by, largest_group, load_suite
+from placet.ledger.store import StaleError
+from placet.measuring.suite import load_suite
 from placet.office import EVALUATOR_KEY, Office
-from placet.pipeline.costs import Pace, cost_of, paces
-from placet.pipeline.evidence import gather, measurements_of
+from placet.pipeline.costs import cost_of, paces
+from placet.pipeline.evidence import gather
 from placet.pipeline.finishing import find_plan, finish_plan
 from placet.pipeline.measurements import (
     Work,
     measure,
-    runner_of,
     submission_of,
     unmeasured,
-    whole_run_of_base,
 )
 from placet.pipeline.overlap import compare_data
-from placet.pipeline.references import find_references
+from placet.pipeline.plans import make_plans
 from placet.pipeline.runner import ON_CPU, Compute
 from placet.policy.decide import decide
 from placet.policy.fitting import KnownSuite, counts_documents, require_fit
-from placet.policy.forecasts import expected_documents
 from placet.policy.loader import load_policy
-from placet.policy.model import ComparisonGate
-from placet.policy.planning import group_sizes, review_samples, sample_sizes
-from placet.policy.schema import DEFAULT_CHUNK
 from placet.resources import evals_dir
 from placet.sources.cache import cache_dir
+
+_ATTEMPTS = 20
+_ACCOUNTED = {spec_of(kind).predicate_type for kind in (Kind.PLAN, Kind.EVALUATION, Kind.SAFETY)}
+"""What a verdict accounts for: all of it that is on record when the verdict is logged."""
 
 
 class PartlyUndecidedError(UndecidedError):
@@ -117,9 +111,7 @@ def gate(
             adapters_given = tuple(item.record.adapter for item in submissions)
             for text in finish:
                 finish_plan(work, find_plan(office.reader(), text, adapters_given))
-            # One state of the log for all: the adapters then run in one order, and the base once for all of them.
-            head = office.reader().head()
-            plans = [_plan(work, item, head) for item in submissions]
+            plans = make_plans(work, submissions)
             _tell_cost(work, plans)
             for submission, plan in zip(submissions, plans, strict=True):
                 try:
@@ -136,53 +128,7 @@ def gate(
     return tuple(verdicts)
 
 
-# --- plan -----------------------------------------------------------------------------------------------
-
-
-def _plan(work: Work, submission: Verified[Submission], head: LedgerHead) -> Verified[Plan]:
-    """Return the plan to follow: the newest that still fits, else a new one, drawn from `head` and logged now."""
-    office, reader = work.office, work.office.reader()
-    adapter = submission.record.adapter
-    references = find_references(reader, work.policy.others, submission.record.base.id)
-    for plan in reversed(reader.find(Kind.PLAN, Plan, subject=adapter.id)):
-        if _still_fits(work, plan.record, submission.record, references) and (
-            not unmeasured(work, plan) or plan.record.engine == runner_of(work, plan.record.base.id).info()
-        ):
-            return plan
-    documents = {name: len(suite.rows()) for name, suite in work.suites.items()}
-    sizes = sample_sizes(work.policy, documents)
-    pace = paces(reader, submission.record.base.id)
-    suites = tuple(_planned(work, name, size, head, pace) for name, size in sizes.items())
-    for note in review_samples(work.policy, sizes, documents, group_sizes(suites)):
-        if not note.adequate:
-            work.progress.note(f"gate {note.gate}: {note.text}")
-    # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
-    office.blobs.put_bytes(canonical_json(work.policy.to_json()))
-    engine = runner_of(work, submission.record.base.id).info()
-    record = Plan(
-        adapter=adapter,
-        base=submission.record.base,
-        policy=work.policy.ref,
-        suites=tuple(_with_companions(work, item, submission.record.base.id, engine) for item in suites),
-        engine=engine,
-        head=head,
-        planned_at=office.clock(),
-        references=references or None,
-        known_results=_known_results(work, adapter.weights_id) or None,
-    )
-    if record.known_results:
-        work.progress.note(
-            f"{adapter.label}: {len(record.known_results)} runs of these suites on these weights are on record"
-            " already; the plan says so"
-        )
-    # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
-    compared = {item.adapter.weights_id: item.adapter.label for item in references}
-    subjects = (
-        Subject(adapter.label, adapter.id),
-        Subject("weights", adapter.weights_id),
-        *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
-    )
-    return office.record(Kind.PLAN, record, subjects, office.signer(EVALUATOR_KEY))
+# --- cost -----------------------------------------------------------------------------------------------
 
 
 def _tell_cost(work: Work, plans: Sequence[Verified[Plan]]) -> None:
@@ -199,71 +145,26 @@ def _tell_cost(work: Work, plans: Sequence[Verified[Plan]]) -> None:
         work.progress.note(f"planned, on {plural(subjects, 'subject')}: {cost.told()}")
 
 
-def _known_results(work: Work, weights_id: Digest) -> tuple[Digest, ...]:
-    """Return the runs of the policy's suites on these weights that whoever makes a plan now could have seen."""
-    wanted = {suite.ref.digest for suite in work.suites.values()}
-    runs = measurements_of(work.office.reader(), weights_id)
-    return tuple(run.id for run in runs if run.record.suite.digest in wanted)
-
-
-def _still_fits(
-    work: Work, plan: Plan, submission: Submission, references: tuple[PlannedReference, ...]
-) -> bool:
-    """Return whether a plan asks today's question: same policy, base, suites, comparisons, engine; not too old."""
-    limit = work.policy.max_age_days
-    young = limit is None or work.office.clock() - plan.planned_at < timedelta(days=limit)
-    return (
-        young
-        and (plan.adapter, plan.policy, plan.base) == (submission.adapter, work.policy.ref, submission.base)
-        and {item.suite.id: item.suite for item in plan.suites}
-        == {name: suite.ref for name, suite in work.suites.items()}
-        and (plan.references or ()) == references
-        and work.compute.fits(plan.engine)
-    )
-
-
-def _planned(work: Work, name: str, size: int, head: LedgerHead, pace: Mapping[Digest, Pace]) -> PlannedSuite:
-    suite, sampling = work.suites[name], work.policy.suites[name]
-    documents = len(suite.rows())
-    samples = draw_order(documents, size, head.root, suite.ref.digest)
-    groups = {column: groups_by(suite, column, samples) for column in work.policy.columns_of(name)}
-    sequential = None
-    if sampling.mode == "sequential" and sampling.claim is not None:
-        sequential = Sequential(claim=sampling.claim, chunk=sampling.chunk or DEFAULT_CHUNK)
-    largest = {column: largest_group(suite, column) for column in work.policy.columns_of(name)}
-    expected = expected_documents(work.policy, name, documents)
-    return PlannedSuite(
-        suite=suite.ref,
-        stage=suite.stage,
-        documents=documents,
-        samples=samples,
-        groups=groups or None,
-        expected_documents=expected if sequential else None,
-        expected_s=pace[suite.ref.digest].of(expected) if suite.ref.digest in pace else None,
-        cluster=sampling.cluster,
-        sequential=sequential,
-        value_range=suite.value_range,
-        largest_groups=largest or None,
-    )
-
-
-def _with_companions(work: Work, planned: PlannedSuite, base: Digest, engine: EngineInfo) -> PlannedSuite:
-    """Return a suite that is planned as sequential with the run of the base whose values can steady its tests."""
-    if planned.sequential is None or planned.sequential.claim != "benchmark":
-        return planned
-    if not any(isinstance(gate, ComparisonGate) for gate in work.policy.gates_on(planned.suite.id)):
-        return planned
-    whole = whole_run_of_base(work, work.suites[planned.suite.id], base, engine)
-    return planned if whole is None else planned.model_copy(update={"companions": whole.id})
-
-
 # --- verdict --------------------------------------------------------------------------------------------
 
 
 def _decide(work: Work, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict]:
+    for _ in range(_ATTEMPTS):
+        decided = _decide_once(work, submission, plan)
+        if decided is not None:
+            return decided
+    raise LedgerBusyError(
+        f"runs on {submission.adapter.label} were added {_ATTEMPTS} times while it was decided about",
+        hint="another machine is measuring it: run `placet gate` again when that is done",
+    )
+
+
+def _decide_once(work: Work, submission: Submission, plan: Verified[Plan]) -> Verified[Verdict] | None:
+    """Return the verdict, on record; None if meanwhile something was logged that it would have to account for."""
     office, reader = work.office, work.office.reader()
     # A run that somebody hid from the index tables would be left out without anybody noticing.
     reader.require_whole()
+    seen = reader.head().size
     digests = [suite.ref.digest for suite in work.suites.values()]
     others = work.policy.others
     evidence = gather(reader, office.blobs, submission, work.policy.ref, plan, digests, others)
@@ -278,4 +179,14 @@ def _decide(work: Work, submission: Submission, plan: Verified[Plan]) -> Verifie
         break
     adapter = submission.adapter
     subjects = (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
-    return office.record(Kind.VERDICT, verdict, subjects, office.signer(EVALUATOR_KEY))
+    envelope = sign_record(Kind.VERDICT, verdict, subjects, office.signer(EVALUATOR_KEY))
+    for _ in range(_ATTEMPTS):
+        size = office.store.size()
+        added = office.store.entries(seen, size)
+        if any(derive(entry.index, entry.envelope).predicate_type in _ACCOUNTED for entry in added):
+            return None
+        try:
+            return cast("Verified[Verdict]", office.append_at(size, [envelope])[0])
+        except StaleError:
+            continue  # something else was added: look whether it matters
+    return None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from placet.attest.keys import Signer, parse_public_key
 from placet.attest.oms import sign_files
@@ -30,6 +32,8 @@ from placet.domain.records import (
     Revocation,
 )
 from placet.ledger.checkpoint import verify_log_checkpoint
+from placet.ledger.evidence import look_around, objections
+from placet.ledger.moments import TOLERANCE
 from placet.ledger.reader import LedgerReader
 from placet.ledger.store import Entry, LedgerStore, Seen, StaleError
 from placet.office import EVALUATOR_KEY, FILES_KEY, Office
@@ -61,7 +65,8 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     is gone or damaged.
 
     Raises:
-        RefusedError: Not approved (with what is missing), revoked, or refused by intake since.
+        RefusedError: Not approved (with what is missing), revoked, refused by intake since, on a verdict that does not
+            account for its evidence, or on a clock that is behind the log.
         UsageError: An unusable channel name.
         NotAuthorizedError: The key does not hold the releaser role.
         StorageError: The bundle cannot be written.
@@ -74,6 +79,8 @@ def release(office: Office, adapter: Digest, channel: str, signer: Signer) -> tu
     reader.require_whole()
     _refuse_revoked(reader, case)
     _refuse_refused(reader, case)
+    _refuse_unaccounted(reader, case)
+    _refuse_dated_back(reader, office.clock())
     approval = approval_of(office, case)
     if not approval.approved:
         raise RefusedError(
@@ -290,6 +297,30 @@ def _refuse_refused(reader: LedgerReader, case: Case) -> None:
         raise RefusedError(
             f"intake refused these files since, or did not finish with them: {told or 'see its checks'}",
             hint="gate the adapter again, or mend it and submit it again",
+        )
+
+
+def _refuse_unaccounted(reader: LedgerReader, case: Case) -> None:
+    """Return if the verdict leaves nothing out and contradicts nothing that it rests on, by the whole log."""
+
+    def find(digest: Digest, kind: Kind, model: type[Any]) -> Sequence[Verified[Any]]:
+        return reader.find(kind, model, subject=digest)
+
+    around = look_around(case.verdict, find, reader.find_many)
+    for objection in objections(case.verdict, around):
+        raise RefusedError(
+            f"the verdict on {case.verdict.record.adapter.label} does not hold ({objection.id}): {objection.message}",
+            hint="have it gated again, and ask who logged that verdict: `placet audit` names the record",
+        )
+
+
+def _refuse_dated_back(reader: LedgerReader, now: datetime) -> None:
+    latest = reader.latest_moment()
+    if latest is not None and now < latest - TOLERANCE:
+        raise RefusedError(
+            f"this machine's clock says {now:%Y-%m-%d %H:%M} UTC, and a record in the log is dated "
+            f"{latest:%Y-%m-%d %H:%M} UTC",
+            hint="set the clock; if it is right, `placet audit` and the ledger page show which record is dated ahead",
         )
 
 

@@ -103,14 +103,18 @@ def trainings_of(reader: LedgerReader, weights_id: Digest) -> tuple[Verified[Tra
 
 
 def approval_of(office: Office, case: Case) -> Approval:
-    """Return whether the case's verdict is approved now, and nothing happened since that ends the approvals."""
+    """Return whether the case's verdict is approved now, and nothing happened since that ends the approvals.
+
+    Now is not before what the log holds: on a clock that was set back, approvals have lapsed all the same.
+    """
+    now = office.clock()
     approval = weigh_approval(
         case.verdict,
         case.reviews,
         case.waivers,
         submission=case.submission,
         trainings=case.trainings,
-        now=office.clock(),
+        now=max(now, office.reader().latest_moment() or now),
         resubmissions=case.resubmissions,
     )
     reader, about = office.reader(), case.verdict.record

@@ -1,12 +1,14 @@
 """The verifier's steps, in order; the first that does not hold ends it.
 
-What a pass means: these very files are what was taken in, measured under the named policy, approved by enough
-people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed. What it does not mean: that nothing was revoked since (give a revocation feed, and a fresh one: its statement is
-a record of the log, complete up to there, and says nothing of later), that the bundle holds the newest roles statement
-and every rejection the office has (a feed brings all roles statements up to its own, `placet audit` sees the whole
-log), that everybody is shown this log (a feed shows that it is the one the feed speaks of, a witness that it is the one
-others see), or that no key of the office was stolen.
+What a pass means: these very files are what was taken in, measured as was planned under the named policy, approved by
+enough people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
+signed; and the verdict says no other figures than the runs that it names. What it does not mean: that the verdict
+names every plan and run on these weights (the desk and `placet audit` hold it against the whole log), that nothing was
+revoked since (give a revocation feed, and a fresh one: its statement is a record of the log, complete up to there, and
+says nothing of later), that the bundle holds the newest roles statement and every rejection the office has (a feed
+brings all roles statements up to its own, `placet audit` sees the whole log), that everybody is shown this log (a feed
+shows that it is the one the feed speaks of, a witness that it is the one others see), or that no key of the office was
+stolen.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from placet.domain.records import (
     Decision,
     Intake,
     Measurement,
-    Plan,
     Record,
     Release,
     Review,
@@ -39,6 +40,8 @@ from placet.domain.records import (
     files_digest,
 )
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
+from placet.ledger.evidence import look_around, objections
+from placet.ledger.moments import stated_moment
 from placet.review.approval import Approval, weigh_approval
 from placet.review.lapse import lapses
 from placet.verify.feed import VerifiedFeed, older, verify_feed
@@ -86,8 +89,15 @@ class _State:
 
     @property
     def now(self) -> datetime:
-        """The moment at which expiry is judged: the one given, or that of the release."""
-        return self.at or self.only(Kind.RELEASE, Release).record.released_at
+        """The moment at which expiry is judged: the one given, or that of the release.
+
+        A release was made no earlier than what stands before it, whatever moment it gives.
+        """
+        if self.at is not None:
+            return self.at
+        release = self.only(Kind.RELEASE, Release)
+        before = (stated_moment(item.record) for item in self.records if item.index < release.index)
+        return max(release.record.released_at, *(moment for moment in before if moment is not None))
 
     def all(self, kind: Kind, model: type[R]) -> list[Verified[R]]:
         return [
@@ -152,7 +162,10 @@ def verify_bundle(
 
 def _unknown(state: _State) -> tuple[str, ...]:
     checkpoint, _ = _checked(state)
-    told: list[str] = []
+    told = [
+        "whether the verdict leaves out a plan or a run on these weights: the bundle holds what it names, and only "
+        "`placet audit` sees the whole log"
+    ]
     if state.at is None:
         told.append(
             f"it was judged as of {state.now:%Y-%m-%d}: whether its approvals still stand was not looked at"
@@ -270,41 +283,20 @@ def _check_evidence(state: _State, release: Release, verdict: Verified[Verdict])
         # What reviewers saw was logged before they could; training may be handed in again later.
         if held[record_id].index > verdict.index and held[record_id].kind is not Kind.TRAINING:
             raise IntegrityError("evidence was logged after the verdict", hint=_AGAIN)
-    cited = {record_id for gate in verdict.record.gates for record_id in gate.evidence}
-    if not cited <= set(verdict.record.evidence):
-        raise IntegrityError("a gate cites what is not among the verdict's evidence", hint=_AGAIN)
-    own = state.by_id(verdict.record.plan, Kind.PLAN, Plan).record
-    if (own.adapter.id, own.base.id, own.policy) != (release.adapter.id, release.base.id, release.policy):
-        raise IntegrityError("the plan is for other bytes, another base or another policy", hint=_AGAIN)
-    plans = {plan.id: plan for plan in state.all(Kind.PLAN, Plan)}
-    if verdict.record.plan not in verdict.record.plans_on_weights:
-        raise IntegrityError("the verdict leaves its own plan out of account", hint=_AGAIN)
     for measured in (*state.all(Kind.EVALUATION, Measurement), *state.all(Kind.SAFETY, Measurement)):
-        if measured.id in evidence:
-            _check_measurement(measured, release, own, plans)
-
-
-def _check_measurement(
-    measured: Verified[Measurement], release: Release, own: Plan, plans: dict[Digest, Verified[Plan]]
-) -> None:
-    record = measured.record
-    if record.base.id != release.base.id:
-        raise IntegrityError("a measurement is on another base", hint=_AGAIN)
-    compared = {release.base.id} if record.subject_kind == "base" else _references(own)
-    if record.subject not in {*compared, release.adapter.weights_id}:
-        raise IntegrityError("a measurement is of other weights", hint=_AGAIN)
-    if record.subject in compared:
-        return  # it may have run under another adapter's plan, which is not in this bundle
-    plan = plans.get(record.plan)
-    if plan is None or record.subject not in {plan.record.adapter.weights_id, *_references(plan.record)}:
-        raise IntegrityError("a measurement belongs to no plan for these weights", hint=_AGAIN)
-    if measured.index <= plan.index:
-        raise IntegrityError("a measurement was logged before its plan", hint=_AGAIN)
-
-
-def _references(plan: Plan) -> set[Digest]:
-    """Return the weights ids of the other adapters that a plan compares with."""
-    return {item.adapter.weights_id for item in plan.references or ()}
+        if measured.id in evidence and measured.record.base.id != release.base.id:
+            raise IntegrityError("a measurement is on another base", hint=_AGAIN)
+    # As much as a bundle can tell: it holds what the verdict names, and not what it should have named.
+    around = look_around(
+        verdict,
+        lambda _, kind, model: state.all(kind, model),
+        lambda ids: {record_id: held[record_id] for record_id in ids if record_id in held},
+    )
+    for objection in objections(verdict, around):
+        raise IntegrityError(
+            f"the verdict does not hold: {objection.message}",
+            hint="do not serve it; keep the bundle, and ask the office for an audit",
+        )
 
 
 def _approval(state: _State) -> str:

@@ -5,44 +5,36 @@ It opens the ledger file itself and gives back only small values, so that memory
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
-from placet.attest.keys import KeyKind, PublicKey, parse_public_key
-from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, RootChange, spec_of
+from placet.attest.envelope import parse_envelope
+from placet.attest.predicates import PREDICATES, Kind, RootChange, spec_of
 from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
-    BaseStatus,
-    FeedStatement,
-    LedgerHead,
     Measurement,
     Plan,
     Record,
-    Release,
-    Review,
-    Submission,
-    Verdict,
-    Waiver,
 )
+from placet.ledger.audit.facts import Facts, facts_of, filed_under
+from placet.ledger.audit.plans import Plans
 from placet.ledger.audit.report import AuditFinding
+from placet.ledger.audit.verifier import Verifier
 from placet.ledger.checkpoint import verify_log_checkpoint
-from placet.ledger.derived import Derived, derive_statement, predicate_type_of
+from placet.ledger.derived import Derived, derive_statement, predicate_type_of, said_at_the_end
 from placet.ledger.lock import DEFAULT_WAIT_S
 from placet.ledger.merkle import Subtrees, leaf_hash
 from placet.ledger.store import DuckStore, Entry, Snapshot
 from placet.ledger.tiles import TILE_BITS, TILE_HASHES, Tile
 
 _SPECS = {spec.predicate_type: spec for spec in PREDICATES}
-_TRUST = {spec_of(kind).predicate_type for kind in (Kind.ROLES, Kind.ROOT)}
+_TRUST = {spec_of(kind).predicate_type: kind for kind in (Kind.ROLES, Kind.ROOT)}
+_ALWAYS = {spec_of(kind).predicate_type for kind in (Kind.ROLES, Kind.ROOT, Kind.TRAINING, Kind.REVOCATION)}
+"""Kinds of which every record may bear on a new release: they are looked for whatever they are filed under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +57,10 @@ class Job:
     trust: Trust | None
     scope: Scope
     sizes: tuple[int, ...] = ()
+    since: int = 0
+    """Records before this one were audited: they are hashed again, and looked at as far as new ones need it."""
+    about: frozenset[Digest] = frozenset()
+    """What the new verdicts and releases are about: of older records about it, the derived tables are compared."""
     wait_s: float = DEFAULT_WAIT_S
 
 
@@ -75,21 +71,6 @@ class Step:
     size: int
     pieces: tuple[tuple[int, bytes], ...]
     signed_root: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What a verified record says that has to be held against other records."""
-
-    index: int
-    record_id: Digest
-    kind: Kind
-    person: str
-    references: tuple[tuple[str, Digest], ...] = ()
-    head: LedgerHead | None = None
-    weights_id: Digest | None = None
-    plans: tuple[Digest, ...] | None = None
-    blobs: tuple[Digest, ...] = ()
 
 
 @dataclass
@@ -108,8 +89,9 @@ class Part:
     records: int = 0
     checkpoints: int = 0
     signatures: int = 0
-    roles: int = 0
     unknown: int = 0
+    again: int = 0
+    trust_records: list[tuple[Kind, int, bytes]] = field(default_factory=list)
 
     def add(self, finding_id: str, message: str, index: int | None = None) -> None:
         """Add a finding."""
@@ -123,17 +105,33 @@ def audit_part(job: Job) -> Part:
         LedgerBusyError, StorageError: The log could not be read.
     """
     store = DuckStore(job.path, job.origin, wait_s=job.wait_s)
-    stored = store.snapshot(job.start, job.stop, derived=job.scope.derived)
+    derived = job.scope.derived and job.since < job.stop
+    stored = store.snapshot(job.start, job.stop, derived=derived)
     part = Part(job.start, job.stop, records=len(stored.entries))
     leaves = [leaf_hash(entry.envelope) for entry in stored.entries]
     _check_rows(part, stored.entries, leaves)
     verifier = None if job.trust is None else Verifier(job.trust)
-    rows = {row.index: row for row in stored.derived} if job.scope.derived else {}
-    if job.scope.derived and len(rows) != len(stored.derived):
+    rows = {row.index: row for row in stored.derived} if derived else {}
+    if derived and len(rows) != len(stored.derived):
         part.add("edited-derived-table", f"the index tables have two rows about a record from {job.start} on")
+    plans = Plans(store)
+    known = [
+        entry
+        for entry, leaf in zip(stored.entries, leaves, strict=True)
+        if leaf == entry.leaf and entry.index < job.since
+    ]
+    _check_again(
+        part,
+        store,
+        job,
+        known,
+        {entry.index: rows.pop(entry.index) for entry in known if entry.index in rows},
+    )
     for entry, leaf in zip(stored.entries, leaves, strict=True):
+        if entry.index < job.since and leaf == entry.leaf:
+            continue
         if leaf == entry.leaf:
-            _check_record(part, job.scope, entry, verifier, rows.pop(entry.index, None))
+            _check_record(part, job.scope, entry, verifier, rows.pop(entry.index, None), plans)
         else:
             rows.pop(entry.index, None)
             part.unverified.append(entry.index)
@@ -143,7 +141,8 @@ def audit_part(job: Job) -> Part:
         )
     if not part.broken:
         subtrees = Subtrees(job.start, leaves)
-        _check_tiles(part, job, subtrees, stored.tiles)
+        if derived:
+            _check_tiles(part, job, subtrees, stored.tiles)
         _take_steps(part, job, subtrees, stored)
     return part
 
@@ -173,8 +172,45 @@ def _check_gap(part: Part, expected: int, reached: int) -> None:
     part.add("deleted-record", f"{which} missing from the ledger file", expected)
 
 
+def _check_again(
+    part: Part, store: DuckStore, job: Job, entries: Sequence[Entry], rows: Mapping[int, Derived]
+) -> None:
+    """Look at audited records for what new ones rest on: who may sign, and what is on record about the same."""
+    expected: dict[int, Derived] = {}
+    for entry in entries:
+        try:
+            envelope = parse_envelope(entry.envelope)
+            predicate_type, digests = said_at_the_end(envelope.payload)
+            if predicate_type in _TRUST:
+                part.trust_records.append((_TRUST[predicate_type], entry.index, entry.envelope))
+            if predicate_type in _ALWAYS or not job.about.isdisjoint(digests):
+                statement = parse_statement(envelope.payload)
+                expected[entry.index] = derive_statement(entry.index, envelope.key_id, statement)
+        except Error as error:
+            part.add("edited-record", f"record {entry.index} cannot be read: {error}", entry.index)
+            part.unverified.append(entry.index)
+    part.again += len(expected)
+    if expected and job.scope.derived:
+        low, high = min(expected), max(expected) + 1
+        held: dict[int, list[Derived | None]] = {index: [row] for index, row in rows.items()}
+        for row in () if rows else store.derived(low, high):
+            held.setdefault(row.index, []).append(row)
+        for index, wanted in expected.items():
+            _compare_row(part, index, held.get(index, []), wanted)
+
+
+def _compare_row(part: Part, index: int, rows: Sequence[Derived | None], expected: Derived) -> None:
+    if tuple(rows) != (expected,):
+        part.add(
+            "edited-derived-table",
+            f"the index tables say something else about record {index} than the record itself "
+            "(`placet ledger rebuild` makes them again)",
+            index,
+        )
+
+
 def _check_record(
-    part: Part, scope: Scope, entry: Entry, verifier: Verifier | None, row: Derived | None
+    part: Part, scope: Scope, entry: Entry, verifier: Verifier | None, row: Derived | None, plans: Plans
 ) -> None:
     index = entry.index
     try:
@@ -190,14 +226,10 @@ def _check_record(
         part.add("edited-record", f"record {index} cannot be read: {error}", index)
         part.unverified.append(index)
         return
-    if scope.derived and statement is not None and row != derive_statement(index, envelope.key_id, statement):
-        part.add(
-            "edited-derived-table",
-            f"the index tables say something else about record {index} than the record itself "
-            "(`placet ledger rebuild` makes them again)",
-            index,
-        )
-    part.roles += predicate_type in _TRUST
+    if scope.derived and statement is not None:
+        _compare_row(part, index, (row,), derive_statement(index, envelope.key_id, statement))
+    if predicate_type in _TRUST:
+        part.trust_records.append((_TRUST[predicate_type], index, entry.envelope))
     spec = _SPECS.get(predicate_type)
     if spec is None:
         part.unknown += 1
@@ -230,68 +262,21 @@ def _check_record(
             )
             part.add("foreign-root", message, index)
         named = {item.digest for item in statement.subjects}
-        if any(digest not in named for digest in _filed_under(record)):
+        if any(digest not in named for digest in filed_under(record)):
             message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
             part.add("misfiled-record", message, index)
-        part.facts.append(_facts(index, envelope.record_id, spec.kind, person, record))
+        _check_run(part, plans, index, person, envelope.record_id, spec.kind, record)
+        part.facts.append(facts_of(index, envelope.record_id, spec.kind, person, record))
 
 
-class Verifier:
-    """Verifies signature and role as :meth:`~placet.attest.trust.Trust.verify` does, with keys opened once.
-
-    What does not pass here is handed to that method, whose words say why.
-    """
-
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-        # Opened once: making the library's key object anew for each signature costs a tenth of the check.
-        self._keys = {
-            grant.key_id: Ed25519PublicKey.from_public_bytes(_public_key(grant.public_key).raw)
-            for grant in trust.roles.grants
-            if _public_key(grant.public_key).kind is KeyKind.ED25519
-            and not trust.root.ever_held(grant.key_id)
-        }
-        self._person = {grant.key_id: grant.person for grant in trust.roles.grants}
-        self._spans: dict[tuple[str, str], tuple[tuple[int, int], ...]] = {}
-
-    def verify(self, envelope: Envelope, index: int, spec: PredicateSpec) -> str:
-        """Return who signed the record.
-
-        Raises:
-            NotAuthorizedError, IntegrityError: It does not verify, or its key may not sign that kind at `index`.
-        """
-        key = self._keys.get(envelope.key_id)
-        if key is None:
-            return self._trust.verify(envelope, index).person
-        try:
-            key.verify(envelope.signature, pre_authentication_encoding(PAYLOAD_TYPE, envelope.payload))
-        except InvalidSignature:
-            return self._trust.verify(envelope, index).person
-        for start, stop in self._spans.get((envelope.key_id, spec.predicate_type)) or self._spans_of(
-            envelope.key_id, spec
-        ):
-            if start <= index < stop:
-                return self._person[envelope.key_id]
-        # Raises: the key is not one that may.
-        self._trust.authorize(envelope.key_id, spec.roles, index)
-        return self._person[envelope.key_id]
-
-    def follows(self, change: RootChange) -> bool:
-        """Tell whether a logged version of the root is one of those that the trust rests on."""
-        return change.file.encode() in (item.raw for item in self._trust.root.versions)
-
-    def _spans_of(self, key_id: str, spec: PredicateSpec) -> tuple[tuple[int, int], ...]:
-        spans = self._spans[key_id, spec.predicate_type] = tuple(
-            (grant.valid_from, 2**62 if grant.valid_until is None else grant.valid_until)
-            for grant in self._trust.grants_of(key_id)
-            if set(grant.roles) & set(spec.roles)
-        )
-        return spans
-
-
-@lru_cache(maxsize=4096)
-def _public_key(pem: str) -> PublicKey:
-    return parse_public_key(pem)
+def _check_run(
+    part: Part, plans: Plans, index: int, person: str, record_id: Digest, kind: Kind, record: Record
+) -> None:
+    if isinstance(record, Plan):
+        plans.add(record_id, record)
+    elif isinstance(record, Measurement) and (why := plans.objection(record, kind)):
+        message = f"record {index} ({kind} by {person}) is not a run that its plan asked for: {why}"
+        part.add("unplanned-run", message, index)
 
 
 def _take_steps(part: Part, job: Job, subtrees: Subtrees, stored: Snapshot) -> None:
@@ -320,8 +305,6 @@ def _take_steps(part: Part, job: Job, subtrees: Subtrees, stored: Snapshot) -> N
 
 def _check_tiles(part: Part, job: Job, subtrees: Subtrees, stored: Sequence[Tile]) -> None:
     """Compare the stored roots of tiles of leaf hashes with the leaves', and keep them for the levels above."""
-    if not job.scope.derived:
-        return
     held: dict[int, list[Tile]] = {}
     for tile in stored:
         if tile.level == 0:
@@ -341,55 +324,3 @@ def tile_words(level: int, index: int) -> str:
         f"the stored tree hashes (level {level}, from record {first} on) are not those of the records "
         "(`placet ledger rebuild` makes them again)"
     )
-
-
-def _filed_under(record: Record) -> tuple[Digest, ...]:
-    """Return the digests under which a record of that kind has to be found."""
-    match record:
-        case Submission() | Plan():
-            return (record.adapter.id, record.adapter.weights_id)
-        case Verdict() | Review() | Waiver():
-            return (record.adapter.id,)
-        case Measurement():
-            return (record.subject,)
-        case BaseStatus():
-            return (record.base.id,)
-        case _:
-            return ()
-
-
-def _facts(index: int, record_id: Digest, kind: Kind, person: str, record: Record) -> Facts:
-    head = record.head if isinstance(record, Plan | Verdict | Review | FeedStatement) else None
-    weights = record.adapter.weights_id if isinstance(record, Plan | Verdict) else None
-    plans = record.plans_on_weights if isinstance(record, Verdict) else None
-    return Facts(index, record_id, kind, person, _references(record), head, weights, plans, _blobs(record))
-
-
-def _references(record: Record) -> tuple[tuple[str, Digest], ...]:
-    """Return the (what, record id) that `record` rests on and that must have been logged before it."""
-    match record:
-        case Submission():
-            return tuple(("training provenance", item) for item in record.training)
-        case Measurement():
-            return (("plan", record.plan),)
-        case Verdict():
-            return (("plan", record.plan), *(("evidence", item) for item in record.evidence))
-        case Review():
-            return (("verdict", record.verdict), *(("evidence", item) for item in record.evidence))
-        case Release():
-            named = (*record.reviews, *record.waivers)
-            return (("verdict", record.verdict), *(("approval", item) for item in named))
-        case _:
-            return ()
-
-
-def _blobs(record: Record) -> tuple[Digest, ...]:
-    match record:
-        case Measurement():
-            return (record.blob,)
-        case Plan():
-            return (record.policy.digest,)
-        case Submission():
-            return tuple(entry.sha256 for entry in record.files)
-        case _:
-            return ()

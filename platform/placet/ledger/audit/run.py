@@ -2,8 +2,9 @@
 
 Finds, each by a message that names it: an edited record, a deleted one, re-ordered or replaced ones, a cut or
 regrown log, a forged or unauthorized signature, rewritten roles, derived tables that say something else than
-the envelopes, evidence that is missing or was not there yet, releases that were not allowed, revocation feeds that
-leave something out, and blobs that are gone or altered.
+the envelopes, evidence that is missing or was not there yet, runs that are not as planned, verdicts that leave
+runs out or contradict them, records that are dated back, releases that were not allowed, revocation feeds that leave
+something out, and blobs that are gone or altered.
 
 The root that all of this hangs on is the office's own, unless the caller names the digest of a version of it: whoever
 has the folder can put another office in its place. Without a checkpoint from outside, a log that its own key rewrote
@@ -19,9 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 from placet.attest.root import TrustRoot
+from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, UsageError
 from placet.domain.progress import NullProgress, Progress, tracked
@@ -29,12 +32,14 @@ from placet.ledger.audit.feeds import check_feeds
 from placet.ledger.audit.part import Job, Part, Scope, audit_part, tile_words
 from placet.ledger.audit.relations import BlobCheck, check_blobs, check_facts, check_releases
 from placet.ledger.audit.report import AuditReport, Findings
+from placet.ledger.audit.since import latest_before, subjects_of_new
 from placet.ledger.audit.state import AuditRun, Outside
+from placet.ledger.audit.trusted import load_roles, trust_of_records
+from placet.ledger.audit.verdicts import check_verdicts
 from placet.ledger.audit.words import blind_spots, summary
 from placet.ledger.checkpoint import Checkpoint, verify_log_checkpoint
 from placet.ledger.merkle import GrowingTree
 from placet.ledger.note import verify_cosignature
-from placet.ledger.reader import load_trust
 from placet.ledger.store import DuckStore, Form
 from placet.ledger.tiles import TILE_HASHES, build_tiles
 
@@ -64,8 +69,8 @@ def audit(
         store: The log; of one in PostgreSQL, the local index after it followed.
         root: The pinned trust root.
         outside: Checkpoints of this log that were kept elsewhere.
-        since: The checkpoint note up to which an earlier audit found all whole: only what came after is read, and
-            held to continue it.
+        since: The checkpoint note up to which an earlier audit found all whole: what came before is hashed again, and
+            looked at only as far as what came after rests on it.
         pin: The digest of a version of the root, got from elsewhere; None believes `root` as it is, and says so.
         follows: The log elsewhere that the file may be the local index of; None: it may be a log of its own.
         check_blob: Checks one blob that records refer to; None leaves blobs unchecked and says so.
@@ -79,53 +84,76 @@ def audit(
         LedgerBusyError, StorageError: The log could not be read.
     """
     progress, scope = progress or NullProgress(), scope or Scope()
-    with store.reading():
-        form = store.form()
-        if form.lacking:
-            return _unreadable(form, root, pin)
-        size, gaps = store.extent(), store.gaps()
-        newest, beyond = store.latest_checkpoint() or "", store.checkpoint_notes(size)
-        run = AuditRun(store, None, scope, size, gaps)
-        _load_trust(run, root)
-        _require_pin(root if run.trust is None else run.trust.root, pin)
-        if pin is not None:
-            run.checked.append(f"the office's root: one of its versions is the given {pin}")
-        _check_form(run, form, follows)
-        run.start = start = _begin(run, since)
-    if run.trust is not None:
-        run.outside = _outside(run, outside)
-    _check_parts(run, start, progress, workers)
-    _check_end(run, beyond)
-    if run.trust is not None:
-        _check_roles(run, start)
-    if run.scope.meaning and run.trust is not None:
-        check_releases(run, start)
-        check_feeds(run, start)
-        if check_blob is not None:
-            check_blobs(run, check_blob, progress)
+    form = store.form()
+    if form.lacking:
+        return _unreadable(form, root, pin)
+    given = _Given(
+        root, form, scope, tuple(outside), since, pin, tuple(follows), check_blob, progress, workers
+    )
+    run, newest = _go_through(store, given)
+    trust = trust_of_records(run, root)
+    if trust is not None:
+        # Signatures were judged by what the index tables showed of the roles. They are judged anew.
+        known = 0 if run.trust is None else run.trust.statements
+        run, newest = _go_through(store, given, trust)
+        run.found.add(
+            "edited-derived-table",
+            f"the log holds {trust.statements} roles statements and root versions, the index tables show {known} or "
+            "others: who may sign what was judged by the records themselves",
+        )
     return AuditReport(
         run.held,
         run.tree.root().hex(),
-        tuple(summary(run, start)),
+        tuple(summary(run)),
         run.found.all(),
-        blind_spots(run, outside, since, start, check_blob, pin),
-        start,
+        blind_spots(run, outside, check_blob, pin),
+        run.start,
         newest if run.trust is not None else "",
     )
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What an audit is asked for."""
+
+    root: TrustRoot
+    form: Form
+    scope: Scope
+    outside: tuple[Outside, ...]
+    since: str
+    pin: Digest | None
+    follows: tuple[str | None, ...]
+    check_blob: BlobCheck | None
+    progress: Progress
+    workers: int | None
+
+
+def _go_through(store: DuckStore, given: _Given, trust: Trust | None = None) -> tuple[AuditRun, str]:
+    """Return what one look at the log found, and its newest checkpoint; judged by `trust` if that is given."""
+    with store.reading():
+        size, gaps = store.extent(), store.gaps()
+        newest, beyond = store.latest_checkpoint() or "", store.checkpoint_notes(size)
+        run = AuditRun(store, trust, given.scope, size, gaps)
+        load_roles(run, given.root)
+        _require_pin(given.root if run.trust is None else run.trust.root, given.pin)
+        if given.pin is not None:
+            run.checked.append(f"the office's root: one of its versions is the given {given.pin}")
+        _check_form(run, given.form, given.follows)
+        run.start = _begin(run, given.since)
+    if run.trust is not None:
+        run.outside = _outside(run, given.outside)
+    _check_parts(run, given.progress, given.workers)
+    _check_end(run, beyond)
+    if run.scope.meaning and run.trust is not None:
+        check_verdicts(run)
+        check_releases(run)
+        check_feeds(run, run.start)
+        if given.check_blob is not None:
+            check_blobs(run, given.check_blob, given.progress)
+    return run, newest
+
+
 # --- beginning -----------------------------------------------------------------------------------------------
-
-
-def _load_trust(run: AuditRun, root: TrustRoot) -> None:
-    try:
-        run.trust = load_trust(run.store, root)
-    except IntegrityError as error:
-        run.found.add("untrusted-roles", f"who may sign what cannot be established: {error}")
-        return
-    run.checked.append(
-        f"roles up to version {run.trust.roles.version}, vouched for by the office's root {root.pin}"
-    )
 
 
 def _require_pin(root: TrustRoot, pin: Digest | None) -> None:
@@ -172,7 +200,7 @@ def _check_form(run: AuditRun, form: Form, follows: Sequence[str | None]) -> Non
 
 
 def _begin(run: AuditRun, since: str) -> int:
-    """Return the record to begin at, with the tree as it stood there."""
+    """Return the record to begin at: what comes before it was audited up to the checkpoint `since`."""
     if not since or run.trust is None:
         return 0
     try:
@@ -200,8 +228,8 @@ def _begin(run: AuditRun, since: str) -> int:
             "hashes were changed: the whole log was read again",
         )
         return 0
-    run.tree, run.good_up_to = tree, checkpoint.size
-    run.roots.add(checkpoint.size, checkpoint.root)
+    run.audited = checkpoint
+    run.latest = latest_before(run, checkpoint.size)
     return checkpoint.size
 
 
@@ -233,28 +261,23 @@ def _outside(run: AuditRun, outside: Sequence[Outside]) -> list[Checkpoint]:
 # --- stretches -----------------------------------------------------------------------------------------------
 
 
-def _check_parts(run: AuditRun, start: int, progress: Progress, workers: int | None) -> None:
-    sizes = sorted({item.size for item in run.outside})
+def _check_parts(run: AuditRun, progress: Progress, workers: int | None) -> None:
+    sizes = sorted({item.size for item in run.outside} | {run.start})
     count = workers or len(os.sched_getaffinity(0))
-    jobs = _jobs(run, start, sizes, count)
-    # What was audited before stands under the checkpoint that was given: held against it from stored hashes.
-    for checkpoint in run.outside:
-        if checkpoint.size <= start:
-            _compare_outside(run, checkpoint.size, run.root_at(checkpoint.size))
-    records = run.held - start
-    with tracked(progress, "records", records, "records"), _runner(records, count) as each:
+    jobs = _jobs(run, sizes, count)
+    with tracked(progress, "records", run.held, "records"), _runner(run.held, count) as each:
         for part in each(jobs):
             _take(run, part)
             progress.advance("records", part.records)
-    _check_upper_tiles(run, start)
+    _check_upper_tiles(run)
 
 
-def _jobs(run: AuditRun, start: int, sizes: Sequence[int], workers: int) -> Iterator[Job]:
+def _jobs(run: AuditRun, sizes: Sequence[int], workers: int) -> Iterator[Job]:
     # Short enough that each process gets several, so that none is left with the last one for long; whole tiles.
-    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, (run.held - start) // (4 * workers)))
+    wanted = min(PART_RECORDS, max(_LEAST_RECORDS, run.held // (4 * workers)))
     length = -(-wanted // TILE_HASHES) * TILE_HASHES
-    gaps = deque(gap for gap in run.gaps if gap[1] >= start)
-    low = start
+    gaps = deque(run.gaps)
+    low, about = 0, subjects_of_new(run)
     while low < run.size:
         high = (low // length + 1) * length
         # A stretch is as long as the records in it: what is missing takes no time, however much it is.
@@ -263,7 +286,8 @@ def _jobs(run: AuditRun, start: int, sizes: Sequence[int], workers: int) -> Iter
             high += last - first + 1
         high = min(run.size, -(-high // TILE_HASHES) * TILE_HASHES)
         inside = tuple(size for size in sizes if low < size <= high)
-        yield Job(run.store.path, run.store.origin, low, high, run.trust, run.scope, inside)
+        path, origin = run.store.path, run.store.origin
+        yield Job(path, origin, low, high, run.trust, run.scope, inside, run.start, about)
         low = high
 
 
@@ -301,7 +325,8 @@ def _take(run: AuditRun, part: Part) -> None:
     run.found.extend(part.findings)
     run.unverified.update(part.unverified)
     run.tile_roots += part.tile_roots
-    for name in ("checkpoints", "signatures", "roles", "unknown"):
+    run.trust_records += part.trust_records
+    for name in ("checkpoints", "signatures", "unknown", "again"):
         run.totals[name] = run.totals.get(name, 0) + getattr(part, name)
     run.comparing = run.comparing and not part.broken
     for step in part.steps if run.comparing else ():
@@ -321,6 +346,11 @@ def _take(run: AuditRun, part: Part) -> None:
             run.good_up_to = step.size
             run.roots.add(step.size, now)
         _compare_outside(run, step.size, now)
+        if run.audited is not None and step.size == run.start and now != run.audited.root:
+            run.found.add(
+                "rewritten-log",
+                f"the first {run.start} records are not the ones that an earlier audit covered",
+            )
     if part.misnamed:
         held = run.store.indices_of([record_id for _, record_id in part.misnamed])
         for index, record_id in part.misnamed:
@@ -339,9 +369,9 @@ def _compare_outside(run: AuditRun, size: int, root: bytes | None) -> None:
             )
 
 
-def _check_upper_tiles(run: AuditRun, start: int) -> None:
+def _check_upper_tiles(run: AuditRun) -> None:
     """Compare the stored tiles above the lowest level, which are made of the roots below them."""
-    if not run.scope.derived or not run.comparing or start:
+    if not run.scope.derived or not run.comparing or run.start:
         return
     for tile in build_tiles(run.tile_roots):
         level = tile.level + 1
@@ -382,12 +412,3 @@ def _check_end(run: AuditRun, beyond: Sequence[tuple[int, str]]) -> None:
                     f"the first {checkpoint.size} records are not the ones of the checkpoint kept elsewhere: "
                     "history was rewritten",
                 )
-
-
-def _check_roles(run: AuditRun, start: int) -> None:
-    known = run.trust.statements if run.trust is not None and not start else run.totals.get("roles", 0)
-    if run.totals.get("roles", 0) != known:
-        run.found.add(
-            "edited-derived-table",
-            f"the log holds {run.totals['roles']} roles statements and root versions, the index tables show {known}",
-        )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from placet.attest.keys import PublicKey
+from placet.attest.predicates import Kind
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
 from placet.domain.errors import IntegrityError
+from placet.domain.records import LedgerHead
 from placet.ledger.audit.part import Scope
 from placet.ledger.audit.report import Findings
 from placet.ledger.checkpoint import Checkpoint
@@ -45,6 +49,15 @@ class Roots:
         return bytes(self._hashes[at * HASH_BYTES : (at + 1) * HASH_BYTES])
 
 
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A record and the moment that it gives."""
+
+    moment: datetime
+    index: int
+    who: str
+
+
 @dataclass
 class AuditRun:
     """What one audit has looked at and found so far."""
@@ -65,7 +78,15 @@ class AuditRun:
     tile_roots: list[bytes] = field(default_factory=list)
     totals: dict[str, int] = field(default_factory=dict)
     unverified: set[int] = field(default_factory=set)
-    plans: dict[Digest, list[tuple[int, Digest]]] = field(default_factory=dict)
+    trust_records: list[tuple[Kind, int, bytes]] = field(default_factory=list)
+    """Roles statements and versions of the root, as the records themselves show them."""
+    audited: Checkpoint | None = None
+    """Up to where an earlier audit looked, where this one goes on from there."""
+    verdicts: array[int] = field(default_factory=lambda: array("q"))
+    latest: Dated | None = None
+    """The record with the latest moment so far."""
+    drawn: tuple[int, LedgerHead] | None = None
+    """The last plan's index and the state that its order was drawn from."""
     blobs: dict[Digest, int] = field(default_factory=dict)
     releases: int = 0
     feeds: int = 0
@@ -78,6 +99,16 @@ class AuditRun:
     def held(self) -> int:
         """How many records there are: as many as the last one's number says, without those that are missing."""
         return self.size - sum(last - first + 1 for first, last in self.gaps)
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield the new records as (first, one past the last), without those that are missing."""
+        low = self.start
+        for first, last in self.gaps:
+            if first > low:
+                yield low, first
+            low = max(low, last + 1)
+        if low < self.size:
+            yield low, self.size
 
     def root_at(self, size: int) -> bytes | None:
         """Return the root of the log at `size`, from what was read or else from stored hashes; None without them."""

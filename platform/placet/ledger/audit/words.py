@@ -12,12 +12,17 @@ UNKNOWN_OFFICE = "whether this is the office you know: give --pin"
 """What an audit cannot see that takes the root of trust from the office's own folder."""
 
 
-def summary(run: AuditRun, start: int) -> list[str]:
+def summary(run: AuditRun) -> list[str]:
     """Return a line for each thing that was looked at."""
+    start = run.start
     count: Callable[[str], int] = lambda name: run.totals.get(name, 0)  # noqa: E731 - a word for each line below
     lines = [f"{plural(run.held - start, 'record')}: indices without gaps, stored hashes match the bytes"]
     if start:
-        lines.append(f"they continue the {plural(start, 'record')} of the last audited checkpoint")
+        lines.append(
+            f"they continue the {plural(start, 'record')} of the last audited checkpoint: each was hashed again, and "
+            f"{count('again')} that bear on the new ones were read: who may sign, and what is on record about what "
+            "they decide"
+        )
     if run.trust is not None:
         lines.append(
             f"{plural(count('checkpoints'), 'checkpoint')}: signed by the log's key, each root recomputed"
@@ -30,7 +35,10 @@ def summary(run: AuditRun, start: int) -> list[str]:
         lines.append(f"{plural(count('unknown'), 'record')} of types not known here: kept, not trusted")
     if run.scope.meaning and run.trust is not None:
         lines += [
-            "references: what a record rests on was logged before it; verdicts leave no plan out",
+            "references: what a record rests on was logged before it, and no record is dated back",
+            "runs: each of the documents that its plan names, for what its plan is about",
+            f"{plural(len(run.verdicts), 'verdict')}: none leaves a plan or a run out, rests on other weights, on what "
+            "was not measured or looked at, or says another figure than its runs; no gate was judged again",
             f"{plural(count('heads'), 'ledger state')} that plans, verdicts, reviews and feeds were signed over",
             f"{plural(run.releases, 'release')}: each approved by enough people when it was made,"
             " on its newest verdict",
@@ -42,12 +50,7 @@ def summary(run: AuditRun, start: int) -> list[str]:
 
 
 def blind_spots(
-    run: AuditRun,
-    outside: Sequence[Outside],
-    since: str,
-    start: int,
-    check_blob: BlobCheck | None,
-    pin: str | None,
+    run: AuditRun, outside: Sequence[Outside], check_blob: BlobCheck | None, pin: str | None
 ) -> tuple[str, ...]:
     """Return what this audit could not have seen."""
     blind = [] if pin is not None else [UNKNOWN_OFFICE]
@@ -56,9 +59,10 @@ def blind_spots(
             "a log rewritten or cut short and signed again with its own key: give --checkpoint FILE kept elsewhere"
         )
     blind += ["a key that was stolen before its loss was reported", "a run that was never logged"]
-    if since and start:
+    if run.start:
         blind.append(
-            f"what was done to the first {start} records as they are stored, since they were audited"
+            f"the signatures of the first {run.start} records, what they say of each other, and index tables that do "
+            "not bear on the new ones: the audit before looked at them"
         )
     if check_blob is None:
         blind.append("blobs that are gone or altered: they were not looked at")

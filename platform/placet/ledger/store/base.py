@@ -151,6 +151,9 @@ class LedgerStore(Protocol):
     def record_ids(self, predicate_type: str) -> tuple[Digest, ...]:
         """Return the record ids of a predicate type, by index: without the envelopes, which may be many."""
 
+    def latest_moment(self, predicate_types: Sequence[str], before: int | None = None) -> str | None:
+        """Return the latest moment (UTC, ISO 8601) that a record of some predicate types, before an index, gives."""
+
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the stored checkpoints of sizes above `above` as (size, note), by size."""
 

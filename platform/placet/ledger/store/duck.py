@@ -260,6 +260,23 @@ class DuckStore:
         with self._reading() as tables:
             return tables.record_ids(predicate_type)
 
+    def latest_moment(self, predicate_types: Sequence[str], before: int | None = None) -> str | None:
+        """Return the latest moment (UTC, ISO 8601) that a record of some predicate types, before an index, gives."""
+        with self._reading() as tables:
+            return tables.latest_moment(predicate_types, before)
+
+    def entries_at(self, indices: Sequence[int]) -> tuple[Entry, ...]:
+        """Return the entries at `indices`, by index."""
+        with self._reading() as tables:
+            return tables.entries_at(indices)
+
+    def filed_under(
+        self, digests: Sequence[Digest], predicate_types: Sequence[str]
+    ) -> dict[Digest, list[int]]:
+        """Return, for each digest, the indices of the records of some predicate types that are about it, rising."""
+        with self._reading() as tables:
+            return tables.filed_under(digests, predicate_types)
+
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the stored checkpoints of sizes above `above` as (size, note), by size."""
         with self._reading() as tables:

@@ -388,6 +388,10 @@ class PostgresStore:
         """Return the record ids of a predicate type, by index."""
         return self.local().record_ids(predicate_type)
 
+    def latest_moment(self, predicate_types: Sequence[str], before: int | None = None) -> str | None:
+        """Return the latest moment that a record of some predicate types, before an index, gives."""
+        return self.local().latest_moment(predicate_types, before)
+
     def checkpoint_notes(self, above: int = 0) -> tuple[tuple[int, str], ...]:
         """Return the checkpoints of sizes above `above` as (size, note), by size."""
         return self.local().checkpoint_notes(above)

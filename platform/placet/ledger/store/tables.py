@@ -169,6 +169,33 @@ class Tables:
             [list(predicate_types)],
         )
 
+    def latest_moment(self, predicate_types: Sequence[str], before: int | None) -> str | None:
+        """Return the latest moment that a record of some predicate types, before an index, gives."""
+        words = "SELECT id FROM words WHERE word IN (SELECT unnest(?::VARCHAR[]))"
+        query = f"SELECT max(made_at) FROM records WHERE idx < ? AND type_id IN ({words})"  # noqa: S608
+        limit = _EVERYTHING if before is None else before
+        row = self.db.execute(query, [limit, list(predicate_types)]).fetchone()
+        return None if row is None or row[0] is None else str(row[0])
+
+    def filed_under(
+        self, digests: Sequence[Digest], predicate_types: Sequence[str]
+    ) -> dict[Digest, list[int]]:
+        """Return, for each digest, the indices of the records of some predicate types that are about it."""
+        raw = {bytes.fromhex(digest.removeprefix("sha256:")): digest for digest in digests}
+        # By the short key first: it is what the table is made for.
+        query = (
+            "SELECT s.idx, s.digest FROM subjects s JOIN records r ON r.idx = s.idx "
+            "WHERE s.digest_key IN (SELECT unnest(?::BIGINT[])) AND r.type_id IN "
+            "(SELECT id FROM words WHERE word IN (SELECT unnest(?::VARCHAR[]))) ORDER BY s.idx"
+        )
+        values: list[object] = [[digest_key(item) for item in raw], list(predicate_types)]
+        found: dict[Digest, list[int]] = {digest: [] for digest in digests}
+        for index, said in self.db.execute(query, values).fetchall():
+            digest = raw.get(bytes(said))
+            if digest is not None and index not in found[digest][-1:]:
+                found[digest].append(index)
+        return found
+
     def derived(self, start: int, stop: int) -> tuple[Derived, ...]:
         """Return the derived rows about a range of indices, by index; also what they say of no record."""
         subjects: dict[int, list[tuple[str, str]]] = {}
