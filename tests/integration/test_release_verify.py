@@ -833,7 +833,8 @@ def test_a_feed_that_takes_back_something_else_lets_it_pass_and_says_what_it_wen
 
     assert verified.revocations_checked
     assert "not among the 1 revocations of the feed of 2026-03-02" in verified.steps[-1][1]
-    state, others = verified.unknown
+    left_out, state, others = verified.unknown
+    assert "leaves out a plan or a run" in left_out
     assert f"anything after the feed's state: {size + 1} records, 2026-03-02" in state
     assert "whether others are shown this log, too" in others
 
