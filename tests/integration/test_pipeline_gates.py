@@ -370,7 +370,7 @@ suites: {colours: {samples: all}}
 gates:
   - {id: seen, kind: contamination, suite: colours, ngram: 8, max_share: 0.5, recheck: [floor], why: No memory.}
   - {id: floor, kind: floor, suite: colours, threshold: 0.0001, why: It must know colours.}
-  - {id: parts, kind: subgroups, suite: colours, by: kind, floor: 0.0, why: Even and odd alike.}
+  - {id: parts, kind: subgroups, suite: colours, by: kind, floor: 0.0001, why: Even and odd alike.}
 """
 
 
