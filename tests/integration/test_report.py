@@ -112,7 +112,9 @@ def test_a_submission_goes_from_waiting_over_approvals_to_released_and_revoked(s
     assert state()[0] is State.WAITING
     plan = offices.add_plan(sample, adapter.ref, base)
     runs = [
-        offices.add_measurement(sample, item.suite.id, plan, [1.0 if n % 10 else 0.0 for n in range(len(item.samples))])
+        offices.add_measurement(
+            sample, item.suite.id, plan, [1.0 if n % 10 else 0.0 for n in range(len(item.samples))]
+        )
         for item in plan.record.suites
     ]
     offices.add_verdict(sample, plan, evidence=[plan.id, *(run.id for run in runs)])
