@@ -78,7 +78,6 @@ ENGINE = EngineInfo(
 )
 SUITE = SuiteRef(id="support-desk", version="1", digest=digest_bytes(b"suite"))
 BASE = BaseRef(id=digest_bytes(b"base"), label="base")
-RECORDS_A_PLAN = 100
 
 
 def new_office(folder: Path) -> Office:
@@ -155,12 +154,12 @@ class Results:
         return Envelope(payload, self.key_id, signature, raw)
 
     def many(self, count: int, tree: GrowingTree, first: int = 0) -> list[Envelope]:
-        """Return records that follow on the log of `tree`: each plan names the state right before it."""
+        """Return records that follow on the log of `tree`, to be appended at once: a plan, then results under it."""
         made: list[Envelope] = []
         for number in range(first, first + count):
-            if number % RECORDS_A_PLAN == 0 or not made:
+            if not made:  # right behind the checkpoint that it names, as every plan is
                 head = LedgerHead(size=tree.size, root=tree.root().hex())
-                made.append(self.plan_for(number // RECORDS_A_PLAN, head))
+                made.append(self.plan_for(number, head))
             else:
                 made.append(self.result(number))
             tree.add(leaf_hash(made[-1].raw))
