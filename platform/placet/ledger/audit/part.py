@@ -13,6 +13,7 @@ from placet.attest.envelope import parse_envelope
 from placet.attest.predicates import PREDICATES, Kind, RootChange, spec_of
 from placet.attest.statement import parse_statement
 from placet.attest.trust import Trust
+from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
@@ -98,6 +99,7 @@ class Part:
         self.findings.append(AuditFinding(finding_id, message, index))
 
 
+@collector_paused()
 def audit_part(job: Job) -> Part:
     """Audit a stretch of the log.
 

@@ -11,7 +11,8 @@ from placet.ledger.store.tables import Tables, migrations
 
 _SHOWN = 120
 _HERE = "NOT internal AND database_name = current_database()"
-_COMMENTED = ("duckdb_schemas", "duckdb_tables", "duckdb_views", "duckdb_columns", "duckdb_functions")
+# Not of functions, for which the database would go through its own ones again: any other is found as it is.
+_COMMENTED = ("duckdb_schemas", "duckdb_tables", "duckdb_views", "duckdb_columns")
 
 # Each query gives (schema, table it belongs to, words) of one kind of thing. What is NOT NULL stands in a column's row.
 _PARTS = (

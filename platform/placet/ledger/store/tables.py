@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from operator import attrgetter
 
 import duckdb
 
@@ -93,8 +94,10 @@ class Tables:
 
     def entries(self, start: int, stop: int | None) -> tuple[Entry, ...]:
         """Return the entries of a range of indices."""
-        query = f"{_ENTRY} WHERE idx >= ? AND idx < ? ORDER BY idx"
-        return self._entries(query, [start, _EVERYTHING if stop is None else stop])
+        query = f"{_ENTRY} WHERE idx >= ? AND idx < ?"
+        found = self._entries(query, [start, _EVERYTHING if stop is None else stop])
+        # In order as a rule. The database would sort by moving whole records about, in order or not.
+        return tuple(sorted(found, key=attrgetter("index")))
 
     def entries_at(self, indices: Sequence[int]) -> tuple[Entry, ...]:
         """Return the entries at `indices`, by index."""
