@@ -74,7 +74,7 @@ def test_many_rows_far_apart_are_read_in_few_stretches(
     from placet.ledger.audit import run
 
     audit_part = run.audit_part
-    monkeypatch.setattr(run, "audit_part", lambda job: stretches.append(job) or audit_part(job))
+    monkeypatch.setattr(run, "audit_part", lambda job, store: stretches.append(job) or audit_part(job, store))
 
     report = made.office.audit(blobs=False, workers=1)
 

@@ -16,19 +16,17 @@ from placet.attest.predicates import Kind, Role, Roles
 from placet.attest.root import RootKey, new_root
 from placet.attest.statement import Subject, build_statement
 from placet.attest.trust import roles_subjects, sign_record
-from placet.domain.digests import Digest, canonical_json, digest_bytes
-from placet.domain.errors import IntegrityError, UsageError
-from placet.domain.progress import NullProgress
-from placet.domain.records import Decision, LedgerHead, Outcome
-from placet.ledger.audit import AuditReport, Scope
+from placet.domain.digests import canonical_json, digest_bytes
+from placet.domain.errors import IntegrityError
+from placet.ledger.audit import Scope
 from placet.ledger.audit import run as audit_run
 from placet.ledger.audit.report import MEANINGS
 from placet.ledger.checkpoint import sign_checkpoint
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore
 from placet.office import LOG_KEY, ROOT_KEY, Office, TrustDesk
-from placet.review import desk as review_desk
 from tests.support import offices
+from tests.support.audits import finding_ids, require_found
 from tests.support.offices import Released, released_office, signer_named
 from tests.support.tampering import delete_and_renumber as _delete_and_renumber
 from tests.support.tampering import logged as _logged
@@ -42,22 +40,6 @@ from tests.support.tampering import truncate as _truncate
 @pytest.fixture
 def made(tmp_path: Path) -> Released:
     return released_office(tmp_path / "office")
-
-
-def _ids(report: AuditReport) -> set[str]:
-    return {finding.id for finding in report.findings}
-
-
-def _found(
-    office: Office, finding_id: str, index: int | None = None, *, outside: list[str] | None = None
-) -> None:
-    report = office.audit(outside or [])
-    assert not report.whole
-    hits = [finding for finding in report.findings if finding.id == finding_id]
-    assert hits, [f"{finding.id}: {finding.message}" for finding in report.findings]
-    if index is not None:
-        assert index in {finding.index for finding in hits}, hits
-    assert all(finding.message for finding in hits)
 
 
 # --- an honest record --------------------------------------------------------------------------------------
@@ -118,7 +100,7 @@ def test_an_edited_row(made: Released) -> None:
     raw = made.walk.verdict.envelope.raw
     _replace(made.office, index, raw.replace(b"A", b"B", 1), leaf=False)
 
-    _found(made.office, "edited-record", index)
+    require_found(made.office, "edited-record", index)
 
 
 def test_an_edited_row_with_its_hash_recomputed(made: Released) -> None:
@@ -127,8 +109,8 @@ def test_an_edited_row_with_its_hash_recomputed(made: Released) -> None:
     value["signatures"][0]["sig"] = ("B" if signature[0] == "A" else "A") + signature[1:]
     _replace(made.office, made.walk.verdict.index, canonical_json(value))
 
-    _found(made.office, "rewritten-log")
-    _found(made.office, "bad-signature", made.walk.verdict.index)
+    require_found(made.office, "rewritten-log")
+    require_found(made.office, "bad-signature", made.walk.verdict.index)
 
 
 def test_an_edited_row_with_everything_recomputed_and_signed_again_still_lacks_the_signers_signature(
@@ -144,22 +126,22 @@ def test_an_edited_row_with_everything_recomputed_and_signed_again_still_lacks_t
     _resign(made.office)
     made.office.store.rebuild()
 
-    _found(made.office, "unauthorized-signer", made.walk.verdict.index)
-    _found(made.office, "missing-evidence")
+    require_found(made.office, "unauthorized-signer", made.walk.verdict.index)
+    require_found(made.office, "missing-evidence")
 
 
 @pytest.mark.parametrize("index", [0, 8, 14])
 def test_a_deleted_row(made: Released, index: int) -> None:
     _sql(made.office, "DELETE FROM entries WHERE idx = ?", [index])
 
-    _found(made.office, "deleted-record", index)
+    require_found(made.office, "deleted-record", index)
 
 
 def test_a_deleted_row_with_the_later_ones_renumbered(made: Released) -> None:
     _delete_and_renumber(made.office, made.walk.measurements[1].index)
 
-    _found(made.office, "rewritten-log")
-    _found(made.office, "missing-evidence")
+    require_found(made.office, "rewritten-log")
+    require_found(made.office, "missing-evidence")
 
 
 def test_rows_in_another_order(made: Released) -> None:
@@ -168,7 +150,7 @@ def test_rows_in_another_order(made: Released) -> None:
         for source, target in ((one, 10_000), (two, one), (10_000, two)):
             _sql(made.office, f"UPDATE {table} SET idx = ? WHERE idx = ?", [target, source])
 
-    _found(made.office, "rewritten-log")
+    require_found(made.office, "rewritten-log")
 
 
 def test_two_valid_envelopes_swapped(made: Released) -> None:
@@ -176,8 +158,8 @@ def test_two_valid_envelopes_swapped(made: Released) -> None:
     _replace(made.office, one.index, two.envelope.raw)
     _replace(made.office, two.index, one.envelope.raw)
 
-    _found(made.office, "rewritten-log")
-    _found(made.office, "wrong-record-id", one.index)
+    require_found(made.office, "rewritten-log")
+    require_found(made.office, "wrong-record-id", one.index)
 
 
 def test_a_record_put_in_twice(made: Released) -> None:
@@ -191,8 +173,8 @@ def test_a_record_put_in_twice(made: Released) -> None:
     _resign(made.office)
     made.office.store.rebuild()
 
-    _found(made.office, "doubled-record", size)
-    _found(made.office, "wrong-record-id", size)
+    require_found(made.office, "doubled-record", size)
+    require_found(made.office, "wrong-record-id", size)
 
 
 def test_a_row_added_behind_the_last_checkpoint(made: Released) -> None:
@@ -205,13 +187,13 @@ def test_a_row_added_behind_the_last_checkpoint(made: Released) -> None:
     )
     made.office.store.rebuild()
 
-    _found(made.office, "unsigned-tail")
+    require_found(made.office, "unsigned-tail")
 
 
 def test_a_row_that_is_no_envelope(made: Released) -> None:
     _replace(made.office, 5, b"not an envelope")
 
-    _found(made.office, "edited-record", 5)
+    require_found(made.office, "edited-record", 5)
 
 
 # --- cut, put back, regrown --------------------------------------------------------------------------------
@@ -222,7 +204,7 @@ def test_a_log_cut_short_under_its_last_checkpoint(made: Released) -> None:
     for table in ("entries", "records", "subjects"):
         _sql(made.office, f"DELETE FROM {table} WHERE idx >= ?", [size - 2])
 
-    _found(made.office, "truncated-log")
+    require_found(made.office, "truncated-log")
 
 
 def test_a_log_cut_short_with_its_checkpoints_is_found_by_one_kept_elsewhere(made: Released) -> None:
@@ -230,7 +212,7 @@ def test_a_log_cut_short_with_its_checkpoints_is_found_by_one_kept_elsewhere(mad
     _truncate(made.office, made.released.index)
 
     assert made.office.audit().whole  # and that is what `blind` says
-    _found(made.office, "truncated-log", outside=[kept])
+    require_found(made.office, "truncated-log", outside=[kept])
 
 
 def test_an_old_file_put_back_is_found_by_a_checkpoint_kept_elsewhere(made: Released, tmp_path: Path) -> None:
@@ -240,7 +222,7 @@ def test_an_old_file_put_back_is_found_by_a_checkpoint_kept_elsewhere(made: Rele
     shutil.copy(tmp_path / "old", made.office.store.path)
 
     assert made.office.audit().whole
-    _found(made.office, "truncated-log", outside=[kept])
+    require_found(made.office, "truncated-log", outside=[kept])
 
 
 def test_a_log_cut_short_and_regrown_with_its_real_key_is_found_by_a_checkpoint_kept_elsewhere(
@@ -257,7 +239,7 @@ def test_a_log_cut_short_and_regrown_with_its_real_key_is_found_by_a_checkpoint_
         made.sample.clock.advance(minutes=1)
 
     assert made.office.audit().whole  # the operator's own signatures are all real
-    _found(made.office, "forked-log", outside=[kept])
+    require_found(made.office, "forked-log", outside=[kept])
 
 
 def test_a_fork_of_the_same_size_is_found_by_a_checkpoint_kept_elsewhere(made: Released) -> None:
@@ -266,7 +248,7 @@ def test_a_fork_of_the_same_size_is_found_by_a_checkpoint_kept_elsewhere(made: R
     _logged(made.office, _revocation_by("ada", "ada"))
 
     assert f"\n{made.released.index + 1}\n" in kept
-    _found(made.office, "forked-log", outside=[kept])
+    require_found(made.office, "forked-log", outside=[kept])
 
 
 def test_a_rejection_cut_out_of_history_is_found_by_what_later_reviewers_signed(made: Released) -> None:
@@ -279,15 +261,15 @@ def test_a_rejection_cut_out_of_history_is_found_by_what_later_reviewers_signed(
 
     report = made.office.audit()
 
-    assert _ids(report) == {"foreign-head"}
+    assert finding_ids(report) == {"foreign-head"}
     assert "review by ada" in report.findings[0].message
 
 
 def test_the_checkpoint_of_another_log_is_not_taken_for_one_of_this(made: Released) -> None:
     note = sign_checkpoint(made.office.settings.origin, 3, bytes(32), signer_named("another log")).note
 
-    _found(made.office, "foreign-checkpoint", outside=[note])
-    _found(made.office, "foreign-checkpoint", outside=["not a note"])
+    require_found(made.office, "foreign-checkpoint", outside=[note])
+    require_found(made.office, "foreign-checkpoint", outside=["not a note"])
 
 
 # --- checkpoints -------------------------------------------------------------------------------------------
@@ -298,45 +280,45 @@ def test_a_checkpoint_signed_by_another_key(made: Released) -> None:
     forged = sign_checkpoint(made.office.settings.origin, 5, tree_root(leaves[:5]), signer_named("eve")).note
     _sql(made.office, "UPDATE checkpoints SET note = ? WHERE size = 5", [forged])
 
-    _found(made.office, "forged-checkpoint")
+    require_found(made.office, "forged-checkpoint")
 
 
 def test_a_checkpoint_filed_under_another_size(made: Released) -> None:
     _sql(made.office, "UPDATE checkpoints SET size = 1000 WHERE size = 5")
 
-    _found(made.office, "forged-checkpoint")
+    require_found(made.office, "forged-checkpoint")
 
 
 def test_checkpoints_taken_away(made: Released) -> None:
     _sql(made.office, "DELETE FROM checkpoints WHERE size > 10")
 
-    _found(made.office, "unsigned-tail")
+    require_found(made.office, "unsigned-tail")
     _sql(made.office, "DELETE FROM checkpoints")
-    _found(made.office, "unsigned-tail")
+    require_found(made.office, "unsigned-tail")
 
 
 # --- signers and roles -------------------------------------------------------------------------------------
 
 
 def test_a_record_of_a_stranger_logged_by_the_operator(made: Released) -> None:
-    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("eve", "eve")))
+    require_found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("eve", "eve")))
 
 
 def test_a_record_of_somebody_without_the_role(made: Released) -> None:
-    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("sam", "sam")))
+    require_found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("sam", "sam")))
 
 
 def test_a_record_of_a_key_that_was_ended(made: Released) -> None:
     TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
 
-    _found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("ada", "ada")))
+    require_found(made.office, "unauthorized-signer", _logged(made.office, _revocation_by("ada", "ada")))
 
 
 def test_a_record_of_a_key_from_before_it_was_granted(made: Released) -> None:
     index = _logged(made.office, _revocation_by("cleo", "cleo"))
     offices.add_person(made.sample, "cleo", Role.APPROVER)
 
-    _found(made.office, "unauthorized-signer", index)
+    require_found(made.office, "unauthorized-signer", index)
 
 
 def test_a_forged_signature_under_a_real_name(made: Released) -> None:
@@ -348,7 +330,7 @@ def test_a_forged_signature_under_a_real_name(made: Released) -> None:
         made.office, Envelope(mine.payload, signer_named("ada").public.key_id, mine.signature, raw)
     )
 
-    _found(made.office, "bad-signature", index)
+    require_found(made.office, "bad-signature", index)
 
 
 def test_a_signed_record_that_is_malformed(made: Released) -> None:
@@ -356,7 +338,7 @@ def test_a_signed_record_that_is_malformed(made: Released) -> None:
         "https://placet.dev/revocation/v1", (Subject("x", digest_bytes(b"x")),), {"target": "everything"}
     )
 
-    _found(
+    require_found(
         made.office, "malformed-record", _logged(made.office, sign_statement(statement, signer_named("ada")))
     )
 
@@ -425,7 +407,7 @@ def test_rewritten_roles_signed_by_the_real_root(made: Released, how: str) -> No
     roles = made.office.reader().trust.roles
     _log_roles(made.office, _rewritten(made.office)[how](roles, len(made.office.store.entries())))
 
-    _found(made.office, "untrusted-roles")
+    require_found(made.office, "untrusted-roles")
     with pytest.raises(IntegrityError):
         made.office.reader()
 
@@ -435,7 +417,7 @@ def test_roles_signed_by_somebody_else(made: Released) -> None:
     eve = signer_named("eve")
     _log_roles(made.office, roles.model_copy(update={"version": roles.version + 1}), eve)
 
-    _found(made.office, "untrusted-roles")
+    require_found(made.office, "untrusted-roles")
 
 
 def test_another_root_in_the_roots_place(made: Released) -> None:
@@ -447,7 +429,7 @@ def test_another_root_in_the_roots_place(made: Released) -> None:
         Office.open(made.office.home)
     settings = json.loads((made.office.home / "office.json").read_bytes()) | {"rootPin": impostor.pin}
     (made.office.home / "office.json").write_bytes(canonical_json(settings))
-    _found(Office.open(made.office.home), "untrusted-roles")
+    require_found(Office.open(made.office.home), "untrusted-roles")
 
 
 # --- derived tables ----------------------------------------------------------------------------------------
@@ -480,7 +462,7 @@ def test_another_root_in_the_roots_place(made: Released) -> None:
 def test_edited_derived_tables(made: Released, statement: str) -> None:
     _sql(made.office, statement)
 
-    _found(made.office, "edited-derived-table")
+    require_found(made.office, "edited-derived-table")
     with pytest.raises(IntegrityError, match="behind the office's back"):
         made.office.reader().require_whole()
     made.office.store.rebuild()
@@ -527,7 +509,7 @@ def test_an_ended_key_kept_alive_by_hiding_the_roles_statement_is_found(made: Re
     last = len(made.office.store.entries()) - 1
     _sql(made.office, "DELETE FROM records WHERE idx = ?", [last])
 
-    _found(made.office, "edited-derived-table", last)
+    require_found(made.office, "edited-derived-table", last)
     with pytest.raises(IntegrityError):
         offices.approve(made.sample, made.walk.ref, "ada", "still here")
 
@@ -544,201 +526,15 @@ def test_a_file_without_all_its_tables_is_not_whole_and_not_read_further(made: R
     assert report.blind == ("anything else: the ledger file is not built like one",)
 
 
-# --- evidence ----------------------------------------------------------------------------------------------
-
-
-def _verdict_with(made: Released, **changed: Any) -> int:
-    record = made.walk.verdict.record.model_copy(update={"head": made.office.reader().head(), **changed})
-    subjects = made.walk.verdict.statement.subjects
-    return made.sample.record(Kind.VERDICT, record, subjects).index
-
-
-def test_a_verdict_that_leaves_out_a_plan_on_the_same_weights(made: Released) -> None:
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-
-    _found(made.office, "left-out-run", _verdict_with(made))
-
-
-def test_a_left_out_plan_is_found_though_the_verdict_names_an_older_head(made: Released) -> None:
-    head = made.walk.verdict.record.head
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-
-    _found(made.office, "left-out-run", _verdict_with(made, head=head, decided_at=made.sample.clock()))
-
-
-def test_a_plan_for_other_files_with_the_same_weights_counts_too(made: Released) -> None:
-    renamed = made.walk.ref.model_copy(update={"id": digest_bytes(b"another README"), "label": "fresh start"})
-    offices.add_plan(made.sample, renamed, made.walk.base, suites=["canaries"])
-
-    _found(made.office, "left-out-run", _verdict_with(made))
-
-
-def test_a_plan_logged_after_the_verdict_is_not_left_out(made: Released) -> None:
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-
-    assert made.office.audit().whole
-
-
-def test_a_verdict_that_rests_on_what_was_never_logged(made: Released) -> None:
-    missing = digest_bytes(b"a run nobody saw")
-
-    _found(made.office, "missing-evidence", _verdict_with(made, evidence=(missing,)))
-
-
-def test_a_measurement_logged_before_its_plan(made: Released) -> None:
-    plan_record = made.walk.plan.record.model_copy(update={"planned_at": made.sample.clock()})
-    subjects = made.walk.plan.statement.subjects
-    plan = sign_record(Kind.PLAN, plan_record, subjects, made.sample.evaluator)
-    measured = made.walk.measurements[1].record.model_copy(update={"plan": plan.record_id})
-    index = made.sample.record(Kind.EVALUATION, measured, made.walk.measurements[1].statement.subjects).index
-    _logged(made.office, plan)
-
-    _found(made.office, "evidence-after-the-fact", index)
-
-
-@pytest.mark.parametrize(
-    "head",
-    [LedgerHead(size=3, root="00" * 32), LedgerHead(size=10_000, root="00" * 32)],
-    ids=["another root", "the future"],
-)
-def test_a_record_signed_over_a_ledger_that_never_was(made: Released, head: LedgerHead) -> None:
-    _found(made.office, "foreign-head", _verdict_with(made, head=head))
-
-
-# --- releases that the desk would not have made -------------------------------------------------------------
-
-
-def _released_past_the_desk(made: Released, **changed: Any) -> int:
-    made.sample.clock.advance(minutes=1)
-    record = made.released.record.model_copy(update={"released_at": made.sample.clock(), **changed})
-    subjects = made.released.statement.subjects
-    return made.sample.record(Kind.RELEASE, record, subjects, made.sample.signers["rhea"]).index
-
-
-def _unallowed(made: Released, reason: str, index: int) -> None:
-    report = made.office.audit()
-    assert [(f.id, f.index) for f in report.findings] == [("unallowed-release", index)], report.findings
-    assert reason in report.findings[0].message
-    assert "signed by rhea" in report.findings[0].message
-
-
-def test_a_release_that_names_no_approvals(made: Released) -> None:
-    _unallowed(made, "does not name what ada signed", _released_past_the_desk(made, reviews=()))
-
-
-def test_a_release_after_the_approvals_lapsed(made: Released) -> None:
-    made.sample.clock.advance(days=90)
-
-    _unallowed(made, "it expired at", _released_past_the_desk(made))
-
-
-def test_a_release_after_an_approver_left(tmp_path: Path) -> None:
-    sample = offices.make_office(tmp_path / "office")
-    rule = offices.RULE.model_copy(update={"lapses_on": ("approver_left",)})
-    made = Released(sample, *offices.walk_to_release(sample, rule=rule))
-    TrustDesk(made.office).end_grants(sample.signers["ben"].public.key_id)
-    assert made.office.audit().whole, "what was released before stays as it was"
-
-    _unallowed(made, "the approval of ben lapsed", _released_past_the_desk(made))
-
-
-def test_a_release_over_a_rejection(made: Released) -> None:
-    offices.add_person(made.sample, "cleo", Role.APPROVER)
-    offices.reject(made.sample, made.walk.ref, "cleo")
-
-    _unallowed(made, "cleo rejected it", _released_past_the_desk(made))
-
-
-def test_a_release_on_an_older_verdict_than_the_newest(made: Released) -> None:
-    failed = offices.passing_gate().model_copy(update={"outcome": Outcome.FAIL})
-    offices.decide_again(made, Decision.DENY, gates=[failed])
-
-    _unallowed(made, "not the newest one", _released_past_the_desk(made))
-
-
-def test_a_release_of_a_denied_adapter(made: Released) -> None:
-    failed = offices.passing_gate().model_copy(update={"outcome": Outcome.FAIL})
-    walk = offices.decide_again(made, Decision.DENY, gates=[failed])
-
-    _unallowed(made, "the verdict is DENY", _released_past_the_desk(made, verdict=walk.verdict.id))
-
-
-def test_a_release_of_what_was_revoked(made: Released) -> None:
-    review_desk.revoke(made.office, made.walk.base.id, "base", "x", "bad licence", made.sample.signers["ben"])
-
-    _unallowed(made, "was revoked before", _released_past_the_desk(made))
-
-
-@pytest.mark.parametrize("what", ["bytes", "files", "base", "policy"])
-def test_a_release_of_something_else_than_was_judged(made: Released, what: str) -> None:
-    other = offices.make_adapter(made.sample, "desk-good", seed="poisoned")
-    change, reason = {
-        "bytes": ({"adapter": other.ref, "files": other.files}, "not the newest one on these files"),
-        "files": ({"files": other.files}, "not the ones that were submitted"),
-        "base": ({"base": made.walk.base.model_copy(update={"label": "other"})}, "another base"),
-        "policy": ({"policy": offices.policy_ref(version="2")}, "another policy"),
-    }[what]
-
-    _unallowed(made, reason, _released_past_the_desk(made, **change))
-
-
-def test_a_release_approved_by_somebody_who_submitted_it_before(made: Released) -> None:
-    # Past the desk, and past its check of who may decide: ben handed the same weights in himself.
-    TrustDesk(made.office).grant(signer_named("ben").public, "ben", (Role.SUBMITTER,))
-    offices.add_submission(made.sample, made.walk.adapter, made.walk.base, signer="ben")
-
-    _unallowed(made, "that person submitted it", _released_past_the_desk(made))
-
-
-def test_releases_of_the_desk_are_all_allowed(made: Released) -> None:
-    offices.release(made.sample, made.walk.ref, "production")
-
-    assert made.office.audit().whole
-
-
-# --- blobs -------------------------------------------------------------------------------------------------
-
-
-def _blob_of(made: Released, which: str) -> Digest:
-    return {
-        "results": made.walk.measurements[0].record.blob,
-        "weights": made.walk.adapter.files[2].sha256,
-        "policy": made.walk.plan.record.policy.digest,
-    }[which]
-
-
-@pytest.mark.parametrize(
-    ("which", "how"),
-    [
-        *(("results", how) for how in ("flipped", "gone", "swapped", "link", "empty")),
-        ("weights", "flipped"),
-        ("policy", "gone"),
-    ],
-)
-def test_a_damaged_blob(made: Released, which: str, how: str, tmp_path: Path) -> None:
-    path = made.office.blobs.path(_blob_of(made, which))
-    data = path.read_bytes()
-    path.unlink()
-    if how == "flipped":
-        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    elif how == "swapped":
-        path.write_bytes(made.office.blobs.read(made.walk.adapter.files[0].sha256))
-    elif how == "empty":
-        path.touch()
-    elif how == "link":
-        (tmp_path / "outside").write_bytes(data)
-        path.symlink_to(tmp_path / "outside")
-
-    _found(made.office, "damaged-blob")
-    assert made.office.audit(blobs=False).whole
-
-
 # --- the audit itself --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("long", [False, True])
 def test_an_audit_beside_a_growing_log_raises_no_false_alarm(
-    made: Released, monkeypatch: pytest.MonkeyPatch
+    made: Released, monkeypatch: pytest.MonkeyPatch, long: bool
 ) -> None:
+    if long:
+        monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 1)
     # Between any two reads of the audit somebody appends.
     real = DuckStore._reading
 
@@ -751,7 +547,27 @@ def test_an_audit_beside_a_growing_log_raises_no_false_alarm(
     growing = [1, 2, 3, 4]
     monkeypatch.setattr(DuckStore, "_reading", reading)
 
-    assert made.office.audit().whole
+    assert made.office.audit(workers=1).whole
+    assert not growing
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_only_a_short_audit_keeps_those_waiting_who_append(
+    made: Released, monkeypatch: pytest.MonkeyPatch, long: bool
+) -> None:
+    if long:
+        monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 1)
+    opened: list[Any] = []
+    real = DuckStore._open
+
+    def counted(self: DuckStore, *arguments: Any, **options: Any) -> Any:
+        opened.append(options)
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(DuckStore, "_open", counted)
+
+    assert made.office.audit(workers=1).whole
+    assert len(opened) == 1 if not long else len(opened) > 4
 
 
 def test_each_finding_names_the_record_it_shows_at(made: Released) -> None:
@@ -759,249 +575,8 @@ def test_each_finding_names_the_record_it_shows_at(made: Released) -> None:
 
     report = made.office.audit()
 
-    assert "edited-record" in _ids(report)
+    assert "edited-record" in finding_ids(report)
     assert all(finding.index is None or f"{finding.index}" in finding.message for finding in report.findings)
-
-
-# --- from the last audited checkpoint, in parallel, in part ------------------------------------------------
-
-
-def _grow(made: Released, records: int = 2) -> None:
-    for _ in range(records):
-        offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-        made.sample.clock.advance(minutes=1)
-
-
-def test_an_audit_from_the_last_audited_checkpoint_reads_only_what_is_new(made: Released) -> None:
-    first = made.office.audit()
-    _grow(made)
-
-    report = made.office.audit(since=first.checkpoint)
-
-    assert report.whole, report.findings
-    assert (report.start, report.records) == (first.records, first.records + 2)
-    assert report.root == made.office.reader().head().root
-    assert any("2 records: indices" in line for line in report.checked)
-    assert any(f"the signatures of the first {first.records} records" in line for line in report.blind)
-    assert any("that bear on the new ones were read" in line for line in report.checked)
-    again = made.office.audit(since=report.checkpoint)
-    assert again.whole
-    assert again.start == again.records
-
-
-def test_an_audit_from_a_checkpoint_finds_what_was_done_since(made: Released) -> None:
-    since = made.office.audit().checkpoint
-    _grow(made)
-    index = made.office.store.size() - 1
-    _replace(made.office, index, b"not an envelope")
-
-    report = made.office.audit(since=since)
-
-    assert "edited-record" in _ids(report)
-    assert report.start == index - 1
-
-
-def test_an_audit_from_a_checkpoint_finds_that_a_plan_from_before_it_is_left_out_since(
-    made: Released,
-) -> None:
-    plan = offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-    since = made.office.audit().checkpoint
-    offices.decide_again(made)
-
-    report = made.office.audit(since=since)
-
-    assert report.start == plan.index + 1
-    assert [(item.id, item.index) for item in report.findings] == [("left-out-run", report.start)]
-    assert f"leaves out the plan at {plan.index} on the same weights" in report.findings[0].message
-
-
-def test_an_audit_from_a_checkpoint_finds_what_was_hidden_from_the_index_before_it(made: Released) -> None:
-    run = offices.add_measurement(made.sample, "support-desk", made.walk.plan, [0.0] * 120)
-    since = made.office.audit().checkpoint
-    _sql(made.office, "DELETE FROM subjects WHERE idx = ?", [run.index])
-    assert made.office.audit(since=since).whole, "nothing new rests on it"
-    offices.decide_again(made)
-
-    report = made.office.audit(since=since)
-
-    assert [(item.id, item.index) for item in report.findings] == [("edited-derived-table", run.index)]
-
-
-def test_an_audit_from_a_checkpoint_hashes_what_came_before_it_again(made: Released) -> None:
-    since = made.office.audit().checkpoint
-    other = sign_record(
-        Kind.VERDICT,
-        made.walk.verdict.record.model_copy(update={"gates": (offices.passing_gate("softer"),)}),
-        made.walk.verdict.statement.subjects,
-        made.sample.evaluator,
-    )
-    _replace(made.office, made.walk.verdict.index, other.raw, leaf=False)
-
-    assert _ids(made.office.audit(since=since)) == {"edited-record", "rewritten-log"}
-    _replace(made.office, made.walk.verdict.index, other.raw)
-    assert _ids(made.office.audit(since=since)) >= {"rewritten-log", "wrong-record-id"}
-
-
-@pytest.mark.parametrize("how", ["deleted", "another type", "another in its place"])
-def test_an_audit_from_a_checkpoint_finds_a_hidden_roles_statement_and_who_signed_since(
-    made: Released, how: str
-) -> None:
-    TrustDesk(made.office).end_grants(signer_named("ada").public.key_id)
-    since = made.office.audit().checkpoint
-    last = made.office.store.size() - 1
-    if how == "another type":
-        _sql(made.office, "UPDATE records SET type_id = 77 WHERE idx = ?", [last])
-    else:
-        _sql(made.office, "DELETE FROM records WHERE idx = ?", [last])
-    if how == "another in its place":  # so that the number of roles statements is right
-        _sql(made.office, "INSERT INTO records SELECT * FROM records WHERE idx = 3")
-    index = _logged(made.office, _revocation_by("ada", "ada"))
-
-    for report in (made.office.audit(since=since), made.office.audit()):
-        found = [item for item in report.findings if item.id == "unauthorized-signer"]
-        assert [item.index for item in found] == [index], report.findings
-        assert "ada may not sign as releaser or approver at ledger index" in found[0].message
-        told = [item.message for item in report.findings if item.id == "edited-derived-table"]
-        assert any("roles statements and root versions, the index tables show" in item for item in told)
-
-
-def test_plans_drawn_together_from_one_state_are_no_finding_even_across_an_audit(made: Released) -> None:
-    head = made.office.reader().head()
-    records = [
-        made.walk.plan.record.model_copy(
-            update={"head": head, "planned_at": made.sample.clock.advance(minutes=1)}
-        )
-        for _ in range(3)
-    ]
-    subjects = made.walk.plan.statement.subjects
-    made.sample.record(Kind.PLAN, records[0], subjects)
-    made.sample.record(Kind.PLAN, records[1], subjects)
-    since = made.office.audit().checkpoint
-    made.sample.record(Kind.PLAN, records[2], subjects)
-
-    assert made.office.audit(since=since).whole
-    assert made.office.audit().whole
-    offices.add_base(made.sample, "in between")
-    again = records[2].model_copy(update={"planned_at": made.sample.clock.advance(minutes=1)})
-    late = made.sample.record(Kind.PLAN, again, subjects)
-    for report in (made.office.audit(since=since), made.office.audit()):
-        assert [(item.id, item.index) for item in report.findings] == [("stale-head", late.index)]
-
-
-def test_an_audit_from_a_checkpoint_knows_the_moments_before_it(made: Released) -> None:
-    since = made.office.audit().checkpoint
-    made.sample.clock.advance(days=-2)
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-
-    (finding,) = made.office.audit(since=since).findings
-
-    assert finding.id == "dated-back"
-    assert "is dated 2026-02-28" in finding.message
-
-
-def test_clocks_a_few_hours_apart_are_no_finding(made: Released) -> None:
-    made.sample.clock.advance(hours=-20)
-    offices.add_plan(made.sample, made.walk.ref, made.walk.base, suites=["canaries"])
-
-    assert made.office.audit().whole
-
-
-def test_an_audit_from_a_checkpoint_that_the_log_does_not_continue_says_so(made: Released) -> None:
-    since = made.office.audit().checkpoint
-    _truncate(made.office, made.walk.verdict.index)
-    report = made.office.audit(since=since)
-    assert "truncated-log" in _ids(report)
-
-    _grow(made, 8)
-    report = made.office.audit(since=since)
-    assert "rewritten-log" in _ids(report)
-    assert report.start == 0
-
-
-def test_a_checkpoint_of_another_log_is_nothing_to_go_on_from(made: Released) -> None:
-    note = sign_checkpoint(made.office.settings.origin, 3, bytes(32), signer_named("eve")).note
-
-    with pytest.raises(UsageError, match="not one of this log"):
-        made.office.audit(since=note)
-
-
-def test_an_older_checkpoint_kept_elsewhere_is_held_against_stored_hashes(made: Released) -> None:
-    notes = [note for _, note in made.office.store.checkpoint_notes()]
-    since = made.office.audit().checkpoint
-    _grow(made)
-
-    assert made.office.audit([notes[4]], since=since).whole
-    forged = sign_checkpoint(made.office.settings.origin, 5, bytes(32), made.office.signer(LOG_KEY)).note
-    assert "forked-log" in _ids(made.office.audit([forged], since=since))
-
-
-@pytest.fixture
-def large(made: Released, monkeypatch: pytest.MonkeyPatch) -> Released:
-    """Stretches of 256 records, so that a log of a thousand has several."""
-    monkeypatch.setattr(audit_run, "PART_RECORDS", 256)
-    monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 300)
-    head = made.office.reader().head()
-    envelopes = [
-        sign_record(
-            Kind.PLAN,
-            made.walk.plan.record.model_copy(
-                update={
-                    "planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60),
-                    "head": head,
-                }
-            ),
-            made.walk.plan.statement.subjects,
-            made.sample.evaluator,
-        )
-        for n in range(600)
-    ]
-    made.office.store.append(envelopes, made.office.signer(LOG_KEY))
-    return made
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_stretches_and_processes_make_no_difference(large: Released, workers: int) -> None:
-    kept = large.office.store.latest_checkpoint() or ""
-    heard = Heard()
-    report = large.office.audit([kept], workers=workers, progress=heard)
-
-    assert report.whole, report.findings[:3]
-    assert report.root == large.office.reader().head().root
-    assert heard.done["records"] == report.records > 600
-    _replace(large.office, 500, b"not an envelope")
-    report = large.office.audit([kept], workers=workers)
-    assert {"edited-record", "rewritten-log", "forked-log"} <= _ids(report)
-
-
-class Heard(NullProgress):
-    def __init__(self) -> None:
-        self.done: dict[str, int] = {}
-
-    def advance(self, step: str, count: int = 1) -> None:
-        self.done[step] = self.done.get(step, 0) + count
-
-
-@pytest.mark.parametrize(
-    "statement", ["UPDATE tiles SET root = 'x'::BLOB WHERE idx = 1", "DELETE FROM tiles"]
-)
-def test_edited_tiles_are_found_and_made_again(large: Released, statement: str) -> None:
-    _sql(large.office, statement)
-
-    assert _ids(large.office.audit(workers=1)) >= {"edited-derived-table"}
-    with pytest.raises(IntegrityError):
-        _grow(large)
-    large.office.store.rebuild()
-    assert large.office.audit(workers=1).whole
-    _grow(large)
-
-
-def test_hundreds_of_findings_of_a_kind_are_counted_not_listed(large: Released) -> None:
-    _sql(large.office, "UPDATE records SET suite = 'x'")
-
-    report = large.office.audit(workers=1)
-
-    assert len(report.findings) == 101
-    assert "more of this kind" in report.findings[-1].message
 
 
 def test_an_audit_of_part_says_what_it_did_not_look_at(made: Released) -> None:
@@ -1031,4 +606,4 @@ def test_a_record_filed_where_nobody_would_look_is_found(made: Released) -> None
         made.sample.signers["ben"],
     )
 
-    _found(made.office, "misfiled-record", _logged(made.office, hidden))
+    require_found(made.office, "misfiled-record", _logged(made.office, hidden))

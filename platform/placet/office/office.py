@@ -225,20 +225,7 @@ class Office:
         Raises:
             StaleError: It holds more; nothing was appended.
         """
-        trust = self.reader().trust
-        verified: dict[Digest, Verified[Record]] = {}
-
-        def check(envelope: Envelope, index: int) -> Statement:
-            if index != size + len(verified):
-                raise StaleError(
-                    "the ledger grew meanwhile; nothing was appended", hint="look again and repeat it"
-                )
-            found = verified[envelope.record_id] = trust.verify(envelope, index)
-            return found.statement
-
-        # No other writer may append it for this one: it would check everything but the size.
-        entries = self.append_drafts(trust, envelopes, check, alone=True)
-        return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
+        return self._append(self.reader().trust, envelopes, at=size)
 
     def append_as_seen(
         self, trust: Trust, envelopes: Sequence[Envelope], *, seen: Seen | None = None
@@ -254,14 +241,30 @@ class Office:
         Raises:
             StaleError: The root or the roles, or more of what was `seen`, changed meanwhile.
         """
+        return self._append(trust, envelopes, seen=seen)
+
+    def _append(
+        self,
+        trust: Trust,
+        envelopes: Sequence[Envelope],
+        *,
+        seen: Seen | None = None,
+        at: int | None = None,
+    ) -> tuple[Verified[Record], ...]:
+        """Append signed envelopes, the first at index `at` if that is given."""
         verified: dict[Digest, Verified[Record]] = {}
         good = trust.good_signatures(envelopes)
 
         def check(envelope: Envelope, index: int) -> Statement:
+            if at is not None and index != at + len(verified):
+                raise StaleError(
+                    "the ledger grew meanwhile; nothing was appended", hint="look again and repeat it"
+                )
             found = verified[envelope.record_id] = trust.verify(envelope, index, good)
             return found.statement
 
-        entries = self.append_drafts(trust, envelopes, check, seen=seen)
+        # At an index, no other writer may append it for this one: it would check everything but the index.
+        entries = self.append_drafts(trust, envelopes, check, seen=seen, alone=at is not None)
         return tuple(_as_logged(entry, trust, verified.get(entry.record_id)) for entry in entries)
 
     def append_drafts(

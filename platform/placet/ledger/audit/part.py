@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from placet.attest.envelope import parse_envelope
-from placet.attest.predicates import PREDICATES, Kind, RootChange, spec_of
-from placet.attest.statement import parse_statement
+from placet.attest.envelope import Envelope, parse_envelope
+from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, RootChange, spec_of
+from placet.attest.statement import Statement, parse_statement
 from placet.attest.trust import Trust
 from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
@@ -99,14 +99,25 @@ class Part:
         self.findings.append(AuditFinding(finding_id, message, index))
 
 
+@dataclass(slots=True)  # frozen, each would take three times as long to make
+class _Opened:
+    """A record taken apart. `statement` is there if its row or its meaning is looked at."""
+
+    index: int
+    record_id: Digest
+    envelope: Envelope
+    statement: Statement | None
+    spec: PredicateSpec
+
+
 @collector_paused()
-def audit_part(job: Job) -> Part:
-    """Audit a stretch of the log.
+def audit_part(job: Job, store: DuckStore | None = None) -> Part:
+    """Audit a stretch of the log, through `store` if it is open in this process.
 
     Raises:
         LedgerBusyError, StorageError: The log could not be read.
     """
-    store = DuckStore(job.path, job.origin, wait_s=job.wait_s)
+    store = store or DuckStore(job.path, job.origin, wait_s=job.wait_s)
     derived = job.scope.derived and job.since < job.stop
     stored = store.snapshot(job.start, job.stop, derived=derived)
     part = Part(job.start, job.stop, records=len(stored.entries))
@@ -130,13 +141,11 @@ def audit_part(job: Job) -> Part:
         {entry.index: rows.pop(entry.index) for entry in known if entry.index in rows},
     )
     for entry, leaf in zip(stored.entries, leaves, strict=True):
-        if entry.index < job.since and leaf == entry.leaf:
-            continue
-        if leaf == entry.leaf:
-            _check_record(part, job.scope, entry, verifier, rows.pop(entry.index, None), plans)
-        else:
-            rows.pop(entry.index, None)
+        row = rows.pop(entry.index, None)
+        if leaf != entry.leaf:
             part.unverified.append(entry.index)
+        elif entry.index >= job.since:
+            _check_record(part, job.scope, entry, row, verifier, plans)
     for index in rows:
         part.add(
             "edited-derived-table", f"the index tables name record {index}, which is not in the log", index
@@ -212,14 +221,25 @@ def _compare_row(part: Part, index: int, rows: Sequence[Derived | None], expecte
 
 
 def _check_record(
-    part: Part, scope: Scope, entry: Entry, verifier: Verifier | None, row: Derived | None, plans: Plans
+    part: Part, scope: Scope, entry: Entry, row: Derived | None, verifier: Verifier | None, plans: Plans
 ) -> None:
+    opened = _open(part, scope, entry, row)
+    if opened is None or verifier is None or not scope.signatures:
+        return
+    person = _signer(part, verifier, opened)
+    if person is not None and scope.meaning and opened.statement is not None:
+        _check_meaning(part, verifier, plans, opened, opened.statement, person)
+
+
+def _open(part: Part, scope: Scope, entry: Entry, row: Derived | None) -> _Opened | None:
+    """Take a record apart and hold its row in the derived tables against it; None where it can be no further judged."""
     index = entry.index
     try:
         envelope = parse_envelope(entry.envelope)
-        if envelope.record_id != entry.record_id:
+        record_id = envelope.record_id
+        if record_id != entry.record_id:
             part.add("wrong-record-id", f"record {index} is filed under another id", index)
-            part.misnamed.append((index, envelope.record_id))
+            part.misnamed.append((index, record_id))
         statement = parse_statement(envelope.payload) if scope.derived or scope.meaning else None
         predicate_type = (
             predicate_type_of(envelope.payload) if statement is None else statement.predicate_type
@@ -227,7 +247,7 @@ def _check_record(
     except Error as error:
         part.add("edited-record", f"record {index} cannot be read: {error}", index)
         part.unverified.append(index)
-        return
+        return None
     if scope.derived and statement is not None:
         _compare_row(part, index, (row,), derive_statement(index, envelope.key_id, statement))
     if predicate_type in _TRUST:
@@ -236,39 +256,49 @@ def _check_record(
     if spec is None:
         part.unknown += 1
         part.unverified.append(index)
-        return
-    if verifier is None or not scope.signatures:
-        return
+        return None
+    return _Opened(index, record_id, envelope, statement, spec)
+
+
+def _signer(part: Part, verifier: Verifier, opened: _Opened) -> str | None:
+    """Return who signed a record; None, with a finding, if nobody did who may."""
+    index = opened.index
     try:
-        person = verifier.verify(envelope, index, spec)
-        part.signatures += 1
+        person = verifier.verify(opened.envelope, index, opened.spec)
     except NotAuthorizedError as error:
         part.add("unauthorized-signer", f"record {index}: {error}", index)
-        part.unverified.append(index)
-        return
     except IntegrityError as error:
         part.add("bad-signature", f"record {index}: {error}", index)
+    else:
+        part.signatures += 1
+        return person
+    part.unverified.append(index)
+    return None
+
+
+def _check_meaning(
+    part: Part, verifier: Verifier, plans: Plans, opened: _Opened, statement: Statement, person: str
+) -> None:
+    """Look at what a record says, and keep what it is held against others for."""
+    index, spec = opened.index, opened.spec
+    try:
+        record = spec.model.from_json(statement.predicate)
+    except IntegrityError as error:
+        part.add("malformed-record", f"record {index}: {error}", index)
         part.unverified.append(index)
         return
-    if scope.meaning and statement is not None:
-        try:
-            record = spec.model.from_json(statement.predicate)
-        except IntegrityError as error:
-            part.add("malformed-record", f"record {index}: {error}", index)
-            part.unverified.append(index)
-            return
-        if isinstance(record, RootChange) and not verifier.follows(record):
-            message = (
-                f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
-                "continues none, too few of its holders signed it, or it takes effect later"
-            )
-            part.add("foreign-root", message, index)
-        named = {item.digest for item in statement.subjects}
-        if any(digest not in named for digest in filed_under(record)):
-            message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
-            part.add("misfiled-record", message, index)
-        _check_run(part, plans, index, person, envelope.record_id, spec.kind, record)
-        part.facts.append(facts_of(index, envelope.record_id, spec.kind, person, record))
+    if isinstance(record, RootChange) and not verifier.follows(record):
+        message = (
+            f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
+            "continues none, too few of its holders signed it, or it takes effect later"
+        )
+        part.add("foreign-root", message, index)
+    named = {item.digest for item in statement.subjects}
+    if any(digest not in named for digest in filed_under(record)):
+        message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
+        part.add("misfiled-record", message, index)
+    _check_run(part, plans, index, person, opened.record_id, spec.kind, record)
+    part.facts.append(facts_of(index, opened.record_id, spec.kind, person, record))
 
 
 def _check_run(

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -47,7 +47,9 @@ PART_RECORDS = 32_768
 """The longest stretch: what opening the file costs is shared by so many, and 100 MB hold them."""
 
 _LEAST_RECORDS = 4096
+
 _PARALLEL_FROM = 4096
+"""Fewer records are audited in this process, within a second or so, and as of one moment."""
 
 
 def audit(
@@ -84,23 +86,27 @@ def audit(
         LedgerBusyError, StorageError: The log could not be read.
     """
     progress, scope = progress or NullProgress(), scope or Scope()
-    form = store.form()
-    if form.lacking:
-        return _unreadable(form, root, pin)
-    given = _Given(
-        root, form, scope, tuple(outside), since, pin, tuple(follows), check_blob, progress, workers
-    )
-    run, newest = _go_through(store, given)
-    trust = trust_of_records(run, root)
-    if trust is not None:
-        # Signatures were judged by what the index tables showed of the roles. They are judged anew.
-        known = 0 if run.trust is None else run.trust.statements
-        run, newest = _go_through(store, given, trust)
-        run.found.add(
-            "edited-derived-table",
-            f"the log holds {trust.statements} roles statements and root versions, the index tables show {known} or "
-            "others: who may sign what was judged by the records themselves",
-        )
+    with ExitStack() as moment:
+        moment.enter_context(store.reading())
+        form = store.form()
+        if form.lacking:
+            return _unreadable(form, root, pin)
+        if store.extent() >= _PARALLEL_FROM:
+            moment.close()  # a long one goes on beside those who append
+        given = _Given(root, form, scope, tuple(outside), since, pin, tuple(follows), progress, workers)
+        run, newest = _go_through(store, given)
+        trust = trust_of_records(run, root)
+        if trust is not None:
+            # Signatures were judged by what the index tables showed of the roles. They are judged anew.
+            known = 0 if run.trust is None else run.trust.statements
+            run, newest = _go_through(store, given, trust)
+            run.found.add(
+                "edited-derived-table",
+                f"the log holds {trust.statements} roles statements and root versions, the index tables show {known} "
+                "or others: who may sign what was judged by the records themselves",
+            )
+    if check_blob is not None and scope.meaning and run.trust is not None:
+        check_blobs(run, check_blob, progress)
     return AuditReport(
         run.held,
         run.tree.root().hex(),
@@ -123,7 +129,6 @@ class _Given:
     since: str
     pin: Digest | None
     follows: tuple[str | None, ...]
-    check_blob: BlobCheck | None
     progress: Progress
     workers: int | None
 
@@ -148,8 +153,6 @@ def _go_through(store: DuckStore, given: _Given, trust: Trust | None = None) -> 
         check_verdicts(run)
         check_releases(run)
         check_feeds(run, run.start)
-        if given.check_blob is not None:
-            check_blobs(run, given.check_blob, given.progress)
     return run, newest
 
 
@@ -265,7 +268,7 @@ def _check_parts(run: AuditRun, progress: Progress, workers: int | None) -> None
     sizes = sorted({item.size for item in run.outside} | {run.start})
     count = workers or len(os.sched_getaffinity(0))
     jobs = _jobs(run, sizes, count)
-    with tracked(progress, "records", run.held, "records"), _runner(run.held, count) as each:
+    with tracked(progress, "records", run.held, "records"), _runner(run.store, run.held, count) as each:
         for part in each(jobs):
             _take(run, part)
             progress.advance("records", part.records)
@@ -292,10 +295,12 @@ def _jobs(run: AuditRun, sizes: Sequence[int], workers: int) -> Iterator[Job]:
 
 
 @contextmanager
-def _runner(records: int, count: int) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
+def _runner(
+    store: DuckStore, records: int, count: int
+) -> Iterator[Callable[[Iterator[Job]], Iterator[Part]]]:
     """Give what runs jobs and yields their parts in order: in processes of their own where that is worth it."""
     if count == 1 or records < _PARALLEL_FROM:
-        yield lambda jobs: map(audit_part, jobs)
+        yield lambda jobs: (audit_part(job, store) for job in jobs)
         return
     # Fresh processes: a fork of one that has threads may hang.
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
