@@ -175,16 +175,18 @@ def test_a_well_signed_statement_that_says_something_else_is_refused(
         lambda b: b.update(mediaType="application/json"),
         lambda b: b.update(extra=1),
         lambda b: b["verificationMaterial"].update(tlogEntries=[{}]),
+        lambda b: b["verificationMaterial"].update(tlogEntriet=b["verificationMaterial"].pop("tlogEntries")),
         lambda b: b["verificationMaterial"]["publicKey"].update(hint="0" * 64),
         lambda b: b["verificationMaterial"].update(publicKey={}),
         lambda b: b["dsseEnvelope"].update(payloadType="text/plain"),
+        lambda b: b["dsseEnvelope"].update(extra=1),
         lambda b: b["dsseEnvelope"].update(signatures=[]),
         lambda b: b["dsseEnvelope"]["signatures"].append(b["dsseEnvelope"]["signatures"][0]),
         lambda b: b["dsseEnvelope"]["signatures"][0].update(sig="AAAA"),
         lambda b: b["dsseEnvelope"]["signatures"][0].update(keyid="x"),
         lambda b: b.clear(),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_another_bundle_around_a_good_statement_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], Any]
@@ -201,6 +203,16 @@ def test_only_a_p256_key_signs_files(folder: Path) -> None:
         sign_files("adapter", hash_files(folder), new_signer())
     with pytest.raises(IntegrityError):
         verify_files(_sign(folder), new_signer().public, hash_files(folder))
+
+
+def test_no_flipped_byte_of_a_bundle_verifies_in_the_one_spelling(folder: Path) -> None:
+    raw, files = _sign(folder), hash_files(folder)
+    for position in range(len(raw)):
+        for flip in (0x01, 0x04, 0x20):
+            altered = bytearray(raw)
+            altered[position] ^= flip
+            with pytest.raises(IntegrityError):
+                verify_files(bytes(altered), KEY.public, files, one_spelling=True)
 
 
 def test_a_bundle_takes_the_one_spelling_only(folder: Path) -> None:

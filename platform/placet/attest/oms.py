@@ -72,7 +72,10 @@ def sign_files(name: str, files: Sequence[FileEntry], signer: Signer) -> bytes:
             },
         }
     )
-    signature = signer.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
+    return _bundle(payload, signer.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload)), key)
+
+
+def _bundle(payload: bytes, signature: bytes, key: PublicKey) -> bytes:
     return canonical_json(
         {
             "mediaType": MEDIA_TYPE,
@@ -106,7 +109,7 @@ def verify_files(
         plain = low_s(signature)
     except ValueError as error:
         raise IntegrityError("the signature of the files is malformed", hint=_AGAIN) from error
-    if one_spelling and (plain != signature or canonical_json(parse_json(raw, "model.sig")) != raw):
+    if one_spelling and raw != _bundle(payload, plain, key):
         raise IntegrityError("the signature of the files is spelled in another way than ours", hint=_AGAIN)
     key.verify(plain, pre_authentication_encoding(PAYLOAD_TYPE, payload))
     value = parse_json(payload, "signature of the files")
@@ -130,11 +133,16 @@ def _parse_bundle(raw: bytes, key: PublicKey) -> tuple[bytes, bytes]:
         (entry,) = envelope["signatures"]
         if value["mediaType"] != MEDIA_TYPE or envelope["payloadType"] != PAYLOAD_TYPE:
             raise ValueError("another kind of bundle")
-        if set(value) != {"mediaType", "verificationMaterial", "dsseEnvelope"} or material.get("tlogEntries"):
+        if material.get("tlogEntries"):
             raise ValueError("more than a signature by a key")
         if material["publicKey"] != {"hint": _hint(key)} or entry.get("keyid", "") != "":
             raise ValueError("another key is named")
-        if not {"sig"} <= set(entry) <= {"sig", "keyid"}:
+        if (
+            set(value) != {"mediaType", "verificationMaterial", "dsseEnvelope"}
+            or not set(material) <= {"publicKey", "tlogEntries"}
+            or set(envelope) != {"payload", "payloadType", "signatures"}
+            or not set(entry) <= {"sig", "keyid"}
+        ):
             raise ValueError("unknown fields")
         return parse_base64(envelope["payload"]), parse_base64(entry["sig"])
     except (Error, KeyError, TypeError, ValueError, AttributeError) as error:
