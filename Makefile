@@ -55,7 +55,8 @@ ifneq ($(UI),0)
 endif
 
 test: setup ## Run the tests (some of them: PYTEST_ARGS='tests/unit -k merkle'; in one process: TEST_PROCESSES=0)
-	@"$(BIN)/python" -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@# By file, as they come: the unit tests are last, so that no process waits long for another's last file.
+	@"$(BIN)/python" -m pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: setup format-check lint types imports docs ## Format, lint, strict types, import contracts, docs
 

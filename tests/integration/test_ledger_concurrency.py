@@ -206,26 +206,14 @@ def test_writers_killed_at_any_point_lose_nothing_that_was_acknowledged(store: D
 
 KILLED_AT = """
 import os, signal, sys
-import duckdb
-from placet.ledger.store import duck as store_module
+from tests.support.connections import watched
 
-class Killing:
-    def __init__(self, inner):
-        self._inner = inner
+def kill(statement):
+    if "COMMIT" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    def execute(self, statement, *values):
-        if sys.argv[6] == "before" and "COMMIT" in statement:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = self._inner.execute(statement, *values)
-        if "COMMIT" in statement:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-
-    def close(self):
-        self._inner.close()
-
-real = duckdb.connect
-store_module.duckdb.connect = lambda *a, **k: Killing(real(*a, **k))
+listening = watched(**{sys.argv[6]: kill})
+listening.__enter__()
 """
 
 

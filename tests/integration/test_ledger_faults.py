@@ -35,6 +35,7 @@ from placet.ledger.store import duck as duck_module
 from placet.ledger.tiles import build_tiles
 from placet.review.desk import approval_of, load_case
 from tests.support import offices
+from tests.support.connections import faulty, watched
 from tests.support.offices import released_office, signer_named
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,72 +78,33 @@ def _whole(store: DuckStore) -> int:
 # --- faults before and after every statement ---------------------------------------------------------------
 
 
-class _Faulty:
-    """A connection whose statement number `at` fails, before or after it took effect."""
-
-    def __init__(self, inner: duckdb.DuckDBPyConnection, at: int, *, after: bool) -> None:
-        self._inner, self._at, self._after, self._done = inner, at, after, 0
-
-    def execute(self, statement: str, *values: Any) -> Any:
-        self._done += 1
-        full = duckdb.IOException("IO Error: Could not write file: No space left on device")
-        if self._done == self._at and not self._after:
-            raise full
-        result = self._inner.execute(statement, *values)
-        if self._done == self._at:
-            raise full
-        return result
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _Counting:
-    """A connection that notes each statement."""
-
-    def __init__(self, inner: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
-        self._inner, self._statements = inner, statements
-
-    def execute(self, statement: str, *values: Any) -> Any:
-        self._statements.append(statement)
-        return self._inner.execute(statement, *values)
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-def test_a_fault_at_any_statement_of_an_append_loses_and_doubles_nothing(
-    store: DuckStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_fault_at_any_statement_of_an_append_loses_and_doubles_nothing(store: DuckStore) -> None:
     store.append([_envelope(n) for n in range(255)], LOG)
-    real, statements = duckdb.connect, list[str]()
-    monkeypatch.setattr(duck_module.duckdb, "connect", lambda *a, **k: _Counting(real(*a, **k), statements))
-    store.append([_envelope(900)], LOG, _passed, seen=NONE_SEEN)
+    statements: list[str] = []
+    with watched(before=statements.append):
+        DuckStore(store.path, ORIGIN).append([_envelope(900)], LOG, _passed, seen=NONE_SEEN)
     assert any("INSERT INTO tiles" in statement for statement in statements)
-    assert statements[-1] == "COMMIT"
+    assert statements[-2:] == ["COMMIT", "DETACH ledger"]
 
     held = 256
     for at in range(1, len(statements) + 1):
         for after in (False, True):
             new = _envelope(1000 + 2 * at + after)
-            monkeypatch.setattr(
-                duck_module.duckdb,
-                "connect",
-                lambda *a, at=at, after=after, **k: _Faulty(real(*a, **k), at, after=after),
-            )
-            try:
-                store.append([new], LOG, _passed, seen=NONE_SEEN)
-                acknowledged = True
-            except StorageError:
-                acknowledged = False
-            monkeypatch.setattr(duck_module.duckdb, "connect", real)
+            numbers = iter(range(1, 10_000))
+            with faulty(lambda _, at=at, numbers=numbers: next(numbers) == at, after=after):  # type: ignore[misc]
+                writer = DuckStore(store.path, ORIGIN)
+                try:
+                    writer.append([new], LOG, _passed, seen=NONE_SEEN)
+                    acknowledged = True
+                except StorageError:
+                    acknowledged = False
             size = _whole(store)
-            committed = after and at >= len(statements) - 1
+            committed = at > len(statements) - 1 or (after and at == len(statements) - 1)
             assert size == held + (1 if acknowledged or size > held else 0)
             assert not acknowledged or size == held + 1
             assert size == held or committed or acknowledged, statements[at - 1]
-            # Repeating is always safe, and afterwards the record is there once.
-            (entry,) = store.append([new], LOG, _passed, seen=NONE_SEEN)
+            # Repeating is always safe, also for who met the fault, and afterwards the record is there once.
+            (entry,) = writer.append([new], LOG, _passed, seen=NONE_SEEN)
             held += 1
             assert entry.index == held - 1
             assert _whole(store) == held
@@ -543,19 +505,24 @@ def test_a_request_that_was_taken_on_and_never_answered_is_said_to_be_in_doubt(
 # --- groups of queries ---------------------------------------------------------------------------------------
 
 
-def test_a_group_of_queries_opens_the_file_once(store: DuckStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_of_queries_opens_the_file_once(store: DuckStore) -> None:
     store.append([_envelope(n) for n in range(3)], LOG)
-    real, opened = duckdb.connect, []
-    monkeypatch.setattr(duck_module.duckdb, "connect", lambda *a, **k: (opened.append(1), real(*a, **k))[1])
+    statements: list[str] = []
+    with watched(before=statements.append):
+        store = DuckStore(store.path, ORIGIN)
+        store.size()
+
+    def count() -> int:
+        return sum(statement.startswith("ATTACH") for statement in statements) - 1
 
     with store.reading():
         for n in range(3):
             assert store.entries(n, n + 1)
         with store.reading():
             assert store.latest_checkpoint()
-    assert len(opened) == 1
+    assert count() == 1
     assert store.size() == 3
-    assert len(opened) == 2
+    assert count() == 2
 
 
 def test_an_append_inside_a_group_lets_go_of_the_connection_first(store: DuckStore) -> None:

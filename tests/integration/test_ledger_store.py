@@ -17,6 +17,7 @@ from placet.ledger.derived import derive
 from placet.ledger.merkle import leaf_hash, tree_root
 from placet.ledger.store import DuckStore, Seen, StaleError
 from placet.ledger.store import duck as store_module
+from tests.support.connections import faulty, watched
 from tests.support.offices import signer_named
 
 LOG, ADA = signer_named("log"), signer_named("ada")
@@ -290,62 +291,35 @@ def test_a_ledger_file_cut_short_is_an_error_not_a_shorter_log(store: DuckStore,
         store.append([_envelope(9)], LOG)
 
 
-class _FaultyConnection:
-    """A DuckDB connection on which statements holding a word fail, before or after they took effect."""
-
-    def __init__(self, inner: duckdb.DuckDBPyConnection, word: str, *, after: bool) -> None:
-        self._inner, self._word, self._after = inner, word, after
-
-    def execute(self, statement: str, *values: Any) -> duckdb.DuckDBPyConnection:
-        full = duckdb.IOException("IO Error: Could not write file: No space left on device")
-        if self._word in statement and not self._after:
-            raise full
-        result = self._inner.execute(statement, *values)
-        if self._word in statement:
-            raise full
-        return result
-
-    def close(self) -> None:
-        self._inner.close()
-
-
 @pytest.mark.parametrize(
     "word", ["BEGIN", "INSERT INTO entries", "INSERT INTO subjects", "INSERT INTO checkpoints"]
 )
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_full_disk_adds_nothing_and_says_so(
-    store: DuckStore, monkeypatch: pytest.MonkeyPatch, word: str, after: bool
-) -> None:
+def test_a_full_disk_adds_nothing_and_says_so(store: DuckStore, word: str, after: bool) -> None:
     store.append([_envelope(0)], LOG)
     before = store.snapshot()
-    real = duckdb.connect
-    monkeypatch.setattr(
-        store_module.duckdb, "connect", lambda *a, **k: _FaultyConnection(real(*a, **k), word, after=after)
-    )
 
-    with pytest.raises(StorageError, match="No space left on device") as caught:
-        store.append([_envelope(1), _envelope(2)], LOG)
+    with (
+        faulty(lambda statement: word in statement, after=after),
+        pytest.raises(StorageError, match="No space left on device") as caught,
+    ):
+        DuckStore(store.path, store.origin).append([_envelope(1), _envelope(2)], LOG)
     assert "disk full" in caught.value.hint
-    monkeypatch.undo()
     assert store.snapshot() == before
     assert [entry.index for entry in store.append([_envelope(1)], LOG)] == [1]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_failing_commit_leaves_a_whole_log_and_a_repeat_adds_nothing_twice(
-    store: DuckStore, monkeypatch: pytest.MonkeyPatch, after: bool
+    store: DuckStore, after: bool
 ) -> None:
     store.append([_envelope(0)], LOG)
-    real = duckdb.connect
-    monkeypatch.setattr(
-        store_module.duckdb,
-        "connect",
-        lambda *a, **k: _FaultyConnection(real(*a, **k), "COMMIT", after=after),
-    )
 
-    with pytest.raises(StorageError, match="No space left"):
-        store.append([_envelope(1)], LOG)
-    monkeypatch.undo()
+    with (
+        faulty(lambda statement: statement == "COMMIT", after=after),
+        pytest.raises(StorageError, match="No space"),
+    ):
+        DuckStore(store.path, store.origin).append([_envelope(1)], LOG)
     assert len(store.entries()) == (2 if after else 1)
     assert store.append([_envelope(1)], LOG)[0].index == 1
     assert len(store.entries()) == 2
@@ -361,25 +335,34 @@ def test_a_read_only_ledger_file_refuses_to_be_written(store: DuckStore) -> None
     assert len(store.entries()) == 1
 
 
-def test_a_ledger_that_cannot_be_opened_for_writing_refuses_and_is_still_read(
-    store: DuckStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ledger_that_cannot_be_opened_for_writing_refuses_and_is_still_read(store: DuckStore) -> None:
     store.append([_envelope(0)], LOG)
-    real = duckdb.connect
 
-    def read_only(path: str, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-        if not read_only:
+    def read_only(statement: str) -> None:
+        if "ATTACH" in statement and "READ_ONLY" not in statement:
             raise duckdb.IOException('IO Error: Cannot open file "ledger.duckdb": Read-only file system')
-        return real(path, read_only=True)
 
-    monkeypatch.setattr(store_module.duckdb, "connect", read_only)
-    with pytest.raises(StorageError, match="Read-only file system"):
-        store.append([_envelope(1)], LOG)
-    assert len(store.entries()) == 1
+    with watched(before=read_only):
+        again = DuckStore(store.path, store.origin)
+        with pytest.raises(StorageError, match="Read-only file system"):
+            again.append([_envelope(1)], LOG)
+        assert len(again.entries()) == 1
+    assert store.append([_envelope(1)], LOG)[0].index == 1
 
 
 def test_queries_cannot_reach_outside_the_ledger_file(store: DuckStore, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a,b\n1,2\n")
 
-    with store._reading() as tables, pytest.raises(duckdb.Error, match="disabled"):
-        tables.db.execute(f"SELECT * FROM '{tmp_path}/secret.csv'").fetchall()
+    for query in (
+        f"SELECT * FROM '{tmp_path}/secret.csv'",
+        f"COPY entries TO '{tmp_path}/copy.csv'",
+        f"ATTACH '{tmp_path}/other.duckdb' AS other",
+        "SET enable_external_access = true",
+        f"SET allowed_paths = ['{tmp_path}/secret.csv']",
+    ):
+        with (
+            pytest.raises(StorageError, match=r"disabled|Cannot change|Cannot enable"),
+            store._reading() as tables,
+        ):
+            tables.db.execute(query).fetchall()
+    assert store.size() == 0

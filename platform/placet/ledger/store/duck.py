@@ -1,7 +1,7 @@
 """The log in a DuckDB file.
 
-Every call opens the file, works and closes it again, behind a fair lock file: a held connection, even one that only
-reads, shuts every other process out. Whoever gets the lock to append also appends what others wait to append, in the
+Every call opens the file, works and closes it again, behind a fair lock file: a held file, even one that is only
+read, shuts every other process out. Whoever gets the lock to append also appends what others wait to append, in the
 same transaction and under one checkpoint. It does not protect the file against whoever can write it:
 :mod:`placet.ledger.audit` finds that.
 """
@@ -28,6 +28,7 @@ from placet.ledger.merkle import leaf_hash
 from placet.ledger.store.base import Check, Draft, Entry, Seen, Snapshot, StaleError
 from placet.ledger.store.batch import Batch
 from placet.ledger.store.form import Form, compare_form
+from placet.ledger.store.instance import Instance
 from placet.ledger.store.requests import dump_request, parse_answer
 from placet.ledger.store.shared import SharedConnection
 from placet.ledger.store.tables import Tables, digest_key, migrations
@@ -49,6 +50,7 @@ class DuckStore:
         self.origin = origin
         self._lock_path = path.with_name(path.name + ".lock")
         self._wait_s = wait_s
+        self._instance = Instance(path)
         self._shared = SharedConnection()
         self._whole: _Whole | None = None
 
@@ -414,14 +416,9 @@ class DuckStore:
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         if create is None and not self.path.exists():
             raise StorageError(f"no ledger at {self.path}", hint="make an office with `placet init`")
-        with _storage_errors():
-            db = duckdb.connect(str(create or self.path), read_only=read_only)
-            try:
-                # Nothing outside the file is ever read by a query, and no extension is fetched.
-                db.execute("SET enable_external_access = false; SET enable_progress_bar = false")
-                yield db
-            finally:
-                db.close()
+        instance = self._instance if create is None else Instance(create)
+        with _storage_errors(), instance.opened(read_only=read_only) as db:
+            yield db
 
 
 def continue_log(tables: Tables, entries: Sequence[Entry], notes: Sequence[tuple[int, str]]) -> None:
