@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from placet.attest.envelope import parse_envelope
-from placet.attest.predicates import PREDICATES, Kind, RootChange, spec_of
-from placet.attest.statement import parse_statement
+from placet.attest.draw import chosen_suites
+from placet.attest.envelope import Envelope, parse_envelope
+from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, RootChange, spec_of
+from placet.attest.statement import Statement, parse_statement
 from placet.attest.trust import Trust
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
+from placet.domain.errors import DrawError, Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
     Measurement,
     Plan,
@@ -96,6 +97,11 @@ class Part:
     def add(self, finding_id: str, message: str, index: int | None = None) -> None:
         """Add a finding."""
         self.findings.append(AuditFinding(finding_id, message, index))
+
+    def refuse(self, finding_id: str, index: int, error: Error) -> None:
+        """Add a finding about a record that nothing may rest on."""
+        self.add(finding_id, f"record {index}: {error}", index)
+        self.unverified.append(index)
 
 
 def audit_part(job: Job) -> Part:
@@ -241,32 +247,63 @@ def _check_record(
         person = verifier.verify(envelope, index, spec)
         part.signatures += 1
     except NotAuthorizedError as error:
-        part.add("unauthorized-signer", f"record {index}: {error}", index)
-        part.unverified.append(index)
+        part.refuse("unauthorized-signer", index, error)
+        return
+    except DrawError as error:  # of a key that is not among those opened once
+        part.refuse("false-draw", index, error)
         return
     except IntegrityError as error:
-        part.add("bad-signature", f"record {index}: {error}", index)
-        part.unverified.append(index)
+        part.refuse("bad-signature", index, error)
         return
     if scope.meaning and statement is not None:
-        try:
-            record = spec.model.from_json(statement.predicate)
-        except IntegrityError as error:
-            part.add("malformed-record", f"record {index}: {error}", index)
-            part.unverified.append(index)
-            return
-        if isinstance(record, RootChange) and not verifier.follows(record):
-            message = (
-                f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
-                "continues none, too few of its holders signed it, or it takes effect later"
-            )
-            part.add("foreign-root", message, index)
-        named = {item.digest for item in statement.subjects}
-        if any(digest not in named for digest in filed_under(record)):
-            message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
-            part.add("misfiled-record", message, index)
-        _check_run(part, plans, index, person, envelope.record_id, spec.kind, record)
-        part.facts.append(facts_of(index, envelope.record_id, spec.kind, person, record))
+        _check_meaning(part, plans, verifier, index, person, envelope, spec, statement)
+
+
+def _check_meaning(
+    part: Part,
+    plans: Plans,
+    verifier: Verifier,
+    index: int,
+    person: str,
+    envelope: Envelope,
+    spec: PredicateSpec,
+    statement: Statement,
+) -> None:
+    """Hold what a well-signed record says against itself, and a run against its plan."""
+    try:
+        record = spec.model.from_json(statement.predicate)
+    except IntegrityError as error:
+        part.refuse("malformed-record", index, error)
+        return
+    if isinstance(record, Plan) and not _check_draw(part, verifier, envelope, index, person, record):
+        return
+    if isinstance(record, RootChange) and not verifier.follows(record):
+        message = (
+            f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
+            "continues none, too few of its holders signed it, or it takes effect later"
+        )
+        part.add("foreign-root", message, index)
+    named = {item.digest for item in statement.subjects}
+    if any(digest not in named for digest in filed_under(record)):
+        message = f"record {index} ({spec.kind} by {person}) is not filed under all that it is about"
+        part.add("misfiled-record", message, index)
+    _check_run(part, plans, index, person, envelope.record_id, spec.kind, record)
+    part.facts.append(facts_of(index, envelope.record_id, spec.kind, person, record))
+
+
+def _check_draw(
+    part: Part, verifier: Verifier, envelope: Envelope, index: int, person: str, plan: Plan
+) -> bool:
+    """Hold a plan's draw against its key and its documents against the draw; tell whether the draw is its key's."""
+    try:
+        verifier.verify_draw(plan, envelope.key_id)
+    except DrawError as error:
+        part.refuse("false-draw", index, error)
+        return False
+    if chosen := ", ".join(chosen_suites(plan)):
+        words = f"has other documents of {chosen}, or in another order, than were drawn"
+        part.add("false-draw", f"record {index} (plan by {person}) {words}", index)
+    return True
 
 
 def _check_run(
