@@ -1011,7 +1011,7 @@ def test_an_audit_of_part_says_what_it_did_not_look_at(made: Released) -> None:
 def test_every_kind_of_finding_is_explained() -> None:
     folder = Path(audit_run.__file__).parent
     source = "".join(path.read_text() for path in (*folder.glob("*.py"), folder.parent / "evidence.py"))
-    named = set(re.findall(r'(?:add|Objection)\(\s*"([a-z-]+)"', source))
+    named = set(re.findall(r'(?:add|refuse|Objection)\(\s*"([a-z-]+)"', source))
 
     assert named
     assert named == set(MEANINGS)

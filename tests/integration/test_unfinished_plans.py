@@ -132,7 +132,9 @@ def test_an_older_plan_without_a_draw_can_be_finished(world: World) -> None:
     runs = [item.record for item in world.office.reader().find(Kind.EVALUATION, Measurement)]
     (finished,) = [run for run in runs if run.subject == adapter.weights_id and run.plan == unfinished.id]
     assert finished.samples == unfinished.record.suites[0].samples
-    assert plans_of(world)[-1].record.draw is not None
+    assert [plan.id for plan in plans_of(world)] == [unfinished.id], (
+        "with its result it is the plan to follow"
+    )
     assert world.office.audit().findings == ()
 
 
