@@ -37,6 +37,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from placet.attest.draw import draw_order, sign_draw
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, parse_envelope, pre_authentication_encoding
 from placet.attest.keys import LocalSigner
 from placet.attest.predicates import Kind, spec_for_type
@@ -101,7 +102,8 @@ class Results:
     def plan_for(self, number: int, head: LedgerHead) -> Envelope:
         weights = digest_bytes(f"{self.seed} weights {number}".encode())
         adapter = AdapterRef(id=digest_bytes(weights.encode()), weights_id=weights, label=f"adapter {number}")
-        samples = tuple(range(60))
+        draw = sign_draw(head, self.signer)
+        samples = draw_order(60, 60, head.root, draw, SUITE.digest)
         plan = Plan(
             adapter=adapter,
             base=BASE,
@@ -109,6 +111,7 @@ class Results:
             suites=(PlannedSuite(suite=SUITE, stage=Stage.EVALUATION, documents=60, samples=samples),),
             engine=ENGINE,
             head=head,
+            draw=draw,
             planned_at=NOW,
         )
         subjects = (Subject(adapter.label, adapter.id), Subject("weights", weights))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from xml.etree import ElementTree
@@ -119,6 +120,7 @@ def test_the_plan_says_sizes_order_cost_and_what_it_can_show(home: Path) -> None
     for part in (
         "order holds",
         "drawn from the ledger as it stood at",
+        "signature over it, which nobody else could foresee, before anything ran; drawn again just now: the same",
         "may stop early, looked at after every 50; about all documents of this kind",
         "groups by about",
         "channel:production (town-current)",
@@ -140,7 +142,8 @@ def test_the_plan_says_sizes_order_cost_and_what_it_can_show(home: Path) -> None
 
 def test_a_plan_in_another_order_than_the_ledger_gives_is_told(home: Path) -> None:
     from placet.domain.records import Plan
-    from placet.report.plans import _planned
+    from placet.report.fragments import plan_part
+    from placet.report.plans import _view
 
     office = Office.open(home)
     report = load_adapter_report(office, "town-waiting")
@@ -153,7 +156,18 @@ def test_a_plan_in_another_order_than_the_ledger_gives_is_told(home: Path) -> No
     assert isinstance(found.record, Plan)
     suite = found.record.suites[0]
     turned = suite.model_copy(update={"samples": tuple(reversed(suite.samples))})
-    assert not _planned(turned, found.record.head, None).drawn
+    chosen = found.record.model_copy(update={"suites": (turned, *found.record.suites[1:])})
+    told = _view(load_snapshot(office), replace(found, record=chosen), None, judged=False)
+    assert told.unforeseen
+    older = _view(
+        load_snapshot(office),
+        replace(found, record=chosen.model_copy(update={"draw": None})),
+        None,
+        judged=False,
+    )
+    assert "whoever added the last of them could foresee it" in str(plan_part(older))
+    assert "ANOTHER ORDER" in str(plan_part(older))
+    assert [item.drawn for item in told.suites] == [False, *(True for _ in chosen.suites[1:])]
 
 
 def test_a_plan_too_old_for_its_policy_is_called_expired(home: Path) -> None:

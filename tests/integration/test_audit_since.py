@@ -128,12 +128,9 @@ def test_an_audit_from_a_checkpoint_finds_a_hidden_roles_statement_and_who_signe
 
 
 def test_plans_drawn_together_from_one_state_are_no_finding_even_across_an_audit(made: Released) -> None:
-    head = made.office.reader().head()
+    drawn = offices.drawn_again(made.sample, made.walk.plan.record)
     records = [
-        made.walk.plan.record.model_copy(
-            update={"head": head, "planned_at": made.sample.clock.advance(minutes=1)}
-        )
-        for _ in range(3)
+        drawn.model_copy(update={"planned_at": made.sample.clock.advance(minutes=1)}) for _ in range(3)
     ]
     subjects = made.walk.plan.statement.subjects
     made.sample.record(Kind.PLAN, records[0], subjects)
@@ -205,14 +202,13 @@ def large(made: Released, monkeypatch: pytest.MonkeyPatch) -> Released:
     """Stretches of 256 records, so that a log of a thousand has several."""
     monkeypatch.setattr(audit_run, "PART_RECORDS", 256)
     monkeypatch.setattr(audit_run, "_PARALLEL_FROM", 300)
-    head = made.office.reader().head()
+    drawn = offices.drawn_again(made.sample, made.walk.plan.record)
     envelopes = [
         sign_record(
             Kind.PLAN,
-            made.walk.plan.record.model_copy(
+            drawn.model_copy(
                 update={
                     "planned_at": offices.START.replace(microsecond=0, minute=n % 60, hour=n // 60),
-                    "head": head,
                 }
             ),
             made.walk.plan.statement.subjects,

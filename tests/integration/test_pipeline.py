@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from placet.attest.draw import draw_order, sign_draw
+from placet.attest.keys import KeyKind, new_signer
 from placet.attest.predicates import Kind
 from placet.domain.digests import digest_bytes
-from placet.domain.errors import EvaluationError, LedgerBusyError, NotAuthorizedError, UsageError
+from placet.domain.errors import DrawError, EvaluationError, LedgerBusyError, NotAuthorizedError, UsageError
 from placet.domain.records import (
     Base,
     Decision,
@@ -23,7 +25,8 @@ from placet.domain.records import (
 )
 from placet.ledger.store import StaleError
 from placet.measuring.rows import load_rows
-from placet.office import EVALUATOR_KEY, Office
+from placet.office import EVALUATOR_KEY, Office, TrustDesk
+from placet.pipeline import gate as gate_module
 from placet.pipeline.bases import base_folder, find_base
 from placet.pipeline.gate import PartlyUndecidedError
 from placet.pipeline.runner import Compute
@@ -87,6 +90,85 @@ def test_a_plan_is_drawn_anew_where_somebody_was_quicker(
     assert one.record.head == two.record.head
     assert (one.record.head.size, one.index, two.index) == (one.index, one.index, one.index + 1)
     assert world.office.audit().findings == ()
+
+
+@pytest.mark.parametrize("kind", KeyKind)
+def test_plans_gated_together_share_one_draw_and_its_order(world: World, models: Path, kind: KeyKind) -> None:
+    office = world.office
+    if kind is KeyKind.P256:  # whose signatures differ each time
+        token = new_signer(kind)
+        TrustDesk(office).rotate_key(office.signer(EVALUATOR_KEY).public.key_id, token.public)
+        office.opened[EVALUATOR_KEY] = token
+    submissions = [world.submit().submission, world.submit(models / "other", "other").submission]
+    world.gate(*(item.record.adapter.id for item in submissions if item is not None))
+
+    one, two = (item.record for item in office.reader().find(Kind.PLAN, Plan))
+    assert one.draw is not None
+    assert (one.draw, one.suites[0].samples) == (two.draw, two.suites[0].samples)
+    suite = one.suites[0]
+    assert suite.samples == draw_order(12, 12, one.head.root, one.draw, suite.suite.digest)
+    assert suite.samples != draw_order(12, 12, one.head.root, None, suite.suite.digest)
+    assert office.audit().findings == ()
+
+
+def test_an_older_plan_without_a_draw_is_followed_and_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("placet.pipeline.plans.sign_draw", lambda head, signer: None)
+        make_plans = gate_module.make_plans
+
+        def stop_after(work, submissions):
+            make_plans(work, submissions)
+            raise KeyboardInterrupt
+
+        before.setattr(gate_module, "make_plans", stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            world.gate(submission.record.adapter.id)
+    (older,) = world.office.reader().find(Kind.PLAN, Plan)
+    assert older.record.draw is None
+
+    (verdict,) = world.gate(submission.record.adapter.id)
+
+    assert verdict.record.plan == older.id
+    assert len(world.office.reader().find(Kind.PLAN, Plan)) == 1
+    assert Outcome.MISSING not in {item.outcome for item in verdict.record.gates}
+    assert world.office.audit().findings == ()
+
+
+def test_a_plan_whose_documents_were_chosen_is_missing_evidence_and_planned_again(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    with pytest.MonkeyPatch.context() as dishonest:
+        dishonest.setattr("placet.pipeline.plans.draw_order", lambda *drawn: draw_order(*drawn)[::-1])
+        (chosen,) = world.gate(submission.record.adapter.id)
+    assert chosen.record.decision is Decision.DENY
+    floor = next(item for item in chosen.record.gates if item.gate == "floor")
+    assert floor.outcome is Outcome.MISSING
+    assert "are not those that its ledger state and draw give" in floor.reason
+
+    (verdict,) = world.gate(submission.record.adapter.id)
+
+    first, second = world.office.reader().find(Kind.PLAN, Plan)
+    assert (chosen.record.plan, verdict.record.plan) == (first.id, second.id)
+    assert Outcome.MISSING not in {item.outcome for item in verdict.record.gates}
+    (finding,) = world.office.audit().findings
+    assert (finding.id, finding.index) == ("false-draw", first.index)
+
+
+def test_a_draw_that_is_not_the_evaluators_is_not_planned_by(world: World) -> None:
+    submission = world.submit().submission
+    assert submission is not None
+    size = world.office.store.size()
+    with pytest.MonkeyPatch.context() as dishonest:
+        dishonest.setattr(
+            "placet.pipeline.plans.sign_draw", lambda head, _: sign_draw(head, world.office.signer("sam"))
+        )
+        with pytest.raises(DrawError, match="is not the signature of the plan's own key"):
+            world.gate(submission.record.adapter.id)
+    assert world.office.store.size() == size
 
 
 def test_a_log_that_never_stands_still_gets_no_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from placet.attest.draw import drawn_otherwise
 from placet.attest.predicates import Kind
 from placet.cli import app
 from placet.domain.errors import IntegrityError
@@ -17,7 +18,6 @@ from placet.domain.records import Base
 from placet.pipeline import history
 from placet.pipeline.candidates import find_candidates
 from placet.pipeline.history import load_history
-from placet.pipeline.policies import drawn_otherwise
 from placet.policy.loader import load_policy, parse_policy
 from placet.policy.simulate import decide_anew, simulate
 from placet.resources import default_policy
@@ -184,7 +184,7 @@ def test_documents_that_a_plan_chose_itself_are_found(
     assert drawn_otherwise(own.plan.model_copy(update={"suites": (too_many, *rest)})) == {first.suite.id}
 
     # Whoever gathers the evidence looks at the plan on record.
-    monkeypatch.setattr("placet.measuring.sampling.draw_order", lambda documents, *_: tuple(range(documents)))
+    monkeypatch.setattr("tests.support.offices.draw_order", lambda documents, *_: tuple(range(documents)))
     with pytest.raises(
         AssertionError, match="job-floor MISSING: The plan's documents of support-desk are not"
     ):

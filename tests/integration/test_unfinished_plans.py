@@ -115,6 +115,29 @@ def finish(world: World, adapter, plan: str):
     return gate(world.office, [adapter], world.policy, world.heard, suites_dir=world.suites, finish=[plan])
 
 
+def test_an_older_plan_without_a_draw_can_be_finished(world: World) -> None:
+    world.policy.write_text(KNOWN)
+    submission = world.submit().submission
+    assert submission is not None
+    adapter = submission.record.adapter
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr("placet.engine.identity.ENGINE_VERSION", "older")
+        before.setattr("placet.pipeline.plans.sign_draw", lambda head, signer: None)
+        interrupted(world, adapter)
+    (unfinished,) = plans_of(world)
+    assert unfinished.record.draw is None
+
+    finish(world, adapter.id, unfinished.id[:20])
+
+    runs = [item.record for item in world.office.reader().find(Kind.EVALUATION, Measurement)]
+    (finished,) = [run for run in runs if run.subject == adapter.weights_id and run.plan == unfinished.id]
+    assert finished.samples == unfinished.record.suites[0].samples
+    assert [plan.id for plan in plans_of(world)] == [unfinished.id], (
+        "with its result it is the plan to follow"
+    )
+    assert world.office.audit().findings == ()
+
+
 def test_only_a_plan_of_the_adapters_weights_is_finished(world: World, models: Path) -> None:
     one, two = world.submit().submission, world.submit(models / "other", "other").submission
     assert one is not None

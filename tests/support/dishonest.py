@@ -5,15 +5,17 @@ Each returns the walk with the dishonest verdict, approved by ada and ben, who s
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from placet.attest.draw import sign_draw
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
-from placet.domain.records import Measurement, Plan
+from placet.domain.records import Measurement, Plan, Sequential
 from tests.support import offices
 from tests.support.offices import Released, Walk
 
@@ -131,3 +133,49 @@ def draws_from_an_old_state(made: Released) -> Walk:
 
 def _nine_in_ten() -> list[float]:
     return [float(document % 10 > 0) for document in range(120)]
+
+
+# --- plans whose documents somebody chose -----------------------------------------------------------------------
+
+
+def _on(made: Released, record: Plan) -> Walk:
+    """Log a plan, a run of it and a verdict that rests on it."""
+    plan = made.sample.record(Kind.PLAN, record, made.walk.plan.statement.subjects)
+    run = offices.add_measurement(made.sample, "support-desk", plan, _nine_in_ten())
+    return replace(_judged(made, plan, run), plan=plan)
+
+
+def draws_with_anothers_key(made: Released) -> Walk:
+    """A plan drawn by the signature of somebody who could see what it gives."""
+    record = made.walk.plan.record
+    return _on(made, offices.drawn_again(made.sample, record, signer=made.sample.signers["sam"]))
+
+
+def draws_over_another_state(made: Released) -> Walk:
+    """A plan whose draw is the evaluator's, over another state than it names."""
+    head = made.office.reader().head()
+    other = head.model_copy(update={"size": head.size - 1})
+    draw = sign_draw(other, made.sample.evaluator)
+    return _on(made, offices.drawn_again(made.sample, made.walk.plan.record, draw=draw))
+
+
+def makes_a_draw_up(made: Released) -> Walk:
+    """A plan whose draw is nobody's signature, and was tried until the order suited."""
+    draw = base64.b64encode(bytes(64)).decode()
+    return _on(made, offices.drawn_again(made.sample, made.walk.plan.record, draw=draw))
+
+
+def chooses_documents(made: Released) -> Walk:
+    """A plan with a draw as it should be, and the documents in another order."""
+    record = offices.drawn_again(made.sample, made.walk.plan.record)
+    (suite,) = record.suites
+    turned = suite.model_copy(update={"samples": suite.samples[::-1]})
+    return _on(made, record.model_copy(update={"suites": (turned,)}))
+
+
+def leaves_out_its_draw(made: Released) -> Walk:
+    """A plan whose run may stop early, and that passes for one from before there were draws."""
+    (suite,) = made.walk.plan.record.suites
+    looked_at = suite.model_copy(update={"sequential": Sequential(claim="population", chunk=10)})
+    record = offices.drawn_again(made.sample, made.walk.plan.record, suites=(looked_at,))
+    return _on(made, record.model_copy(update={"draw": None}))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from placet.attest.draw import draw_order, sign_draw
 from placet.attest.keyfiles import save_key
 from placet.attest.keys import LocalSigner
 from placet.attest.predicates import (
@@ -400,9 +401,8 @@ def add_plan(
     documents: Mapping[str, int] | None = None,
 ) -> Verified[Plan]:
     """Log what will be measured: of each suite as many documents as :data:`SUITES` or `documents` says, as drawn."""
-    from placet.measuring.sampling import draw_order
-
     head = sample.office.reader().head()
+    draw = sign_draw(head, sample.evaluator)
     counts = {name: SUITES[name][4] for name in suites} | dict(documents or {})
     if policy is None:
         policy = policy_ref()
@@ -416,17 +416,45 @@ def add_plan(
                 suite=SUITES[name][0],
                 stage=SUITES[name][1],
                 documents=counts[name],
-                samples=draw_order(counts[name], counts[name], head.root, SUITES[name][0].digest),
+                samples=draw_order(counts[name], counts[name], head.root, draw, SUITES[name][0].digest),
             )
             for name in suites
         ),
         engine=ENGINE,
         head=head,
+        draw=draw,
         planned_at=sample.clock(),
     )
     return sample.record(
         Kind.PLAN, plan, (Subject(adapter.label, adapter.id), Subject("weights", adapter.weights_id))
     )
+
+
+def drawn_again(
+    sample: SampleOffice, plan: Plan, *, signer: LocalSigner | None = None, **changed: Any
+) -> Plan:
+    """Return a plan with `changed` fields, drawn anew from the newest state for `signer` (the evaluator).
+
+    Args:
+        sample: The office.
+        plan: The plan.
+        signer: Whose draw it is.
+        changed: Fields; a `head` is drawn from instead of the newest, a `draw` of None makes an older plan.
+    """
+    head = changed.pop("head", None) or sample.office.reader().head()
+    draw = changed.pop("draw", ...)
+    if draw is ...:
+        draw = sign_draw(head, signer or sample.evaluator)
+    new = plan.model_copy(update={"head": head, "draw": draw, "planned_at": sample.clock(), **changed})
+    suites = tuple(
+        item.model_copy(
+            update={
+                "samples": draw_order(item.documents, len(item.samples), head.root, draw, item.suite.digest)
+            }
+        )
+        for item in new.suites
+    )
+    return new.model_copy(update={"suites": suites})
 
 
 def add_measurement(

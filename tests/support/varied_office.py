@@ -14,6 +14,7 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
+from placet.attest.draw import draw_order, sign_draw
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified
@@ -35,7 +36,6 @@ from placet.domain.records import (
     Verdict,
 )
 from placet.measuring.rows import Option, Row, rows_digest, rows_to_parquet
-from placet.measuring.sampling import draw_order
 from placet.pipeline.evidence import gather
 from placet.pipeline.references import find_references
 from placet.policy.decide import decide
@@ -257,12 +257,13 @@ def _handed_in(
 def _plan(sample: SampleOffice, suites: _Suites, adapter: AdapterRef, base: BaseRef) -> Verified[Plan]:
     reader = sample.office.reader()
     head = reader.head()
+    draw = sign_draw(head, sample.evaluator)
     pace = 0.12 if reader.find(Kind.EVALUATION, Measurement) else None
     planned = []
     for name, sampling in suites.policy.suites.items():
         documents, ref = _DOCUMENTS[name], suites.refs[name]
         size = suites.policy.samples_of(name) or documents
-        order = draw_order(documents, size, head.root, ref.digest)
+        order = draw_order(documents, size, head.root, draw, ref.digest)
         sequential = sampling.mode == "sequential"
         expected = suites.expected(name) if sequential else size
         planned.append(
@@ -285,6 +286,7 @@ def _plan(sample: SampleOffice, suites: _Suites, adapter: AdapterRef, base: Base
         suites=tuple(planned),
         engine=offices.ENGINE,
         head=head,
+        draw=draw,
         planned_at=sample.clock(),
         references=find_references(reader, suites.policy.others, base.id) or None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from placet.attest.draw import draw_order
 from placet.attest.predicates import Kind
 from placet.domain.digests import Digest, digest_bytes, digest_json
 from placet.domain.records import (
@@ -42,6 +43,7 @@ OTHER_BASE = BaseRef(id=digest_bytes(b"other base"), label="other")
 ENGINE = EngineInfo(name="placet", version="1", dtype="float32", device="cpu", layout="packed")
 POLICY = PolicyRef(id="p", version="1", digest=digest_bytes(b"policy"))
 SUITE = SuiteRef(id="desk", version="1", digest=digest_bytes(b"desk"))
+ROOT = "0" * 64
 SAFE = SuiteRef(id="safe", version="1", digest=digest_bytes(b"safe"))
 
 
@@ -72,7 +74,7 @@ def plan(
         suite=SUITE,
         stage=Stage.EVALUATION,
         documents=samples,
-        samples=tuple(reversed(range(samples))),
+        samples=draw_order(samples, samples, ROOT, None, SUITE.digest),
         sequential=Sequential(claim="benchmark", chunk=2) if sequential else None,
     )
     references = tuple(
@@ -85,7 +87,7 @@ def plan(
         policy=POLICY,
         suites=(suite,),
         engine=ENGINE,
-        head=LedgerHead(size=0, root="0" * 64),
+        head=LedgerHead(size=0, root=ROOT),
         planned_at=NOW,
         references=references or None,
     )
@@ -269,6 +271,29 @@ def test_an_earlier_run_under_another_plan_and_policy_is_evidence_and_no_objecti
     options = {"plans_on_weights": (before.id, own.id), "decision": Decision.DENY}
 
     assert said(own, [bad, good], gates, more=[before], **options) == []
+
+
+@pytest.mark.parametrize("decision", [Decision.ALLOW, Decision.NEEDS_REVIEW, Decision.DENY])
+def test_a_verdict_on_documents_that_were_not_drawn_lets_nothing_through(decision: Decision) -> None:
+    drawn = plan(sequential=True)
+    (suite,) = drawn.suites
+    turned = suite.model_copy(update={"samples": suite.samples[::-1]})
+    own = Held(1, Kind.PLAN, drawn.model_copy(update={"suites": (turned,)}))
+    mine = measured(2, own, 0.7)
+
+    found = said(own, [mine], [gate(0.7, 10, mine)], decision=decision)
+
+    why = "its plan has other documents of desk, or in another order, than were drawn"
+    assert found == ([] if decision is Decision.DENY else [("false-draw", why)])
+
+
+def test_a_verdict_whose_plan_is_another_kind_of_record() -> None:
+    own = Held(1, Kind.PLAN, plan())
+    mine = measured(2, own, 0.7)
+
+    assert said(mine, [mine], [gate(0.7, 10, mine)]) == [
+        ("foreign-evidence", "what it names as its plan is another kind of record")
+    ]
 
 
 def test_what_was_logged_after_the_verdict_is_not_left_out() -> None:

@@ -619,4 +619,4 @@ def test_documents_that_were_not_drawn_are_missing_evidence() -> None:
     chosen = replace(evidence, plans=(replace(entry, drawn_otherwise=frozenset({"desk"})),))
     gate = only_gate(FLOOR, chosen)
     assert gate.outcome is Outcome.MISSING
-    assert "are not those that the ledger state it names draws" in gate.reason
+    assert "are not those that its ledger state and draw give" in gate.reason

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from placet.attest.draw import verify_draw
 from placet.attest.envelope import (
     PAYLOAD_TYPE,
     Envelope,
@@ -39,7 +40,7 @@ from placet.attest.statement import Statement, Subject, build_statement
 from placet.domain.digests import Digest, digest_json
 from placet.domain.errors import IntegrityError, NotAuthorizedError
 from placet.domain.names import person_key
-from placet.domain.records import Record
+from placet.domain.records import Plan, Record
 
 ED25519_ROLES = frozenset({Role.LOG, Role.WITNESS})
 """Roles that sign notes, whose format has Ed25519 signatures."""
@@ -133,7 +134,7 @@ class Trust:
     def verify(
         self, raw: bytes | Envelope, index: int, good: GoodSignatures | None = None
     ) -> Verified[Record]:
-        """Return the record in an envelope: signature, role at `index` and form all checked.
+        """Return the record in an envelope: signature, role at `index`, form, and a plan's draw all checked.
 
         Args:
             raw: The envelope.
@@ -141,13 +142,14 @@ class Trust:
             good: Signatures that were verified already: :meth:`good_signatures`.
 
         Raises:
-            IntegrityError: Any of them does not hold.
+            IntegrityError: Any of them does not hold; a :class:`~placet.domain.errors.DrawError` if it is the draw.
         """
         envelope = raw if isinstance(raw, Envelope) else parse_envelope(raw)
         holder = self.root.at(index).holder(envelope.key_id)
         if holder is not None:
-            statement = verify_envelope(envelope, holder.key, good)
-            spec, person = spec_for_type(statement.predicate_type), holder.person
+            key, person = holder.key, holder.person
+            statement = verify_envelope(envelope, key, good)
+            spec = spec_for_type(statement.predicate_type)
             if Role.ROOT not in spec.roles:
                 raise NotAuthorizedError(
                     f"a root key signed a {spec.kind} record", hint="root keys sign roles statements only"
@@ -158,8 +160,11 @@ class Trust:
                 self.authorize(envelope.key_id, (Role.EVALUATOR,), index)
             statement = verify_envelope(envelope, parse_public_key(grants[0].public_key), good)
             spec = spec_for_type(statement.predicate_type)
-            _, person = self.authorize(envelope.key_id, spec.roles, index)
-        return _verified(index, spec, statement, envelope, person)
+            key, person = self.authorize(envelope.key_id, spec.roles, index)
+        verified = _verified(index, spec, statement, envelope, person)
+        if isinstance(verified.record, Plan):
+            verify_draw(verified.record, key)
+        return verified
 
     def good_signatures(self, envelopes: Iterable[Envelope]) -> GoodSignatures:
         """Return which of many envelopes are well signed by the keys they name: for :meth:`verify`."""

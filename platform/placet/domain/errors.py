@@ -45,6 +45,10 @@ class NotAuthorizedError(IntegrityError):
     """A signature is good, but its key may not sign this kind of record."""
 
 
+class DrawError(IntegrityError):
+    """A plan's draw is not what it has to be, so its order of documents may have been chosen."""
+
+
 class KeyAccessError(Error):
     """A private key could not be opened: missing file, wrong passphrase, unsupported kind."""
 

@@ -412,6 +412,11 @@ class Plan(Record):
     suites: tuple[PlannedSuite, ...]
     engine: EngineInfo
     head: LedgerHead = Field(description="the ledger state that the sample order was drawn from")
+    draw: Annotated[str, Field(pattern="^[A-Za-z0-9+/]+={0,2}$", max_length=200)] | None = Field(
+        default=None,
+        description="signature over `head` by the key that signs the plan, in base64, from which the sample order was "
+        "drawn, too; absent in older plans, whose order comes of `head` alone",
+    )
     planned_at: Moment
     references: tuple[PlannedReference, ...] | None = Field(
         default=None, description="other adapters to compare with, as they stood; absent: none"

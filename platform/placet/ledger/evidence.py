@@ -1,9 +1,9 @@
 """What a verdict must account for, held against the records that it rests on. Pure.
 
 Guarantees: a verdict that leaves out a plan or a run on its weights, that rests on runs of other weights, on runs that
-were not made as planned or on none, or that says another figure than its runs, is objected to, by the id of what an
-audit finds. What a plan lets happen honestly is not: a run that stopped early, one that another plan asked for, the
-base's.
+were not made as planned or on none, whose plan's documents were chosen and not drawn, or that says another figure than
+its runs, is objected to, by the id of what an audit finds. What a plan lets happen honestly is not: a run that stopped
+early, one that another plan asked for, the base's.
 
 Asked in three places: by the release desk before anybody signs, by the audit of every verdict and release on record,
 and by the offline verifier, of what its bundle holds. No gate is judged again here: that takes the policy and each
@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from placet.attest.draw import chosen_suites
 from placet.attest.predicates import Kind
 from placet.domain.digests import Digest, short
 from placet.domain.records import (
@@ -157,11 +158,20 @@ def _planned(plan: Plan, run: Measurement) -> PlannedSuite | None:
 # --- a verdict against its runs ---------------------------------------------------------------------------------
 
 
-def objections(verdict: Logged[Verdict], around: Surroundings) -> Iterator[Objection]:
-    """Yield why a verdict does not hold, by what was logged before it; nothing if it does."""
+def objections(verdict: Logged[Verdict], around: Surroundings, *, draws: bool = True) -> Iterator[Objection]:
+    """Yield why a verdict does not hold, by what was logged before it; nothing if it does.
+
+    Args:
+        verdict: The verdict.
+        around: What the log holds about what it is about.
+        draws: Whether to draw its plan's documents again, which takes a while.
+    """
     record, plan = verdict.record, around.rests_on.get(verdict.record.plan)
     yield from _not_there(verdict, around)
-    if plan is None or not isinstance(plan.record, Plan):
+    if plan is None:
+        return
+    if not isinstance(plan.record, Plan):
+        yield Objection("foreign-evidence", "what it names as its plan is another kind of record")
         return
     own: Plan = plan.record
     if (own.adapter.id, own.base.id, own.policy) != (record.adapter.id, record.base.id, record.policy):
@@ -179,6 +189,11 @@ def objections(verdict: Logged[Verdict], around: Surroundings) -> Iterator[Objec
     yield from _foreign(verdict, own, runs)
     yield from _not_as_planned(runs, around)
     if record.decision is not Decision.DENY:
+        if draws and (chosen := ", ".join(chosen_suites(own))):
+            yield Objection(
+                "false-draw",
+                f"its plan has other documents of {chosen}, or in another order, than were drawn",
+            )
         yield from _unmeasured(verdict, own, runs)
         if not any(_is_intake_of(record, item, verdict.index) for item in around.intakes):
             yield Objection("missing-intake", "no intake of these files on this base was logged before it")

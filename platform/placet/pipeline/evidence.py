@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from placet.attest.draw import drawn_otherwise
 from placet.attest.predicates import Kind, Training
 from placet.attest.trust import Verified
 from placet.blobs import BlobStore
@@ -23,7 +24,7 @@ from placet.domain.records import (
 )
 from placet.ledger.reader import LedgerReader, in_one_reading
 from placet.measuring.rows import Row, load_rows, load_values, rows_digest
-from placet.pipeline.policies import Questions, drawn_otherwise
+from placet.pipeline.policies import Questions
 from placet.pipeline.references import find_references
 from placet.policy.evidence import (
     Dataset,

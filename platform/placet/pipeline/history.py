@@ -18,6 +18,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, cast
 
+from placet.attest.draw import drawn_otherwise
 from placet.attest.predicates import Kind, Training, spec_of
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
@@ -39,7 +40,7 @@ from placet.domain.records import (
 from placet.ledger.reader import LedgerReader
 from placet.office import Office
 from placet.pipeline.evidence import CARD, load_values_of, statement_of
-from placet.pipeline.policies import Questions, drawn_otherwise, policy_of
+from placet.pipeline.policies import Questions, policy_of
 from placet.policy.about import About, about_from, kept_about
 from placet.policy.evidence import (
     Evidence,

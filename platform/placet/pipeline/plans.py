@@ -2,7 +2,8 @@
 
 Guarantees: between the state that an order is drawn from and the plan in the log there is nothing but plans drawn from
 the same state. Where somebody else was quicker, all of them are drawn anew. So nobody can choose an order by choosing a
-state, and the audit can tell.
+state, and the audit can tell. The order takes the evaluator's signature over the state, too, which nobody else can
+foresee: so nobody can choose one by choosing what is logged last.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
+from placet.attest.draw import draw_order, drawn_otherwise, sign_draw
 from placet.attest.envelope import Envelope
+from placet.attest.keys import Signer
 from placet.attest.predicates import Kind
 from placet.attest.statement import Subject
 from placet.attest.trust import Verified, sign_record
@@ -28,7 +31,6 @@ from placet.domain.records import (
     Submission,
 )
 from placet.ledger.store import StaleError
-from placet.measuring.sampling import draw_order
 from placet.measuring.suite import groups_by, largest_group
 from placet.office import EVALUATOR_KEY
 from placet.pipeline.costs import Pace, paces
@@ -51,10 +53,19 @@ class _Forecast:
     expected: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What orders are drawn from: a ledger state, and the evaluator's signature over it."""
+
+    head: LedgerHead
+    draw: str
+
+
 def make_plans(work: Work, submissions: Sequence[Verified[Submission]]) -> list[Verified[Plan]]:
     """Return the plan to follow for each submission: the newest that still fits, else a new one, logged now.
 
-    One state of the log is drawn from for all: the adapters then run in one order, and the base once for all of them.
+    One state of the log is drawn from for all, by one signature: the adapters then run in one order, and the base once
+    for all of them.
 
     Raises:
         LedgerBusyError: Others kept adding to the log.
@@ -76,13 +87,15 @@ def _log_new(work: Work, submissions: Sequence[Verified[Submission]]) -> dict[Di
     runner_of(work, submissions[0].record.base.id).info()
     # The blob's name is the policy's digest: whoever reads a verdict later can read what it was judged by.
     work.office.blobs.put_bytes(canonical_json(work.policy.to_json()))
-    office = work.office
+    office, signer = work.office, work.office.signer(EVALUATOR_KEY)
     for _ in range(_ATTEMPTS):
         head = office.reader().head()
-        plans = [_plan(work, item.record, head, forecast) for item in submissions]
+        # Signed once: a P-256 key would give each plan an order of its own.
+        drawn = _Drawn(head, sign_draw(head, signer))
+        plans = [_plan(work, item.record, drawn, forecast) for item in submissions]
         notes = [note for plan in plans for note in _notes(work, plan, documents, forecast)]
         try:
-            logged = office.append_at(head.size, [_signed(work, plan) for plan in plans])
+            logged = office.append_at(head.size, [_signed(plan, signer) for plan in plans])
         except StaleError:
             continue  # somebody was quicker: another state, another order
         for note in notes:
@@ -99,18 +112,23 @@ def _fitting(work: Work, submission: Verified[Submission]) -> Verified[Plan] | N
     reader = work.office.reader()
     references = find_references(reader, work.policy.others, submission.record.base.id)
     for plan in reversed(reader.find(Kind.PLAN, Plan, subject=submission.record.adapter.id)):
-        if _still_fits(work, plan.record, submission.record, references) and (
-            not unmeasured(work, plan) or plan.record.engine == runner_of(work, plan.record.base.id).info()
+        if (
+            _still_fits(work, plan.record, submission.record, references)
+            and not drawn_otherwise(plan.record)
+            and (
+                not unmeasured(work, plan)
+                or plan.record.engine == runner_of(work, plan.record.base.id).info()
+            )
         ):
             return plan
     return None
 
 
-def _plan(work: Work, submission: Submission, head: LedgerHead, forecast: _Forecast) -> Plan:
+def _plan(work: Work, submission: Submission, drawn: _Drawn, forecast: _Forecast) -> Plan:
     office, reader = work.office, work.office.reader()
     adapter, base = submission.adapter, submission.base
     pace = paces(reader, base.id)
-    suites = tuple(_planned(work, name, head, pace, forecast) for name in forecast.sizes)
+    suites = tuple(_planned(work, name, drawn, pace, forecast) for name in forecast.sizes)
     engine = runner_of(work, base.id).info()
     return Plan(
         adapter=adapter,
@@ -118,14 +136,15 @@ def _plan(work: Work, submission: Submission, head: LedgerHead, forecast: _Forec
         policy=work.policy.ref,
         suites=tuple(_with_companions(work, item, base.id, engine) for item in suites),
         engine=engine,
-        head=head,
+        head=drawn.head,
+        draw=drawn.draw,
         planned_at=office.clock(),
         references=find_references(reader, work.policy.others, base.id) or None,
         known_results=_known_results(work, adapter.weights_id) or None,
     )
 
 
-def _signed(work: Work, plan: Plan) -> Envelope:
+def _signed(plan: Plan, signer: Signer) -> Envelope:
     # Whoever asks for the plans on some weights gets those too that have them measured for a comparison.
     adapter = plan.adapter
     compared = {item.adapter.weights_id: item.adapter.label for item in plan.references or ()}
@@ -134,7 +153,7 @@ def _signed(work: Work, plan: Plan) -> Envelope:
         Subject("weights", adapter.weights_id),
         *(Subject(label, weights) for weights, label in compared.items() if weights != adapter.weights_id),
     )
-    return sign_record(Kind.PLAN, plan, subjects, work.office.signer(EVALUATOR_KEY))
+    return sign_record(Kind.PLAN, plan, subjects, signer)
 
 
 def _notes(work: Work, plan: Plan, documents: Mapping[str, int], forecast: _Forecast) -> Iterator[str]:
@@ -173,11 +192,11 @@ def _still_fits(
 
 
 def _planned(
-    work: Work, name: str, head: LedgerHead, pace: Mapping[Digest, Pace], forecast: _Forecast
+    work: Work, name: str, drawn: _Drawn, pace: Mapping[Digest, Pace], forecast: _Forecast
 ) -> PlannedSuite:
     suite, sampling = work.suites[name], work.policy.suites[name]
     documents, size = len(suite.rows()), forecast.sizes[name]
-    samples = draw_order(documents, size, head.root, suite.ref.digest)
+    samples = draw_order(documents, size, drawn.head.root, drawn.draw, suite.ref.digest)
     groups = {column: groups_by(suite, column, samples) for column in work.policy.columns_of(name)}
     sequential = None
     if sampling.mode == "sequential" and sampling.claim is not None:

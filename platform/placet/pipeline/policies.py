@@ -7,7 +7,6 @@ from placet.blobs import BlobStore
 from placet.domain.digests import Digest
 from placet.domain.errors import Error, UsageError
 from placet.domain.records import Plan, PolicyRef
-from placet.measuring.sampling import draw_order
 from placet.policy.conditions import questions_of
 from placet.policy.evidence import RecordedPlan
 from placet.policy.schema import Policy
@@ -44,13 +43,3 @@ class Questions:
             except UsageError:
                 self._asked[digest] = None  # a gate then takes it that it asked the same
         return RecordedPlan(record, plan, self._asked[digest])
-
-
-def drawn_otherwise(plan: Plan) -> frozenset[str]:
-    """Return the suites of a plan whose documents are not those that the ledger state it names draws."""
-    return frozenset(
-        item.suite.id
-        for item in plan.suites
-        if not 1 <= len(item.samples) <= item.documents
-        or item.samples != draw_order(item.documents, len(item.samples), plan.head.root, item.suite.digest)
-    )

@@ -159,7 +159,7 @@ def _not_as_asked(
         )
     if gate.suite in drawn_otherwise:
         return missing(
-            f"The plan's documents of {gate.suite} are not those that the ledger state it names draws, in that order.",
+            f"The plan's documents of {gate.suite} are not those that its ledger state and draw give, in that order.",
             f"{again} Ask whoever made this one how its documents came about.",
         )
     claim = planned.sequential.claim if planned.sequential else None

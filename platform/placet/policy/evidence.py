@@ -41,7 +41,7 @@ class RecordedPlan:
         plan: The plan.
         asked: What each gate of the policy it was made under asks of its suite, by the gate's id (see
             :func:`placet.policy.conditions.questions_of`); None if that policy cannot be read.
-        drawn_otherwise: Suites whose documents are not those that the plan's ledger state draws.
+        drawn_otherwise: Suites whose documents are not those drawn for the plan.
     """
 
     record: Digest

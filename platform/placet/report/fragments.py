@@ -295,9 +295,14 @@ def _group_row(group: GroupView, draw: Draw) -> Html:
 def plan_part(plan: PlanView) -> Html:
     """Return the plan: what was to be run, in whose order, what it was expected to take and what it took."""
     holds = all(item.drawn for item in plan.suites)
+    beside = (
+        " and from the evaluator's signature over it, which nobody else could foresee"
+        if plan.unforeseen
+        else " and from nothing else, so that whoever added the last of them could foresee it"
+    )
     order = (
-        f"drawn from the ledger as it stood at {plural(plan.head.size, 'record')}, before anything ran; drawn again "
-        f"just now: {'the same order' if holds else 'ANOTHER ORDER'}"
+        f"drawn from the ledger as it stood at {plural(plan.head.size, 'record')}{beside}, before anything ran; "
+        f"drawn again just now: {'the same order' if holds else 'ANOTHER ORDER'}"
     )
     references = ", ".join(f"{name} ({label})" for name, label in plan.references) or "the base alone"
     known = plural(plan.known_results, "run") + " of these suites on these weights were on record already"

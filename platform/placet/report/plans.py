@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from placet.attest.draw import drawn_otherwise
 from placet.attest.trust import Verified
 from placet.domain.digests import Digest
 from placet.domain.errors import UsageError
 from placet.domain.records import LedgerHead, Measurement, Plan, PlannedSuite, PolicyRef
-from placet.measuring.sampling import draw_order
 from placet.office import Office
 from placet.pipeline.policies import policy_of
 from placet.policy.notes import SampleNote
@@ -35,7 +35,7 @@ class PlannedView:
         run: How many were run on the adapter; None if none is on record.
         expected_s: Seconds expected on one subject; None where it was never run before.
         took_s: Seconds it took on the adapter.
-        drawn: Whether the order is the one that the plan's ledger state gives: it was drawn again for this view.
+        drawn: Whether the order is the one that the plan's ledger state and draw give, drawn again for this view.
         groups: Columns whose values make groups.
         steadied: Whether the base's own values on the whole suite steady the comparison with it.
     """
@@ -67,6 +67,7 @@ class PlanView:
         policy: What it measures for.
         planned_at: When it was logged.
         head: The ledger state its order was drawn from.
+        unforeseen: Whether the evaluator's signature went into the order, so that nobody else could know it before.
         engine: What was to compute the answers.
         suites: What was to be run.
         references: What it compares with beside the base: as the policy writes it, and the adapter's label.
@@ -81,6 +82,7 @@ class PlanView:
     policy: PolicyRef
     planned_at: datetime
     head: LedgerHead
+    unforeseen: bool
     engine: str
     suites: tuple[PlannedView, ...]
     references: tuple[tuple[str, str], ...]
@@ -136,14 +138,19 @@ def _view(snapshot: Snapshot, plan: Verified[Plan], oldest: int | None, *, judge
         for item in snapshot.about(Measurement, record.adapter.weights_id)
         if item.record.plan == plan.id
     }
+    otherwise = drawn_otherwise(record)
     return PlanView(
         record=plan.id,
         index=plan.index,
         policy=record.policy,
         planned_at=record.planned_at,
         head=record.head,
+        unforeseen=record.draw is not None,
         engine=f"{record.engine.name} {record.engine.version}, {record.engine.dtype} on {record.engine.device}",
-        suites=tuple(_planned(item, record.head, runs.get(item.suite.digest)) for item in record.suites),
+        suites=tuple(
+            _planned(item, runs.get(item.suite.digest), drawn=item.suite.id not in otherwise)
+            for item in record.suites
+        ),
         references=tuple((item.name, item.adapter.label) for item in record.references or ()),
         known_results=len(record.known_results or ()),
         judged=judged,
@@ -152,8 +159,7 @@ def _view(snapshot: Snapshot, plan: Verified[Plan], oldest: int | None, *, judge
     )
 
 
-def _planned(item: PlannedSuite, head: LedgerHead, run: Measurement | None) -> PlannedView:
-    order = draw_order(item.documents, len(item.samples), head.root, item.suite.digest)
+def _planned(item: PlannedSuite, run: Measurement | None, *, drawn: bool) -> PlannedView:
     return PlannedView(
         suite=item.suite.id,
         version=item.suite.version,
@@ -167,7 +173,7 @@ def _planned(item: PlannedSuite, head: LedgerHead, run: Measurement | None) -> P
         run=None if run is None else run.n,
         expected_s=item.expected_s,
         took_s=None if run is None else (run.finished_at - run.started_at).total_seconds(),
-        drawn=order == item.samples,
+        drawn=drawn,
         groups=tuple(item.groups or ()),
         steadied=item.companions is not None,
     )

@@ -1,14 +1,14 @@
 """The verifier's steps, in order; the first that does not hold ends it.
 
-What a pass means: these very files are what was taken in, measured as was planned under the named policy, approved by
-enough people who had no part in it, and released to that channel, all of it in one ledger whose state the log's key
-signed; and the verdict says no other figures than the runs that it names. What it does not mean: that the verdict
-names every plan and run on these weights (the desk and `placet audit` hold it against the whole log), that nothing was
-revoked since (give a revocation feed, and a fresh one: its statement is a record of the log, complete up to there, and
-says nothing of later), that the bundle holds the newest roles statement and every rejection the office has (a feed
-brings all roles statements up to its own, `placet audit` sees the whole log), that everybody is shown this log (a feed
-shows that it is the one the feed speaks of, a witness that it is the one others see), or that no key of the office was
-stolen.
+What a pass means: these very files are what was taken in, measured as was planned under the named policy, on the
+documents that were drawn for the plan, approved by enough people who had no part in it, and released to that channel,
+all of it in one ledger whose state the log's key signed; and the verdict says no other figures than the runs that it
+names. What it does not mean: that the verdict names every plan and run on these weights (the desk and `placet audit`
+hold it against the whole log), that nothing was revoked since (give a revocation feed, and a fresh one: its statement
+is a record of the log, complete up to there, and says nothing of later), that the bundle holds the newest roles
+statement and every rejection the office has (a feed brings all roles statements up to its own, `placet audit` sees the
+whole log), that everybody is shown this log (a feed shows that it is the one the feed speaks of, a witness that it is
+the one others see), or that no key of the office was stolen.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from placet.domain.records import (
     Decision,
     Intake,
     Measurement,
+    Plan,
     Record,
     Release,
     Review,
@@ -166,6 +167,12 @@ def _unknown(state: _State) -> tuple[str, ...]:
         "whether the verdict leaves out a plan or a run on these weights: the bundle holds what it names, and only "
         "`placet audit` sees the whole log"
     ]
+    verdict = state.by_id(state.only(Kind.RELEASE, Release).record.verdict, Kind.VERDICT, Verdict).record
+    if state.by_id(verdict.plan, Kind.PLAN, Plan).record.draw is None:
+        told.append(
+            "whether whoever added the last record before the plan chose which documents it draws: the plan is older "
+            "than draws that only the evaluator can foresee"
+        )
     if state.at is None:
         told.append(
             f"it was judged as of {state.now:%Y-%m-%d}: whether its approvals still stand was not looked at"

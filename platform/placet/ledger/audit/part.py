@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from placet.attest.draw import chosen_suites
 from placet.attest.envelope import Envelope, parse_envelope
 from placet.attest.predicates import PREDICATES, Kind, PredicateSpec, RootChange, spec_of
 from placet.attest.statement import Statement, parse_statement
 from placet.attest.trust import Trust
 from placet.domain.collector import collector_paused
 from placet.domain.digests import Digest
-from placet.domain.errors import Error, IntegrityError, NotAuthorizedError
+from placet.domain.errors import DrawError, Error, IntegrityError, NotAuthorizedError
 from placet.domain.records import (
     Measurement,
     Plan,
@@ -267,6 +268,8 @@ def _signer(part: Part, verifier: Verifier, opened: _Opened) -> str | None:
         person = verifier.verify(opened.envelope, index, opened.spec)
     except NotAuthorizedError as error:
         part.add("unauthorized-signer", f"record {index}: {error}", index)
+    except DrawError as error:  # of a key that is not among those opened once
+        part.add("false-draw", f"record {index}: {error}", index)
     except IntegrityError as error:
         part.add("bad-signature", f"record {index}: {error}", index)
     else:
@@ -287,6 +290,8 @@ def _check_meaning(
         part.add("malformed-record", f"record {index}: {error}", index)
         part.unverified.append(index)
         return
+    if isinstance(record, Plan) and not _check_draw(part, verifier, opened.envelope, index, person, record):
+        return
     if isinstance(record, RootChange) and not verifier.follows(record):
         message = (
             f"record {index}, by {person}, holds a version of the trust root that is not the office's: it "
@@ -299,6 +304,22 @@ def _check_meaning(
         part.add("misfiled-record", message, index)
     _check_run(part, plans, index, person, opened.record_id, spec.kind, record)
     part.facts.append(facts_of(index, opened.record_id, spec.kind, person, record))
+
+
+def _check_draw(
+    part: Part, verifier: Verifier, envelope: Envelope, index: int, person: str, plan: Plan
+) -> bool:
+    """Hold a plan's draw against its key and its documents against the draw; tell whether the draw is its key's."""
+    try:
+        verifier.verify_draw(plan, envelope.key_id)
+    except DrawError as error:
+        part.add("false-draw", f"record {index}: {error}", index)
+        part.unverified.append(index)
+        return False
+    if chosen := ", ".join(chosen_suites(plan)):
+        words = f"has other documents of {chosen}, or in another order, than were drawn"
+        part.add("false-draw", f"record {index} (plan by {person}) {words}", index)
+    return True
 
 
 def _check_run(

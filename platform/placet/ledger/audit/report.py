@@ -77,6 +77,7 @@ MEANINGS: dict[str, str] = {
     "edited-derived-table": "The index by which records are found says something else than the records.",
     "edited-record": "The words of a record were changed after it was logged.",
     "evidence-after-the-fact": "A decision rests on something that was written down only afterwards.",
+    "false-draw": "A plan's documents are not those drawn for it, or not drawn by its signer: perhaps chosen.",
     "false-feed": "A revocation feed was signed that leaves out, or makes up, what stood in the ledger before it.",
     "foreign-checkpoint": "The checkpoint that was given is not one of this ledger.",
     "foreign-content": "The ledger file holds something that is not a ledger's, or is not built like one.",

@@ -24,7 +24,8 @@ _BATCH = 64
 _SPECS = {spec.predicate_type: spec for spec in PREDICATES}
 _ABOUT = (Kind.PLAN, Kind.EVALUATION, Kind.SAFETY, Kind.INTAKE)
 
-# Said of every record by its references, and of every measurement by its plan: not once more of the verdict.
+# Said of every record by its references, and of every measurement by its plan: not once more of the verdict. Nor is a
+# plan drawn again, which is said of every plan.
 _SAID_ELSEWHERE = frozenset({"missing-evidence", "evidence-after-the-fact", "unplanned-run"})
 
 
@@ -44,7 +45,8 @@ def check_verdicts(run: AuditRun) -> None:
         # One connection for a batch, and no longer: others wait to write.
         with run.store.reading():
             for verdict, batch in _batches(run, run.verdicts[first : first + _BATCH]):
-                for objection in objections(verdict, look_around(verdict, batch.find, batch.get)):
+                around = look_around(verdict, batch.find, batch.get)
+                for objection in objections(verdict, around, draws=False):
                     if objection.id not in _SAID_ELSEWHERE:
                         run.found.add(
                             objection.id,

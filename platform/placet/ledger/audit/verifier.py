@@ -7,16 +7,20 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from placet.attest.draw import verify_draw
 from placet.attest.envelope import PAYLOAD_TYPE, Envelope, pre_authentication_encoding
 from placet.attest.keys import KeyKind, PublicKey, parse_public_key
 from placet.attest.predicates import PredicateSpec, RootChange
 from placet.attest.trust import Trust
+from placet.domain.digests import Digest
+from placet.domain.records import Plan
 
 
 class Verifier:
     """Verifies signature and role as :meth:`~placet.attest.trust.Trust.verify` does, with keys opened once.
 
-    What does not pass here is handed to that method, whose words say why.
+    What does not pass here is handed to that method, whose words say why. A plan's draw is verified by itself, once its
+    record was read.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -52,6 +56,14 @@ class Verifier:
         # Raises: the key is not one that may.
         self._trust.authorize(envelope.key_id, spec.roles, index)
         return self._person[envelope.key_id]
+
+    def verify_draw(self, plan: Plan, key_id: Digest) -> None:
+        """Return if a plan's draw is that of the key that signed the plan.
+
+        Raises:
+            DrawError: It is not.
+        """
+        verify_draw(plan, _public_key(self._trust.grants_of(key_id)[0].public_key))
 
     def follows(self, change: RootChange) -> bool:
         """Tell whether a logged version of the root is one of those that the trust rests on."""

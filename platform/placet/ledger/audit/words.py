@@ -36,6 +36,7 @@ def summary(run: AuditRun) -> list[str]:
     if run.scope.meaning and run.trust is not None:
         lines += [
             "references: what a record rests on was logged before it, and no record is dated back",
+            "plans: the documents of each are those drawn for it, by the key that signed it",
             "runs: each of the documents that its plan names, for what its plan is about",
             f"{plural(len(run.verdicts), 'verdict')}: none leaves a plan or a run out, rests on other weights, on what "
             "was not measured or looked at, or says another figure than its runs; no gate was judged again",
