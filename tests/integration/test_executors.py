@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -323,17 +324,17 @@ def test_a_shard_for_another_engine_is_not_run(
 
 
 def test_results_of_other_threads_do_not_stand_in_the_way(
-    world: tuple[Model, tuple[str, str]], expected: tuple[TaskSample, ...], tmp_path: Path
+    executor: ProcessExecutor,
+    world: tuple[Model, tuple[str, str]],
+    expected: tuple[TaskSample, ...],
+    tmp_path: Path,
 ) -> None:
-    for threads in (1, 2):
-        machine = ProcessExecutor(1, threads=threads)
-        model = Model(world[0].base_id, world[0].base_folder, "float32", "cpu", {})
-        try:
+    model = Model(world[0].base_id, world[0].base_folder, "float32", "cpu", {})
+    with closing(ProcessExecutor(1, threads=2)) as other:
+        for threads, machine in ((1, executor), (2, other)):
             runner = sharded(machine, tmp_path, (model, world[1]))
             assert_same(runner.run(SPEC, NullProgress(), f"{threads} threads"), expected)
             assert f"{threads} threads" in runner.info().device
-        finally:
-            machine.close()
 
 
 def test_a_listener_that_raises_is_heard_and_finished_shards_stay(

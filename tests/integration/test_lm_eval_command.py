@@ -178,8 +178,11 @@ def test_a_configuration_file_cannot_ask_for_a_cache_either(tmp_path: Path, key:
         run_lm_eval(["run", "--config", str(tmp_path / "run.yaml")])
 
 
-def test_the_command_refuses_with_exit_code_2_and_a_hint() -> None:
-    done = command(["-m", "placet", "lm-eval", "--model", "placet", "--tasks", "t", "--use_cache", "here"])
+NO_TORCH = "import sys; sys.modules['torch'] = None; from placet.cli.program import main; main()"
+
+
+def test_the_command_refuses_with_exit_code_2_and_a_hint_before_it_loads_anything() -> None:
+    done = command(["-c", NO_TORCH, "lm-eval", "--model", "placet", "--tasks", "t", "--use_cache", "here"])
     assert done.returncode == 2
     assert "Error: --use_cache" in done.stderr
     assert "Hint: leave it out" in done.stderr
@@ -195,6 +198,6 @@ def test_the_commands_help_names_the_model_and_the_limits() -> None:
 
 
 def test_lm_evals_own_help_is_within_reach() -> None:
-    done = command(["-m", "placet", "lm-eval", "--", "--help"])
+    done = command(["-c", NO_TORCH, "lm-eval", "--", "--help"])
     assert done.returncode == 0
     assert "Language Model Evaluation Harness" in done.stdout

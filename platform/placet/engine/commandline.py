@@ -27,7 +27,6 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         UsageError: One of lm-eval's own caches was asked for, or the configuration file cannot be read.
         SystemExit: lm-eval's, with its code.
     """
-    load_engine()
     from lm_eval._cli import HarnessCLI
     from lm_eval.utils import setup_logging
 
@@ -39,6 +38,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         # Its own parser reads the words, which knows every way to write an option.
         parsed = command_line.parse_args()
         _refuse_caches(parsed)
+        load_engine()  # only now: help and refusals need not wait for it
         _register()
         command_line.execute(parsed)
     finally:
