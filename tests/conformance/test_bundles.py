@@ -30,7 +30,21 @@ def _expected(version: str) -> dict[str, Any]:
 
 def test_there_is_a_bundle_of_this_version() -> None:
     assert "v1" in VERSIONS
-    assert "v2" in WITH_FEEDS
+    assert {"v2", "v3"} <= set(WITH_FEEDS)
+
+
+def test_what_an_order_of_that_time_shows_is_said() -> None:
+    foreseen = [
+        version
+        for version in VERSIONS
+        if "older than draws"
+        in " ".join(
+            verify_bundle(
+                BUNDLES / version / "bundle", parse_digest(_expected(version)["pins"][0]), now=None
+            ).unknown
+        )
+    ]
+    assert foreseen == ["v1", "v2"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
