@@ -137,7 +137,11 @@ def test_a_release_whose_approval_lapsed_says_so(sample: SampleOffice) -> None:
     sample.clock.advance(days=200)
     (item,) = load_queue(sample.office).items
     assert (item.state, item.status) == (State.RELEASED, Status.CAUTION)
-    assert "its approval no longer holds" in item.standing.detail
+    assert item.standing.detail.startswith(
+        "on staging, but its approval no longer holds: the approval of ada"
+    )
+    assert "…" not in item.standing.detail
+    assert item.standing.detail.endswith("; and 1 more")
 
 
 def test_a_release_that_was_replaced_says_so(sample: SampleOffice) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -104,13 +105,23 @@ def _released(
     where = "on " + ", ".join(channel for channel in channels if channel in running)
     if approval is None or approval.approved:
         return Standing(State.RELEASED, where)
-    why = plain("; ".join(approval.missing), 160)
     return Standing(
         State.RELEASED,
-        f"{where}, but its approval no longer holds: {why}",
+        f"{where}, but its approval no longer holds: {_first_of(approval.missing)}",
         "approvers decide anew, or somebody revokes it",
         lapsed=True,
     )
+
+
+def _first_of(lines: Sequence[str], limit: int = 160) -> str:
+    """Return the first of some lines as one, each whole, and how many more there are."""
+    shown: list[str] = []
+    for line in lines:
+        if shown and len("; ".join((*shown, line))) > limit:
+            break
+        shown.append(plain(line, limit))
+    more = len(lines) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
 def _not_passed(verdict: Verdict) -> str:
