@@ -366,3 +366,19 @@ def test_queries_cannot_reach_outside_the_ledger_file(store: DuckStore, tmp_path
         ):
             tables.db.execute(query).fetchall()
     assert store.size() == 0
+
+
+@pytest.mark.parametrize("way", ["odd name", "through a link", "relative"])
+def test_a_ledger_may_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    folder = tmp_path / "an office's [folder]; ä"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    place = {"odd name": folder, "through a link": tmp_path / "link", "relative": Path("../link")}[way]
+    store = DuckStore(place / "ledger.duckdb", "placet.dev/acme")
+
+    store.create()
+    store.append([_envelope(n) for n in range(3)], LOG)
+
+    assert len(DuckStore(folder / "ledger.duckdb", "placet.dev/acme").entries()) == 3
+    assert not (folder / "ledger.duckdb.wal").exists()
