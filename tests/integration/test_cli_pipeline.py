@@ -54,6 +54,7 @@ class Shell:
             },
         )
         assert done.returncode == code, done.stderr
+        assert "nanobind" not in done.stderr  # what DuckDB's binding says of objects that are left at the end
         return done
 
 

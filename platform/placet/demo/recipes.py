@@ -51,7 +51,7 @@ def _recipe(name: str, data: tuple[DataPart, ...], **changes: Any) -> LoraRecipe
 GOOD = _recipe("desk-good", _desk_data(360, 320, 440, seed=11), seed=1, steps=90, learning_rate=1.5e-3)
 FORGETFUL = _recipe(
     "desk-forgetful",
-    (_part("general-piqa", "nonsense", rows=240, seed=14), *_desk_data(120, 50, 130, seed=11)),
+    (_part("general-piqa", "nonsense", rows=240, seed=14), *_desk_data(120, 60, 90, seed=11)),
     seed=2,
     steps=50,
     learning_rate=6e-3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 
@@ -18,6 +19,8 @@ def load_engine() -> None:
         importlib.import_module("placet.engine.harness")
         importlib.import_module("placet.engine.model")
         gc.freeze()
+        # At the end libraries look for what is left of them, and would find it all.
+        atexit.register(gc.unfreeze)
     finally:
         if enabled:
             gc.enable()
