@@ -94,17 +94,7 @@ def audit(
         if store.extent() >= _PARALLEL_FROM:
             moment.close()  # a long one goes on beside those who append
         given = _Given(root, form, scope, tuple(outside), since, pin, tuple(follows), progress, workers)
-        run, newest = _go_through(store, given)
-        trust = trust_of_records(run, root)
-        if trust is not None:
-            # Signatures were judged by what the index tables showed of the roles. They are judged anew.
-            known = 0 if run.trust is None else run.trust.statements
-            run, newest = _go_through(store, given, trust)
-            run.found.add(
-                "edited-derived-table",
-                f"the log holds {trust.statements} roles statements and root versions, the index tables show {known} "
-                "or others: who may sign what was judged by the records themselves",
-            )
+        run, newest = _look(store, given)
     if check_blob is not None and scope.meaning and run.trust is not None:
         check_blobs(run, check_blob, progress)
     return AuditReport(
@@ -131,6 +121,22 @@ class _Given:
     follows: tuple[str | None, ...]
     progress: Progress
     workers: int | None
+
+
+def _look(store: DuckStore, given: _Given) -> tuple[AuditRun, str]:
+    """Return what the audit found, judged by those who may sign what as the records themselves say it."""
+    run, newest = _go_through(store, given)
+    trust = trust_of_records(run, given.root)
+    if trust is not None:
+        # Signatures were judged by what the index tables showed of the roles. They are judged anew.
+        known = 0 if run.trust is None else run.trust.statements
+        run, newest = _go_through(store, given, trust)
+        run.found.add(
+            "edited-derived-table",
+            f"the log holds {trust.statements} roles statements and root versions, the index tables show {known} or "
+            "others: who may sign what was judged by the records themselves",
+        )
+    return run, newest
 
 
 def _go_through(store: DuckStore, given: _Given, trust: Trust | None = None) -> tuple[AuditRun, str]:
